@@ -1,0 +1,1 @@
+"""k2trio: the Binance market-data client that does not lose messages."""
