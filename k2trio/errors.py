@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import enum
 
+POLICY_VIOLATION = 1008
+"""Close code by which the exchange answers too many messages (RFC 6455, section 7.4.1)."""
+
 
 class K2Error(Exception):
     """Base of every error that k2trio raises on purpose."""
@@ -75,9 +78,13 @@ class ConnectionFailed(K2Error):  # noqa: N818
 
     :ivar error_type: bounded label for metrics and logs.
     :ivar reason: why the reconnect happens, as the reconnect counter names it.
+    :ivar trips: the peer told us to stay away: its breaker opens at once.
+    :ivar cooldown_factor: how much longer than usual its breaker stays open.
     """
 
     error_type: str = "connection_failed"
+    trips: bool = False
+    cooldown_factor: float = 1
     reason: ReconnectReason = ReconnectReason.WEBSOCKET_ERROR
 
 
@@ -127,6 +134,8 @@ class HandshakeRefused(ConnectionFailed):
         self.status = status
         self.retry_after = retry_after
         self.error_type = f"http_{status}"
+        # Firewall and legal region: no retry will change the answer soon (exchange docs).
+        self.trips = status in (403, 451)
 
 
 class Dropped(ConnectionFailed):
@@ -142,6 +151,8 @@ class Dropped(ConnectionFailed):
     def __init__(self, detail: str, code: int | None = None) -> None:
         super().__init__(detail)
         self.code = code
+        if code == POLICY_VIOLATION:
+            self.cooldown_factor = 2
 
 
 class Reset(Dropped):
@@ -174,7 +185,12 @@ class Stale(ConnectionFailed):
     reason = ReconnectReason.HEALTH_CHECK_TIMEOUT
 
     def __init__(self, tier: str, silence_s: float) -> None:
-        super().__init__(f"no {tier} for {silence_s:g} s")
+        what = {
+            "transport": "no bytes arrived for",
+            "data": "no data message arrived for",
+            "suspend": "the machine was suspended for",
+        }[tier]
+        super().__init__(f"{what} {silence_s:g} s")
         self.tier = tier
         self.error_type = f"stale_{tier}"
 
@@ -183,3 +199,11 @@ class AttemptTimeout(ConnectionFailed):
     """A half-open probe did not prove itself within the breaker's probe deadline."""
 
     error_type = "probe_timeout"
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """The exceptions of a group and of the groups inside it, in order."""
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

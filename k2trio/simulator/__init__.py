@@ -1,0 +1,46 @@
+"""A simulated exchange: a coherent market behind Binance's interfaces, with faults on demand.
+
+In memory and virtual time: :class:`MemoryNetwork`. On real sockets: :func:`serve`.
+"""
+
+from .exchange import Exchange, Limits
+from .faults import (
+    Fault,
+    FaultBoard,
+    FaultKind,
+    draw_schedule,
+    load_faults,
+    parse_faults,
+)
+from .market import EPOCH_MS, Market
+from .network import MemoryNetwork, memory_pair
+from .periodic import Message
+from .rest import RestLimits, RestServer
+from .server import EndpointConfig, RestConfig, Running, ServeConfig, serve
+from .trading import SymbolSpec
+from .truth import Truth
+
+__all__ = [
+    "EPOCH_MS",
+    "EndpointConfig",
+    "Exchange",
+    "Fault",
+    "FaultBoard",
+    "FaultKind",
+    "Limits",
+    "Market",
+    "MemoryNetwork",
+    "Message",
+    "RestConfig",
+    "RestLimits",
+    "RestServer",
+    "Running",
+    "ServeConfig",
+    "SymbolSpec",
+    "Truth",
+    "draw_schedule",
+    "load_faults",
+    "memory_pair",
+    "parse_faults",
+    "serve",
+]

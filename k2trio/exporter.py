@@ -1,0 +1,135 @@
+"""Serves ``/metrics``, ``/healthz`` and ``/readyz`` over HTTP, beside the feed.
+
+Hypercorn's Trio worker runs the server. The socket is opened before it starts: a busy port is then
+one clear error instead of an exception from deep inside a server.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING
+
+import hypercorn.config
+import hypercorn.trio
+import trio
+from prometheus_client import make_asgi_app
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from prometheus_client import CollectorRegistry
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
+
+LISTEN_BACKLOG = 128
+GRACE_S = 1.0
+"""How long requests under way may take at shutdown."""
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Bind and listen.
+
+    :raises ConfigError: naming the address and the setting, if that is not possible.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(LISTEN_BACKLOG)
+            listener.setblocking(False)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            why, cure = "is in use", "stop the other program, or choose another port"
+        else:
+            why, cure = f"cannot be opened ({error.strerror or error})", "choose another address"
+        raise ConfigError(
+            f"port {port} on {host} {why}; {cure} with K2_BINANCE_METRICS_PORT / --metrics-port "
+            "or K2_BINANCE_METRICS_HOST / --metrics-host"
+        ) from error
+    return listener
+
+
+class _MetricsApp:
+    """prometheus_client's ASGI app as an object.
+
+    ``Route`` would take the bare function for a request handler, and ``Mount`` would redirect
+    ``/metrics`` to ``/metrics/``, which plain curl does not follow.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._app = make_asgi_app(registry)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+def make_app(registry: CollectorRegistry, problems: Callable[[], Sequence[str]]) -> Starlette:
+    """The ASGI application.
+
+    :param problems: why the process is not ready; an empty sequence when it is.
+    """
+
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> Response:
+        reasons = list(problems())
+        status = 503 if reasons else 200
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=status)
+
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", _MetricsApp(registry)),
+        ]
+    )
+
+
+async def serve_app(
+    app: Starlette,
+    listener: socket.socket,
+    *,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled; starts with the base URL, and closes the socket at the end."""
+    host, port = listener.getsockname()[:2]
+    config = hypercorn.config.Config()
+    # Hypercorn makes a socket object of its own from the descriptor and closes it at the end, so
+    # ours must let go: two owners would close it twice, and the second time it may be another's.
+    config.bind = [f"fd://{listener.detach()}"]
+    config.accesslog = None
+    config.errorlog = None
+    config.graceful_timeout = GRACE_S
+    config.shutdown_timeout = GRACE_S
+    config.keep_alive_timeout = 30
+    config.h11_max_incomplete_size = 16 * 1024
+    config.include_server_header = False
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_serve, app, config)
+        task_status.started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+async def _serve(
+    app: Starlette, config: hypercorn.config.Config, *, task_status: trio.TaskStatus[list[str]]
+) -> None:
+    await hypercorn.trio.serve(
+        app,  # type: ignore[arg-type]  # pyright: ignore
+        config,
+        mode="asgi",
+        task_status=task_status,
+    )

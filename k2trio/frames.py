@@ -1,0 +1,424 @@
+"""Cuts text frames out of the WebSocket byte stream, in batches; all else goes to trio-websocket.
+
+:class:`FrameTap` is a :class:`trio.abc.Stream` that is handed to
+:func:`trio_websocket.wrap_client_stream`. That library does the upgrade and answers pings and close
+frames. Its reader task calls :meth:`FrameTap.receive_some`, which reads the socket, takes every
+text message for itself, and returns only what is left: control frames, verbatim and in order. So
+data never waits in trio-websocket's per-message queue, and pings are answered even while the
+consumer is slow.
+
+What by-passes trio-websocket must be checked here. A violation of RFC 6455 is one of: a masked
+frame, a reserved bit, an unknown opcode, a fragmented or long control frame, a continuation without
+a start, a length that is not in its shortest form (section 5.2 to 5.5), or bad UTF-8 (8.1). Our own
+bounds: bytes of a message, parts of a message, bytes of the handshake, bytes buffered.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections import deque
+from struct import Struct
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from .errors import (
+    ConnectionFailed,
+    Dropped,
+    HandshakeRefused,
+    MessageTooBig,
+    ProtocolViolation,
+    Reset,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_HANDSHAKE_BYTES = 64 * 1024
+MAX_PARTS = 4096
+"""Fragments of one message."""
+READ_BYTES = 64 * 1024
+"""One socket read. Larger ones make the allocator map and unmap memory at each call."""
+SEND_TIMEOUT_S = 10.0
+"""A peer that takes no bytes for this long has failed (zero window)."""
+PINGS_PER_S = 2
+"""Pings answered per second. Pongs count against the exchange's five client messages a second."""
+MAX_RETRY_AFTER_S = 3 * 86400.0
+"""The longest ban the exchange documents is three days."""
+
+_TEXT, _CONTINUATION, _BINARY, _CLOSE, _PING, _PONG = 0x1, 0x0, 0x2, 0x8, 0x9, 0xA
+_FIN = 0x80
+_FIN_TEXT_16BIT = 0x817E
+_two_shorts = Struct(">HH").unpack_from
+_long = Struct(">Q").unpack_from
+
+
+class Scan(NamedTuple):
+    """What one read held.
+
+    :ivar texts: complete text messages.
+    :ivar control: pong and close frames, verbatim.
+    :ivar ping: the last ping frame, verbatim; only the latest needs an answer (RFC 6455, 5.5.3).
+    """
+
+    texts: list[bytes]
+    control: bytes
+    ping: bytes
+
+
+class FrameScanner:
+    """Sans-I/O: bytes in, messages out. After a close frame it ignores whatever follows."""
+
+    def __init__(self, max_message_bytes: int) -> None:
+        self._max = max_message_bytes
+        self._rest = b""
+        self._parts: list[bytes] | None = None
+        self._parts_bytes = 0
+        self.close_code: int | None = None
+        self.close_reason = ""
+        self.closed = False
+
+    def feed(self, data: bytes) -> Scan:
+        """Scan the next bytes of the stream.
+
+        :raises ProtocolViolation: and the stream cannot be read on.
+        """
+        if self.closed:
+            return Scan([], b"", b"")
+        if self._rest:
+            data = self._rest + data
+        texts: list[bytes] = []
+        control = ping = b""
+        at, size, longest = 0, len(data), self._max
+        while size - at >= 2:
+            # A final text frame with a 16-bit length is nearly all of the traffic.
+            if size - at >= 4:
+                head, length = _two_shorts(data, at)
+            else:
+                head, length = data[at] << 8 | data[at + 1], 0
+            if head == _FIN_TEXT_16BIT and length > 125 and self._parts is None:
+                start = at + 4
+            else:
+                short = head & 0xFF
+                if short < 126:
+                    start, length = at + 2, short
+                else:
+                    self._check_head(head >> 8, short)
+                    start = at + (4 if short == 126 else 10)
+                    if size < start:
+                        break
+                    if short == 127:
+                        length = _long(data, at + 2)[0]
+                    if length < (126 if short == 126 else 65536):
+                        raise ProtocolViolation("frame length is not in its shortest form")
+            if length > longest:
+                self._check_head(head >> 8, head & 0xFF)
+                raise MessageTooBig(f"message of {length} bytes; the bound is {longest}")
+            end = start + length
+            if size < end:
+                self._check_head(head >> 8, head & 0xFF)
+                break
+            if head >> 8 == _FIN | _TEXT and self._parts is None and head & 0x80 == 0:
+                payload = data[start:end]
+                if not payload.isascii():
+                    _check_utf8(payload)
+                texts.append(payload)
+            else:
+                self._check_head(head >> 8, head & 0xFF)
+                opcode = head >> 8 & 0x0F
+                if opcode == _PING:
+                    ping = data[at:end]
+                elif opcode == _PONG:
+                    control += data[at:end]
+                elif opcode == _CLOSE:
+                    self._closing(data[start:end])
+                    self._rest = b""
+                    return Scan(texts, control + data[at:end], b"")
+                else:
+                    self._add_part(opcode, data[start:end], texts, final=head >> 8 & _FIN != 0)
+            at = end
+        self._rest = data[at:]
+        return Scan(texts, control, ping)
+
+    def _check_head(self, first: int, second: int) -> None:
+        opcode = first & 0x0F
+        if second & 0x80:
+            raise ProtocolViolation("masked frame from the server")
+        if first & 0x70:
+            raise ProtocolViolation("reserved bits are set, though no extension was agreed on")
+        if opcode in (_CLOSE, _PING, _PONG):
+            if not first & _FIN or second & 0x7F > 125:
+                raise ProtocolViolation("fragmented or oversized control frame")
+        elif opcode == _CONTINUATION:
+            if self._parts is None:
+                raise ProtocolViolation("continuation frame without a message to continue")
+        elif opcode == _TEXT:
+            if self._parts is not None:
+                raise ProtocolViolation("new message inside a fragmented one")
+        elif opcode == _BINARY:
+            raise ProtocolViolation("binary frame; the exchange sends text")
+        else:
+            raise ProtocolViolation(f"unknown opcode {opcode}")
+
+    def _add_part(self, opcode: int, payload: bytes, texts: list[bytes], *, final: bool) -> None:
+        if opcode == _TEXT:
+            self._parts, self._parts_bytes = [], 0
+        assert self._parts is not None  # noqa: S101 - _check_head refused the other case
+        self._parts.append(payload)
+        self._parts_bytes += len(payload)
+        if self._parts_bytes > self._max:
+            raise MessageTooBig(f"fragmented message of more than {self._max} bytes")
+        if len(self._parts) > MAX_PARTS:
+            raise ProtocolViolation(f"message of more than {MAX_PARTS} fragments")
+        if final:
+            message = b"".join(self._parts)
+            self._parts = None
+            _check_utf8(message)
+            texts.append(message)
+
+    def _closing(self, payload: bytes) -> None:
+        self.closed = True
+        if len(payload) >= 2:
+            self.close_code = payload[0] << 8 | payload[1]
+            self.close_reason = payload[2:].decode("utf-8", "replace")[:123]
+
+
+def _check_utf8(payload: bytes) -> None:
+    try:
+        payload.decode()
+    except UnicodeDecodeError as error:
+        raise ProtocolViolation(f"text frame is not UTF-8: {error.reason}") from error
+
+
+class Batch(NamedTuple):
+    """The text messages of one socket read.
+
+    :ivar received: Unix time in seconds of the read.
+    :ivar arrived: the same in :func:`trio.current_time` seconds.
+    """
+
+    payloads: list[bytes]
+    received: float
+    arrived: float
+
+
+class FrameTap(trio.abc.Stream):
+    """The byte stream of one connection, as trio-websocket sees it.
+
+    :param stream: the transport: TCP or TLS.
+    :param max_message_bytes: bound of one message.
+    :param max_buffered_bytes: unread bytes kept before the socket is left alone, so that TCP
+        pushes back on the sender.
+    :param wall_clock: Unix time, for the ``received`` stamps that people read.
+
+    :ivar failure: why the connection ended, once it has.
+    :ivar down: set when it has.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        *,
+        max_message_bytes: int,
+        max_buffered_bytes: int,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._stream = stream
+        self._scanner = FrameScanner(max_message_bytes)
+        self._max_buffered = max_buffered_bytes
+        self._wall_clock = wall_clock
+        self._head = b""
+        self._early = b""
+        self._upgraded = False
+        self._batches: deque[Batch] = deque()
+        self._sizes: deque[int] = deque()
+        self._buffered_bytes = 0
+        self._arrival: trio.Event | None = None
+        self._room: trio.Event | None = None
+        self._pending_ping = b""
+        self._pings: deque[float] = deque(maxlen=PINGS_PER_S)
+        self.failure: ConnectionFailed | None = None
+        self.down = trio.Event()
+        self.last_bytes_at = self.last_text_at = trio.current_time()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether reading waits for a slow consumer; silence is then not the peer's."""
+        return self._room is not None
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of messages that were received and not yet taken."""
+        return self._buffered_bytes
+
+    def fail(self, failure: ConnectionFailed) -> None:
+        """Mark the connection as ended; only the first reason counts."""
+        if self.failure is None:
+            self.failure = failure
+            self.down.set()
+            self._wake()
+
+    async def next_batch(self) -> Batch:
+        """The next batch, in order; what arrived before a failure comes before it.
+
+        :raises ConnectionFailed: when the connection has ended and every batch was taken.
+        """
+        while not self._batches:
+            if self.failure is not None:
+                raise self.failure
+            self._arrival = trio.Event()
+            await self._arrival.wait()
+        self._buffered_bytes -= self._sizes.popleft()
+        if self._room is not None and self._buffered_bytes < self._max_buffered:
+            self._room.set()
+            self._room = None
+            # The silence while we did not read was ours.
+            self.last_bytes_at = self.last_text_at = trio.current_time()
+        return self._batches.popleft()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """For trio-websocket's reader: the handshake response, then control frames only."""
+        if not self._upgraded:
+            return await self._receive_handshake()
+        while True:
+            if self._buffered_bytes >= self._max_buffered:
+                self._room = trio.Event()
+                await self._room.wait()
+            if self._early:
+                data, self._early = self._early, b""
+            else:
+                data = await self._read()
+            if not data:
+                self.fail(Dropped("the peer closed TCP without a close frame"))
+                return b""
+            try:
+                texts, control, ping = self._scanner.feed(data)
+            except ProtocolViolation as violation:
+                self.fail(violation)
+                raise trio.BrokenResourceError from violation
+            if texts:
+                self.last_text_at = now = self.last_bytes_at
+                self._batches.append(Batch(texts, self._wall_clock(), now))
+                self._sizes.append(len(data))
+                self._buffered_bytes += len(data)
+                self._wake()
+            if self._scanner.closed and self.failure is None:
+                code, reason = self._scanner.close_code, self._scanner.close_reason
+                self.fail(Dropped(f"close frame {code} {reason!r}".rstrip(" '"), code))
+            control += self._due_ping(ping)
+            if control:
+                return control
+
+    async def _receive_handshake(self) -> bytes:
+        while (end := self._head.find(b"\r\n\r\n")) < 0:
+            if len(self._head) > MAX_HANDSHAKE_BYTES:
+                self.fail(ProtocolViolation(f"handshake of more than {MAX_HANDSHAKE_BYTES} bytes"))
+                raise trio.BrokenResourceError
+            data = await self._read()
+            if not data:
+                self.fail(Reset("the peer closed TCP during the upgrade"))
+                return b""
+            self._head += data
+            if not self._head.startswith(b"HTTP/1.1 "[: len(self._head)]):
+                self.fail(ProtocolViolation("the answer to the upgrade is not HTTP/1.1"))
+                raise trio.BrokenResourceError
+        head, self._early = self._head[: end + 4], self._head[end + 4 :]
+        self._head = b""
+        if not head.startswith(b"HTTP/1.1 101"):
+            self.fail(_refusal(head, self._wall_clock()))
+            raise trio.BrokenResourceError
+        self._upgraded = True
+        return head
+
+    async def _read(self) -> bytes:
+        try:
+            data = bytes(await self._stream.receive_some(READ_BYTES))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self.fail(Reset(f"transport broke: {_cause(error)}"))
+            raise
+        self.last_bytes_at = trio.current_time()
+        return data
+
+    def _due_ping(self, ping: bytes) -> bytes:
+        """The ping to answer now, if any; a flood is thinned out, its latest kept for later."""
+        ping = ping or self._pending_ping
+        if not ping:
+            return b""
+        now = self.last_bytes_at
+        if len(self._pings) == PINGS_PER_S and now - self._pings[0] < 1:
+            self._pending_ping = ping
+            return b""
+        self._pings.append(now)
+        self._pending_ping = b""
+        return ping
+
+    def _wake(self) -> None:
+        if self._arrival is not None:
+            self._arrival.set()
+            self._arrival = None
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send bytes. A send that does not finish leaves half a frame: it ends the connection."""
+        try:
+            with trio.fail_after(SEND_TIMEOUT_S):
+                await self._stream.send_all(data)
+        except trio.TooSlowError:
+            self.fail(Reset(f"the peer took no bytes for {SEND_TIMEOUT_S:g} s"))
+            raise trio.BrokenResourceError from None
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self.fail(Reset(f"transport broke: {_cause(error)}"))
+            raise
+        except trio.Cancelled:
+            self.fail(Reset("a send was cancelled"))
+            raise
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As the transport does."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """Close the transport."""
+        if not self._upgraded:
+            self.fail(ProtocolViolation("the answer to the upgrade breaks RFC 6455"))
+        self.fail(Reset("closed here"))
+        await self._stream.aclose()
+
+    async def drain_until_close(self) -> None:
+        """After our close frame, read on until the peer's, or the end of the stream.
+
+        For when trio-websocket's reader is gone; the caller bounds the time.
+        """
+        while not self._scanner.closed:
+            data = await self._stream.receive_some(READ_BYTES)
+            if not data:
+                return
+            self._scanner.feed(bytes(data))
+
+
+def _cause(error: BaseException) -> str:
+    return str(error.__cause__ or error) or type(error).__name__
+
+
+def _refusal(head: bytes, wall_time: float) -> ConnectionFailed:
+    """What a response other than 101 means: status and ``Retry-After`` (RFC 9110, 10.2.3)."""
+    lines = head.decode("latin-1").split("\r\n")
+    status = lines[0].split(" ")[1][:3]
+    if len(status) != 3 or not status.isdigit():
+        return ProtocolViolation(f"bad status line {lines[0][:80]!r}")
+    retry_after = None
+    for line in lines[1:]:
+        name, _, value = line.partition(":")
+        if name.strip().lower() == "retry-after":
+            retry_after = _retry_after(value.strip(), wall_time)
+    return HandshakeRefused(int(status), retry_after)
+
+
+def _retry_after(value: str, wall_time: float) -> float | None:
+    if value.isdigit():
+        return min(float(value[:10]), MAX_RETRY_AFTER_S)
+    try:
+        at = email.utils.parsedate_to_datetime(value).timestamp()
+    except ValueError:
+        return None
+    return min(max(0.0, at - wall_time), MAX_RETRY_AFTER_S)

@@ -1,0 +1,243 @@
+"""Every metric, once: its name, labels and meaning, and which transition moves it."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter as Count
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from . import transitions as on
+from .breaker import State
+from .streams import parse_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .messages import Event
+
+OTHER = "other"
+"""Label for symbols that were not configured: what the exchange sends must not make labels."""
+
+SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
+OUTAGES = (0.01, 0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)
+
+
+class Metrics:
+    """The feed's metrics in one registry; :meth:`observe` is an observer of transitions.
+
+    :param symbols: the configured symbols; they bound the label sets.
+    :param registry: where to register; a fresh one by default.
+    """
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        *,
+        version: str = "",
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        self.registry = registry = CollectorRegistry() if registry is None else registry
+        self._symbols = frozenset(symbols)
+        label = ",".join(symbols)
+        self._connected = Gauge(
+            "k2_binance_connection_status",
+            "1 while data can flow on every line of the feed, else 0.",
+            ["symbols"],
+            registry=registry,
+        ).labels(label)
+        self._received = Counter(
+            "k2_binance_messages_received",
+            "Data messages received, duplicates of a second connection included.",
+            ["symbol"],
+            registry=registry,
+        )
+        self._message_errors = Counter(
+            "k2_binance_message_errors",
+            "Messages that were not understood and skipped.",
+            ["error_type"],
+            registry=registry,
+        )
+        self._reconnects = Counter(
+            "k2_binance_reconnects",
+            "Reconnects, by what made them necessary.",
+            ["reason"],
+            registry=registry,
+        )
+        self._connection_errors = Counter(
+            "k2_binance_connection_errors",
+            "Failed attempts and lost connections.",
+            ["error_type"],
+            registry=registry,
+        )
+        self._last_message = Gauge(
+            "k2_binance_last_message_timestamp_seconds",
+            "Unix time of the last data message.",
+            ["symbols"],
+            registry=registry,
+        ).labels(label)
+        self._reconnect_delay = Gauge(
+            "k2_binance_reconnect_delay_seconds",
+            "Nominal backoff before the current or last retry.",
+            ["symbols"],
+            registry=registry,
+        ).labels(label)
+        self._breaker_state = Gauge(
+            "k2_circuit_breaker_state",
+            "0 closed, 1 open, 2 half-open.",
+            ["name"],
+            registry=registry,
+        )
+        self._in_use = Gauge(
+            "k2_binance_endpoint_in_use",
+            "1 for the endpoint that carries the line.",
+            ["line", "endpoint", "venue"],
+            registry=registry,
+        )
+        self._connects = Counter(
+            "k2_binance_connects", "Successful upgrades.", ["endpoint"], registry=registry
+        )
+        self._handshake = Histogram(
+            "k2_binance_handshake_seconds",
+            "DNS, TCP, TLS and upgrade together.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._outage = Histogram(
+            "k2_binance_outage_seconds",
+            "From the last message before a reconnect to the first one after it.",
+            buckets=OUTAGES,
+            registry=registry,
+        )
+        self._rotations = Counter(
+            "k2_binance_rotations",
+            "Planned replacements of a connection.",
+            ["reason"],
+            registry=registry,
+        )
+        self._duplicates = Counter(
+            "k2_binance_duplicates", "Messages dropped as delivered before.", registry=registry
+        )
+        self._gaps = Counter(
+            "k2_binance_gaps",
+            "Gaps in a stream's ids, by how they ended.",
+            ["outcome"],
+            registry=registry,
+        )
+        self._ping = Histogram(
+            "k2_binance_ping_seconds",
+            "Round trip of WebSocket pings of ours.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._lag = Gauge(
+            "k2_binance_event_lag_seconds",
+            "Receive time minus the exchange's event time, last message of the last batch.",
+            registry=registry,
+        )
+        self._buffered = Gauge(
+            "k2_binance_buffered_messages",
+            "Decoded messages that wait for the consumer.",
+            registry=registry,
+        )
+        self._blocked = Counter(
+            "k2_binance_consumer_blocked_seconds",
+            "Time for which receiving waited for the consumer.",
+            registry=registry,
+        )
+        self._budget = Gauge(
+            "k2_binance_connect_budget_left",
+            "Connection attempts that the venue admits in the current 5 minutes.",
+            ["venue"],
+            registry=registry,
+        )
+        Gauge(
+            "k2_binance_build_info",
+            "1, labelled with versions.",
+            ["version", "python"],
+            registry=registry,
+        ).labels(version, platform.python_version()).set(1)
+        for reason in ("connection_closed", "websocket_error", "unexpected_error",
+                       "health_check_timeout"):  # fmt: skip
+            self._reconnects.labels(reason)
+        self._connected.set(0)
+        self._reconnect_delay.set(0)
+        # Streams are bounded by what is subscribed; children are looked up once per stream.
+        self._received_by_stream: dict[str, Counter] = {}
+
+    def add_breaker(self, name: str) -> None:
+        """Show a breaker from its start, not only after its first change."""
+        self._breaker_state.labels(name).set(State.CLOSED)
+
+    def watch_budget(self, venue: str, left: Callable[[], int]) -> None:
+        """Show the venue's connect budget; ``left`` is called at each scrape."""
+        self._budget.labels(venue).set_function(left)
+
+    def watch_buffer(self, size: Callable[[], int]) -> None:
+        """Show the consumer's backlog; ``size`` is called at each scrape."""
+        self._buffered.set_function(size)
+
+    def set_connected(self, connected: bool) -> None:
+        """Whether data can flow on every line."""
+        self._connected.set(connected)
+
+    def received(self, events: Sequence[Event], duplicates: int) -> None:
+        """Count one batch of data messages, and how many of them were duplicates."""
+        children = self._received_by_stream
+        for stream, count in Count([event.stream for event in events]).items():
+            child = children.get(stream)
+            if child is None:
+                symbol = parse_stream(stream).symbol
+                label = symbol if symbol in self._symbols else OTHER
+                child = children[stream] = self._received.labels(label)
+            child.inc(count)
+        last = events[-1]
+        self._last_message.set(last.received)
+        event_time = getattr(last.data, "event_time", None)
+        if event_time:
+            self._lag.set(last.received - event_time / 1000)
+        if duplicates:
+            self._duplicates.inc(duplicates)
+
+    def gap(self, outcome: str) -> None:
+        """Count a gap that ended: repaired, joined by another connection, or declared."""
+        self._gaps.labels(outcome).inc()
+
+    def consumer_blocked(self, seconds: float) -> None:
+        """Add time for which receiving waited for the consumer."""
+        self._blocked.inc(seconds)
+
+    def observe(self, transition: on.Transition) -> None:
+        """Move the metrics that a transition concerns."""
+        match transition:
+            case on.Connected():
+                self._connects.labels(transition.endpoint).inc()
+                self._handshake.observe(transition.handshake_s)
+            case on.Flowing():
+                here = (transition.line, transition.endpoint, transition.venue)
+                self._in_use.labels(*here).set(1)
+                if transition.outage_s is not None:
+                    self._outage.observe(transition.outage_s)
+            case on.ConnectionLost() | on.DialFailed():
+                self._connection_errors.labels(transition.error_type).inc()
+                self._out_of_use(transition.line, transition.endpoint, transition.venue)
+            case on.Reconnecting():
+                self._reconnects.labels(transition.reason).inc()
+                self._reconnect_delay.set(transition.delay_s)
+            case on.Rotated():
+                self._rotations.labels(transition.reason).inc()
+                self._out_of_use(transition.line, transition.endpoint, transition.venue)
+            case on.BreakerChanged():
+                self._breaker_state.labels(transition.name).set(State[transition.new.upper()])
+            case on.MalformedMessage():
+                self._message_errors.labels(transition.error_type).inc()
+            case on.SubscriptionRefused():
+                self._message_errors.labels("subscription_refused").inc()
+            case on.PingMeasured():
+                self._ping.observe(transition.round_trip_s)
+            case _:
+                pass
+
+    def _out_of_use(self, line: str, endpoint: str, venue: str) -> None:
+        self._in_use.labels(line, endpoint, venue).set(0)

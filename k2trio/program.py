@@ -1,0 +1,123 @@
+"""The program around a feed: signals, the exporter beside it, the sink behind it, exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import trio
+
+from . import exporter, logs
+from .errors import ConfigError, K2Error, leaves
+from .feed import open_feed, symbols_of
+from .metrics import Metrics
+from .sinks.jsonl import JsonLines
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+
+    from .feed import Feed
+    from .settings import Settings
+    from .transitions import Observer
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+"""The work failed: the feed gave up, the output broke, no endpoint answered."""
+EXIT_USAGE = 2
+"""It could not start: a setting, a flag, a busy port."""
+
+
+def run_until_signalled(main: Callable[[], Awaitable[int]]) -> int:
+    """Run ``main`` and return its exit code, or that of the way it ended.
+
+    The first SIGINT or SIGTERM shuts down in order (0), the second ends the process at once.
+    Errors of ours become one line each on standard error; any other exception is a bug and comes
+    out as it is.
+    """
+    try:
+        return trio.run(_supervise, main)
+    except K2Error as error:
+        return _complain([error])
+    except BaseExceptionGroup as group:
+        errors = leaves(group)
+        if all(isinstance(error, K2Error) for error in errors):
+            return _complain(errors)
+        raise
+
+
+def _complain(errors: Sequence[BaseException]) -> int:
+    """One line per error on standard error; returns the exit code that they make."""
+    for error in errors:
+        sys.stderr.write(f"k2trio: {error}\n")
+    return EXIT_USAGE if isinstance(errors[0], ConfigError) else EXIT_FAILED
+
+
+async def _supervise(main: Callable[[], Awaitable[int]]) -> int:
+    code = EXIT_OK
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            work = trio.CancelScope()
+            nursery.start_soon(_obey, signals, work)
+            with work:
+                code = await main()
+            nursery.cancel_scope.cancel()
+    return code
+
+
+async def _obey(signals: AsyncIterator[int], work: trio.CancelScope) -> None:
+    async for number in signals:
+        if work.cancel_called:
+            # Somebody means it: end as the signal does by default, without another word.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        logs.get_logger().info("stopping", signal=signal.Signals(number).name)
+        work.cancel()
+
+
+@asynccontextmanager
+async def exported_feed(
+    settings: Settings,
+    *,
+    observers: Sequence[Observer] = (),
+) -> AsyncGenerator[Feed]:
+    """A feed with logs, and with its exporter as a sibling task.
+
+    :raises ConfigError: if the exporter's port is taken.
+    """
+    metrics = Metrics(symbols_of(settings.stream_names), version=version("k2trio"))
+    listener = exporter.open_socket(settings.metrics_host, settings.metrics_port)
+    log = logs.get_logger()
+    async with (
+        trio.open_nursery() as nursery,
+        open_feed(
+            settings=settings, metrics=metrics, observers=[logs.TransitionLog(log), *observers]
+        ) as feed,
+    ):
+        app = exporter.make_app(metrics.registry, lambda: feed.status().problems)
+        url = await nursery.start(exporter.serve_app, app, listener)
+        log.info("exporting", metrics=f"{url}/metrics", health=f"{url}/healthz")
+        yield feed
+        nursery.cancel_scope.cancel()
+
+
+async def run(settings: Settings) -> int:
+    """``k2trio run``: stream into the sink until told to stop."""
+    log = logs.get_logger()
+    with JsonLines(settings.output, settings.output_rotate_bytes) as sink:
+        if sink.cut_bytes:
+            log.warning("torn_line_cut", output=str(settings.output), bytes=sink.cut_bytes)
+        async with exported_feed(settings) as feed:
+            try:
+                async for batch in feed.batches():
+                    await sink.write(batch)
+            finally:
+                # Bounded by the sink when its reader is slow. After an error of the sink's own
+                # nothing is left in it that could be written.
+                with trio.CancelScope(shield=True):
+                    if rest := feed.drain():
+                        await sink.write(rest)
+    return EXIT_OK

@@ -1,0 +1,313 @@
+"""Every knob of k2trio: its unit, bound, default and ``K2_BINANCE_*`` variable, in one model."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .errors import ConfigError
+from .streams import MAX_STREAMS_PER_CONNECTION, parse_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENV_PREFIX = "K2_BINANCE_"
+LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
+
+
+def _split(value: object) -> object:
+    """Accept ``a,b`` and ``["a","b"]`` alike, as both are common in environments."""
+    if isinstance(value, str):
+        text = value.strip()
+        if text.startswith("["):
+            try:
+                return json.loads(text)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"looks like a JSON list but is not one: {error}") from error
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if isinstance(value, list | tuple):
+        # A command line may repeat the flag, each time with a comma list.
+        return [part for item in value for part in (_split(item) if "," in str(item) else [item])]  # type: ignore[attr-defined]  # pyright: ignore
+    return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only be this machine."""
+    if host.lower() in LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _plain_url(url: str, schemes: tuple[str, ...]) -> str:
+    parts = urlsplit(url)
+    if parts.username is not None or parts.password is not None:
+        # First of all checks, so that no message below can print the secret.
+        raise ValueError(f"the URL for {parts.hostname} must not hold a user name or password")
+    if parts.scheme not in schemes:
+        raise ValueError(f"{url!r} must start with {' or '.join(s + '://' for s in schemes)}")
+    if not parts.hostname:
+        raise ValueError(f"{url!r} names no host")
+    if parts.fragment:
+        raise ValueError(f"{url!r} must not hold a fragment (#…)")
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"{url!r}: {error}") from error
+    return url.rstrip("/")
+
+
+def _websocket_url(url: str) -> str:
+    url = _plain_url(url, ("wss", "ws"))
+    if urlsplit(url).query:
+        raise ValueError(f"{url!r} must not hold a query; name streams in STREAMS")
+    return url
+
+
+def _symbol(name: str) -> str:
+    parse_stream(f"{name.lower()}@trade")
+    return name.upper()
+
+
+def _stream(name: str) -> str:
+    return parse_stream(name).name
+
+
+def _config_error_as_value_error(value: str, check: Any) -> str:
+    try:
+        return str(check(value))
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+WebSocketURL = Annotated[str, AfterValidator(_websocket_url)]
+RestURL = Annotated[str, AfterValidator(lambda url: _plain_url(url, ("https", "http")))]
+Symbol = Annotated[str, AfterValidator(lambda name: _config_error_as_value_error(name, _symbol))]
+StreamName = Annotated[
+    str, AfterValidator(lambda name: _config_error_as_value_error(name, _stream))
+]
+
+
+class Settings(BaseSettings):
+    """Read from keyword arguments, then ``K2_BINANCE_*`` variables, then these defaults.
+
+    Times are seconds and sizes are bytes unless a field says otherwise.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
+
+    websocket_url: WebSocketURL = Field(
+        "wss://stream.binance.com:9443/stream", description="First endpoint of the failover list."
+    )
+    failover_urls: Annotated[tuple[WebSocketURL, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (
+            "wss://stream.binance.com:443/stream",
+            "wss://data-stream.binance.vision/stream",
+            "wss://stream.binance.us:9443/stream",
+        ),
+        description="Further endpoints, in order of preference. Another host may be another venue.",
+    )
+    symbols: Annotated[tuple[Symbol, ...], NoDecode, BeforeValidator(_split)] = Field(
+        ("BTCUSDT", "ETHUSDT"), description="Symbols whose trades to stream; see also STREAMS."
+    )
+    streams: Annotated[tuple[StreamName, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="Exact stream names, e.g. btcusdt@aggTrade; replaces SYMBOLS when given."
+    )
+
+    reconnect_delay: float = Field(
+        5, ge=0.01, le=3600, description="Delay before the first retry (s); doubles each time."
+    )
+    max_reconnect_delay: float = Field(
+        60, ge=0.01, le=86400, description="Longest delay between retries (s)."
+    )
+    reconnect_jitter: float = Field(
+        0.2, ge=0, le=0.5, description="Random share of the delay, both ways (0.2 = ±20 %)."
+    )
+    max_reconnect_attempts: int = Field(
+        10, ge=0, le=1_000_000, description="Failed retries in a row before giving up; 0 = never."
+    )
+    stable_after: float = Field(
+        5, ge=0, le=3600, description="Data must flow this long (s) before a connection counts."
+    )
+    handshake_timeout: float = Field(
+        10, gt=0, le=300, description="Bound (s) on DNS, TCP, TLS and upgrade together."
+    )
+    close_timeout: float = Field(2, gt=0, le=60, description="Bound (s) on the closing handshake.")
+
+    health_check_interval: float = Field(
+        30, gt=0, le=3600, description="Silence (s) after which the peer is pinged."
+    )
+    health_check_timeout: float = Field(
+        60, ge=0, le=86400, description="Longest time (s) without a data message; 0 disables."
+    )
+    transport_timeout: float = Field(
+        45, gt=0, le=86400, description="Longest time (s) without any byte, pings included."
+    )
+
+    enable_circuit_breaker: bool = Field(
+        True, description="Let each endpoint's circuit breaker refuse attempts."
+    )
+    failure_threshold: int = Field(
+        3, ge=1, le=1000, description="Consecutive failures that open a breaker."
+    )
+    success_threshold: int = Field(
+        2, ge=1, le=1000, description="Half-open successes that close a breaker."
+    )
+    recovery_timeout: float = Field(
+        30, gt=0, le=86400, description="Time (s) a breaker stays open before it admits a probe."
+    )
+
+    rotate_after: float = Field(
+        82_800, gt=0, le=86_400, description="Age (s) at which a connection is replaced (23 h)."
+    )
+    rotation_overlap: float = Field(
+        10, gt=0, le=300, description="Longest time (s) that old and new connection run together."
+    )
+    arbitration_hold: float = Field(
+        0.2, ge=0, le=60, description="Time (s) a gap waits for another connection to fill it."
+    )
+    max_held_messages: int = Field(
+        100_000, ge=1, le=1 << 26, description="Messages held per stream behind a gap."
+    )
+    list_subscriptions_interval: float = Field(
+        0,
+        ge=0,
+        le=86400,
+        description="Compare subscriptions with the server's this often (s); 0 = off.",
+    )
+
+    max_message_bytes: int = Field(
+        1 << 20, ge=1024, le=1 << 30, description="Largest message accepted from the exchange."
+    )
+    max_buffered_bytes: int = Field(
+        64 << 20,
+        ge=1 << 16,
+        le=1 << 36,
+        description="Received but unread bytes kept per connection before TCP pushes back.",
+    )
+    max_buffered_messages: int = Field(
+        65_536, ge=1, le=1 << 26, description="Decoded messages kept for a slow consumer."
+    )
+    streams_per_connection: int = Field(
+        MAX_STREAMS_PER_CONNECTION,
+        ge=1,
+        le=MAX_STREAMS_PER_CONNECTION,
+        description="Streams that one connection carries; more streams make more connections.",
+    )
+
+    output: Path | None = Field(
+        None, description="File to append to, one JSON line per message; default standard output."
+    )
+    output_rotate_bytes: int = Field(
+        0, ge=0, le=1 << 50, description="Start a new file at this size, the old one gets a number."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address of the metrics exporter.")
+    metrics_port: int = Field(9090, ge=0, le=65535, description="Its port; 0 picks a free one.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level that is logged."
+    )
+    log_format: Literal["console", "json"] = Field(
+        "console", description="Logs for people or for machines."
+    )
+    ca_file: Path | None = Field(
+        None, description="PEM file with further certificate authorities to trust."
+    )
+    allow_insecure: bool = Field(
+        False, description="Allow ws:// to hosts other than this machine (no encryption)."
+    )
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.max_reconnect_delay < self.reconnect_delay:
+            raise ValueError("MAX_RECONNECT_DELAY must be at least RECONNECT_DELAY")
+        if not self.streams and not self.symbols:
+            raise ValueError("name at least one of SYMBOLS or STREAMS")
+        if self.health_check_timeout and self.health_check_interval > self.health_check_timeout:
+            raise ValueError("HEALTH_CHECK_INTERVAL must not exceed HEALTH_CHECK_TIMEOUT")
+        if len(set(self.endpoint_urls)) != len(self.endpoint_urls):
+            raise ValueError("FAILOVER_URLS names an endpoint twice")
+        for url in self.endpoint_urls:
+            parts = urlsplit(url)
+            if (
+                parts.scheme == "ws"
+                and not self.allow_insecure
+                and not is_loopback(parts.hostname or "")
+            ):
+                raise ValueError(
+                    f"{url} is not encrypted; use wss://, or set ALLOW_INSECURE if you must"
+                )
+        if self.ca_file is not None and not self.ca_file.is_file():
+            raise ValueError(f"CA_FILE {self.ca_file} is not a file")
+        return self
+
+    @property
+    def endpoint_urls(self) -> tuple[str, ...]:
+        """The failover list, first choice first."""
+        return (self.websocket_url, *self.failover_urls)
+
+    @property
+    def stream_names(self) -> tuple[str, ...]:
+        """The streams to open: STREAMS, or one trade stream per symbol."""
+        names = self.streams or tuple(f"{symbol.lower()}@trade" for symbol in self.symbols)
+        return tuple(dict.fromkeys(names))
+
+
+def check_environment(
+    model: type[BaseSettings] = Settings, environ: Mapping[str, str] | None = None
+) -> None:
+    """Refuse ``K2_BINANCE_*`` variables that no setting reads: a typo must not pass in silence.
+
+    :raises ConfigError: naming each unknown variable and the nearest known one.
+    """
+    environ = os.environ if environ is None else environ
+    known = {ENV_PREFIX + name.upper() for name in model.model_fields}
+    lines: list[str] = []
+    for name in sorted(environ):
+        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            lines.append(f"{name} is not a setting of k2trio{hint}")
+    if lines:
+        raise ConfigError("\n".join(lines))
+
+
+def load_settings(**values: Any) -> Settings:
+    """Build settings from the environment and keyword arguments, with errors people can read.
+
+    :raises ConfigError: one line per wrong field or unknown variable.
+    """
+    check_environment()
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise ConfigError(describe(error)) from error
+
+
+def describe(error: ValidationError) -> str:
+    """One line per wrong field, with the name of the variable that sets it."""
+    lines: list[str] = []
+    for item in error.errors(include_url=False):
+        where = [str(part) for part in item["loc"] if not isinstance(part, int)]
+        message = item["msg"].removeprefix("Value error, ")
+        given = "" if item["type"] == "value_error" else f" (got {str(item['input'])[:80]!r})"
+        lines.append(f"{ENV_PREFIX}{where[0].upper()}: {message}{given}" if where else message)
+    return "\n".join(lines)

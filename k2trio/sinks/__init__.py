@@ -1,0 +1,1 @@
+"""Where a feed's messages go. Each sink beyond JSON lines is an optional extra."""

@@ -1,0 +1,227 @@
+"""What happens to a feed, as values: the logic emits these; logs, metrics and displays subscribe.
+
+Every transition names the line it happened on. Times are :func:`trio.current_time` seconds and
+durations are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class RotationReason(StrEnum):
+    """Why a healthy connection is replaced."""
+
+    LIFETIME = "lifetime"
+    SERVER_SHUTDOWN = "server_shutdown"
+    FAIL_BACK = "fail_back"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialing:
+    """An attempt starts. ``attempt`` counts retries since data last flowed; 0 is the first try."""
+
+    line: str
+    endpoint: str
+    url_index: int
+    venue: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The upgrade succeeded; no data yet."""
+
+    line: str
+    endpoint: str
+    url_index: int
+    venue: str
+    handshake_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Flowing:
+    """The first data message of a connection arrived; it carries the line from now on.
+
+    ``outage_s`` is the time since the line's last message before, or None for the first one.
+    """
+
+    line: str
+    endpoint: str
+    url_index: int
+    venue: str
+    outage_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BecameStable:
+    """Data has flowed long enough for the retry count to start anew."""
+
+    line: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLost:
+    """A connection that was up failed. ``carrying`` is False for one not (or no longer) in use."""
+
+    line: str
+    endpoint: str
+    url_index: int
+    venue: str
+    reason: str
+    error_type: str
+    detail: str
+    lived_s: float
+    silence_s: float
+    carrying: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed:
+    """An attempt failed before the upgrade was done."""
+
+    line: str
+    endpoint: str
+    url_index: int
+    venue: str
+    reason: str
+    error_type: str
+    detail: str
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """A retry is planned.
+
+    ``delay_s`` is the nominal delay, ``wait_s`` what jitter and breakers made of it.
+    """
+
+    line: str
+    endpoint: str
+    url_index: int
+    reason: str
+    attempt: int
+    delay_s: float
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rotating:
+    """A replacement is dialled beside the running connection."""
+
+    line: str
+    endpoint: str
+    to_endpoint: str
+    reason: RotationReason
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """The replacement carries the line; the old connection is retired."""
+
+    line: str
+    endpoint: str
+    venue: str
+    to_endpoint: str
+    reason: RotationReason
+    overlap_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RotationFailed:
+    """The replacement did not come up; the running connection goes on."""
+
+    line: str
+    endpoint: str
+    to_endpoint: str
+    reason: RotationReason
+    error_type: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerChanged:
+    """A circuit breaker changed its state."""
+
+    name: str
+    old: str
+    new: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class VenueFrozen:
+    """The venue asked us to stay away (``Retry-After``)."""
+
+    venue: str
+    for_s: float
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class MalformedMessage:
+    """A payload was not understood and skipped."""
+
+    line: str
+    endpoint: str
+    error_type: str
+    detail: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionRefused:
+    """The exchange refused streams, or lost some that were subscribed."""
+
+    line: str
+    endpoint: str
+    streams: tuple[str, ...]
+    code: int | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class PingMeasured:
+    """A ping of ours was answered."""
+
+    line: str
+    endpoint: str
+    round_trip_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GivingUp:
+    """The retries are used up; the feed ends."""
+
+    line: str
+    attempts: int
+    error_type: str
+    detail: str
+
+
+Transition: TypeAlias = (
+    Dialing
+    | Connected
+    | Flowing
+    | BecameStable
+    | ConnectionLost
+    | DialFailed
+    | Reconnecting
+    | Rotating
+    | Rotated
+    | RotationFailed
+    | BreakerChanged
+    | VenueFrozen
+    | MalformedMessage
+    | SubscriptionRefused
+    | PingMeasured
+    | GivingUp
+)
+
+Observer = Callable[[Transition], None]
+"""Called synchronously with each transition, in order; must not block."""

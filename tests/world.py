@@ -1,0 +1,153 @@
+"""A simulated world for tests in virtual time: venues, network, feed, and a diary of what happened.
+
+Nothing here touches a socket, a thread or a wall clock, so times in the diary are exact.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from k2trio.feed import Feed, open_feed
+from k2trio.settings import Settings
+from k2trio.simulator import Exchange, Fault, FaultBoard, FaultKind, Limits, Market, MemoryNetwork
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from k2trio.continuity import Item
+    from k2trio.failover import Endpoint
+    from k2trio.transitions import Transition
+
+START_MS = 1_767_225_600_000
+SUBJECT = "btcusdt@trade"
+T = TypeVar("T")
+
+
+def fault(at: float, kind: FaultKind | str, endpoint: str = "a", **parameters: Any) -> Fault:
+    """A fault of the given kind."""
+    return Fault(at=at, endpoint=endpoint, kind=FaultKind(kind), **parameters)
+
+
+@dataclass
+class World:
+    """What a test looks at afterwards.
+
+    :ivar diary: (virtual time, transition) of everything that happened to the feed.
+    :ivar items: (virtual time, event or gap) as the consumer got them.
+    """
+
+    network: MemoryNetwork
+    exchanges: dict[str, Exchange]
+    settings: Settings
+    feed: Feed
+    diary: list[tuple[float, Transition]] = field(default_factory=list)
+    items: list[tuple[float, Item]] = field(default_factory=list)
+    error: Exception | None = None
+
+    def of(self, kind: type[T]) -> list[tuple[float, T]]:
+        """The transitions of one kind, with their times."""
+        return [(round(at, 6), what) for at, what in self.diary if isinstance(what, kind)]
+
+    def times(self, kind: type[T]) -> list[float]:
+        """When the transitions of one kind happened."""
+        return [at for at, _ in self.of(kind)]
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        """The value of a sample as a scrape would show it."""
+        return self.feed.metrics.registry.get_sample_value(name, labels)
+
+    @property
+    def exchange(self) -> Exchange:
+        """The first venue."""
+        return next(iter(self.exchanges.values()))
+
+
+def place(endpoint: str, venue: str = "venue") -> tuple[str, int]:
+    """Host and port of an endpoint. Endpoints of one venue share its host name (see failover.py)."""
+    return f"{venue}.test", 1000 + ord(endpoint[0])
+
+
+def name(endpoint: str, venue: str = "venue") -> str:
+    """The endpoint's name in transitions and metrics."""
+    return "{}:{}".format(*place(endpoint, venue))
+
+
+def make_settings(urls: Sequence[str], **values: Any) -> Settings:
+    """Settings without jitter, so that times are exact."""
+    given: dict[str, Any] = {
+        "websocket_url": urls[0],
+        "failover_urls": urls[1:],
+        "streams": [SUBJECT],
+        "reconnect_jitter": 0,
+        **values,
+    }
+    return Settings(**given)
+
+
+@asynccontextmanager
+async def open_world(
+    faults: Sequence[Fault] = (),
+    *,
+    endpoints: Sequence[str] = ("a", "b"),
+    venues: dict[str, str] | None = None,
+    rate: float = 1.0,
+    seed: int = 1,
+    limits: Limits | None = None,
+    consume: bool = True,
+    settings: dict[str, Any] | None = None,
+    suspended: Any = lambda: 0.0,
+) -> AsyncGenerator[World]:
+    """A feed that runs against simulated endpoints; see :func:`place`.
+
+    :param venues: endpoint name → venue; by default all belong to one.
+    :param rate: taker orders a second; 1 gives exactly one trade stream message or a few more.
+    :param consume: read the feed into ``world.items``.
+    """
+    board = FaultBoard(faults)
+    network = MemoryNetwork(board)
+    places = dict.fromkeys(endpoints, "venue") if venues is None else venues
+    exchanges: dict[str, Exchange] = {}
+    for endpoint in endpoints:
+        venue = places[endpoint]
+        if venue not in exchanges:
+            market = Market(["BTCUSDT", "ETHUSDT"], seed=seed + len(exchanges), rate=rate)
+            exchanges[venue] = Exchange(venue, market, faults=board, limits=limits)
+        network.add(*place(endpoint, venue), exchanges[venue], endpoint)
+
+    async def dial(endpoint: Endpoint) -> trio.abc.Stream:
+        return await network.dial(endpoint.host, endpoint.port)
+
+    def wall_clock() -> float:
+        return START_MS / 1000 + trio.current_time()
+
+    urls = [f"wss://{name(endpoint, places[endpoint])}/stream" for endpoint in endpoints]
+    chosen = make_settings(urls, **(settings or {}))
+    diary: list[tuple[float, Transition]] = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(network.run)
+        async with open_feed(
+            settings=chosen,
+            dial=dial,
+            observers=[lambda what: diary.append((trio.current_time(), what))],
+            rng=random.Random(seed),
+            wall_clock=wall_clock,
+            suspended=suspended,
+        ) as feed:
+            world = World(network, exchanges, chosen, feed, diary)
+
+            async def read() -> None:
+                try:
+                    async for item in feed:
+                        world.items.append((trio.current_time(), item))
+                except Exception as error:  # noqa: BLE001 - handed to the test, which looks at it
+                    world.error = error
+
+            if consume:
+                nursery.start_soon(read)
+            yield world
+            nursery.cancel_scope.cancel()
