@@ -6,12 +6,18 @@ offers a message first delivers it, and the order that comes out is the venue's 
 
 A message beyond a gap is *held*, and with it every later one of that stream, while other streams
 flow on. The gap is then closed in one of three ways: another connection brings what is missing,
-a repair does, or it is abandoned and a :class:`Gap` is delivered in its place. So a consumer sees
+a repair does, or what is missing is declared as a :class:`Gap` in its place. So a consumer sees
 every id once, in order, or is told which ids it will not see.
+
+Streams whose keys only grow can prove no gap. What may be missing there is declared as a time
+range, an :class:`Outage`, whenever no connection carried the stream for a while. Klines stand
+between the two: updates of a bar may be lost, but that every bar closes is provable, because bars
+step by the interval (:class:`KlineTrack`).
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import operator
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
@@ -19,19 +25,45 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from .messages import PAYLOADS, Event
-from .streams import TABLE, Kind, Rule, Stream, parse_stream
+from .streams import KLINE_INTERVALS_MS, TABLE, Kind, Rule, Stream, parse_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-GapReason: TypeAlias = Literal["not_repaired", "venue_missing", "hold_overflow", "jump"]
+GapReason: TypeAlias = Literal[
+    "not_repaired",
+    "not_repairable",
+    "venue_missing",
+    "snapshot",
+    "hold_overflow",
+    "jump",
+    "reset",
+    "overflow",
+    "resume_limit",
+]
+"""Why ids are missing.
+
+``not_repaired``: REST did not bring them in time. ``not_repairable``: no REST host is known for
+the venue, or the kind has no history. ``venue_missing``: the venue itself does not have them.
+``snapshot``: they are contained in the depth snapshot that follows. ``hold_overflow``: too many
+messages waited behind them. ``jump`` and ``reset``: the venue's ids leapt forward or started anew.
+``overflow``: the consumer was too slow and the policy is to drop. ``resume_limit``: longer ago than
+a restart may go back.
+"""
 
 MAX_GAP_IDS = 1_000_000
 """A wider gap is a jump of the venue's ids, not messages that were sent: it is declared at once."""
+RESET_IDS = 1_000_000
+"""An id that lies further behind, on a message that is newer, means that ids started anew."""
+MAX_RANGES = 10_000
+"""Ranges that a ledger keeps per stream; older ones are counted, but forgotten one by one."""
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """Ids ``first`` to ``last`` of a stream, both inclusive, that the feed will not deliver."""
+    """Ids ``first`` to ``last`` of a stream, both inclusive, that the feed will not deliver.
+
+    For klines the ids are the open times of the missing bars in milliseconds.
+    """
 
     venue: str
     stream: str
@@ -40,7 +72,20 @@ class Gap(msgspec.Struct, frozen=True):
     reason: GapReason
 
 
-Item: TypeAlias = Event | Gap
+class Outage(msgspec.Struct, frozen=True):
+    """A time in which messages of a stream without provable ids may be missing.
+
+    :ivar since: Unix time in seconds of the last message before.
+    :ivar until: Unix time in seconds of the first message after.
+    """
+
+    venue: str
+    stream: str
+    since: float
+    until: float
+
+
+Item: TypeAlias = Event | Gap | Outage
 
 
 class Held(NamedTuple):
@@ -52,106 +97,395 @@ class Held(NamedTuple):
     event: Event
 
 
+class Missing(NamedTuple):
+    """A declared range of ids."""
+
+    first: int
+    last: int
+    reason: GapReason
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """What is known of one stream's ids between the first and the last one seen.
+
+    ``live + repaired + missing`` is the number of ids in between. ``ranges_forgotten`` counts
+    ranges that are in the sums but no longer in the lists.
+    """
+
+    venue: str
+    stream: str
+    first: int | None
+    last: int | None
+    live: int
+    repaired: int
+    missing: int
+    duplicates: int
+    repaired_ranges: list[tuple[int, int]]
+    missing_ranges: list[Missing]
+    ranges_forgotten: int
+    outages: int
+
+
 class Track:
     """What has been delivered of one stream of one venue, and what is held.
 
     :ivar next: the id that comes next; None before the first message.
     :ivar duplicates: messages dropped because they were delivered before.
+    :ivar received: messages offered; with ``seen_at`` it gives the stream's rhythm.
     """
 
     def __init__(self, venue: str, stream: Stream, max_held: int) -> None:
         self.venue = venue
         self.stream = stream
         self.next: int | None = None
+        self.first: int | None = None
         self.duplicates = 0
+        self.received = 0
+        self.seen_at = self.began_at = float("-inf")
+        self.repaired = 0
         self.missing = 0
+        self.outages = 0
         self.contiguous = stream.order.rule is Rule.CONTIGUOUS
+        self.repair_kind = stream.order.repair
         self.first_of, self.last_of = _key_getters(stream.kind)
+        self.held: list[Held] = []
+        """Messages that wait for a gap to close, by id."""
         self._max_held = max_held
-        self._held: list[Held] = []
+        self.delivered: Event | None = None
+        """The last live message that was delivered."""
+        self._interrupted = False
+        self._resume_limit: int | None = None
+        self._repaired_ranges: list[tuple[int, int]] = []
+        self._missing_ranges: list[Missing] = []
+        self._forgotten = 0
 
     def __repr__(self) -> str:
-        return f"<Track {self.venue} {self.stream.name} next={self.next} held={len(self._held)}>"
-
-    @property
-    def held(self) -> Sequence[Held]:
-        """Messages that wait for a gap to close, by id."""
-        return self._held
+        return f"<Track {self.venue} {self.stream.name} next={self.next} held={len(self.held)}>"
 
     @property
     def gap(self) -> tuple[int, int] | None:
         """First and last missing id before the held messages, or None."""
-        if not self._held or self.next is None:
+        if not self.held or self.next is None:
             return None
-        return self.next, self._held[0].first - 1
+        return self.next, self.held[0].first - 1
+
+    @property
+    def position(self) -> int | None:
+        """The last id that was delivered or declared; what :meth:`resume` takes."""
+        return None if self.next is None else self.next - 1
+
+    def resume(self, position: int, limit: int) -> None:
+        """Begin after what an earlier run delivered, going back ``limit`` ids at most."""
+        self.next = self.first = position + 1
+        self._resume_limit = limit
 
     def offer(self, event: Event, now: float, out: list[Item]) -> None:
         """Take a message; append to ``out`` what may be delivered because of it."""
         first, last = self.first_of(event.data), self.last_of(event.data)
         if self.next is None:
-            self.next = last + 1
-            out.append(event)
+            self._deliver(event, first, last, out)
         elif last < self.next:
-            self.duplicates += 1
+            self._offer_old(event, first, last, out)
         elif first <= self.next or not self.contiguous:
-            self.next = last + 1
-            out.append(event)
-            if self._held:
+            self._deliver(event, first, last, out)
+            if self.held:
                 self._release(out)
         else:
             self._hold(Held(first, last, now, event), out)
 
-    def abandon(self, reason: GapReason, out: list[Item]) -> None:
-        """Give up the first gap: deliver it as a :class:`Gap`, and what was held behind it."""
-        if self.gap is None:
+    def repair(self, event: Event, out: list[Item]) -> None:
+        """Take a message that a repair brought for the open gap; others are ignored.
+
+        Ids before it that did not come are declared missing at the venue.
+        """
+        gap = self.gap
+        first, last = self.first_of(event.data), self.last_of(event.data)
+        if gap is None or last < gap[0] or first > gap[1]:
             return
-        first, last = self.gap
+        if first > gap[0]:
+            self.declare(first - 1, "venue_missing", out)
+        self.repaired += last - first + 1
+        self._note_repaired(first, last)
+        self._deliver(event, first, last, out)
+        self._release(out)
+
+    def repair_key(self, event: Event) -> int:
+        """Where in a gap a message belongs."""
+        return self.first_of(event.data)
+
+    def position_after(self, item: Event | Gap) -> int:
+        """What :meth:`resume` takes to go on after this message or gap."""
+        if isinstance(item, Gap):
+            return item.last
+        if item.origin == "snapshot":
+            return int(item.data.last_update_id)
+        return self.last_of(item.data)
+
+    def lose(self, event: Event) -> Gap | Outage:
+        """An event that had been decided on is dropped before it reaches the consumer."""
+        if not self.contiguous:
+            self.outages += 1
+            return Outage(self.venue, self.stream.name, event.received, event.received)
+        first, last = self.first_of(event.data), self.last_of(event.data)
         self.missing += last - first + 1
-        out.append(Gap(self.venue, self.stream.name, first, last, reason))
+        self._note_missing(first, last, "overflow")
+        return Gap(self.venue, self.stream.name, first, last, "overflow")
+
+    def snapshot(self, event: Event, out: list[Item]) -> bool:
+        """Take a depth snapshot for the open gap; False if it is too old to be joined.
+
+        Source: Binance spot API docs, "How to manage a local order book correctly".
+        """
+        gap = self.gap
+        last = int(event.data.last_update_id)
+        if gap is None or last < gap[1]:
+            return False
+        self.declare(max(gap[1], last), "snapshot", out, then=event)
+        return True
+
+    def declare(
+        self, last: int, reason: GapReason, out: list[Item], *, then: Event | None = None
+    ) -> None:
+        """Declare the ids from ``next`` to ``last`` as missing; ``then`` is delivered after it."""
+        if self.next is None or last < self.next:
+            return
+        self.missing += last - self.next + 1
+        self._note_missing(self.next, last, reason)
+        out.append(Gap(self.venue, self.stream.name, self.next, last, reason))
+        if then is not None:
+            out.append(then)
         self.next = last + 1
         self._release(out)
 
+    def abandon(self, reason: GapReason, out: list[Item]) -> None:
+        """Give up the open gap: declare it, and deliver what was held behind it."""
+        if (gap := self.gap) is not None:
+            self.declare(gap[1], reason, out)
+
+    def interrupt(self) -> None:
+        """No connection carries the stream any more."""
+        self._interrupted = self.delivered is not None and not self.contiguous
+
+    def coverage(self) -> Coverage:
+        """The ledger of this stream."""
+        total = 0
+        if self.next is not None and self.first is not None and self.contiguous:
+            total = self.next - self.first
+        return Coverage(
+            venue=self.venue,
+            stream=self.stream.name,
+            first=self.first,
+            last=None if self.next is None else self.next - 1,
+            live=total - self.repaired - self.missing if self.contiguous else self.received,
+            repaired=self.repaired,
+            missing=self.missing,
+            duplicates=self.duplicates,
+            repaired_ranges=list(self._repaired_ranges),
+            missing_ranges=list(self._missing_ranges),
+            ranges_forgotten=self._forgotten,
+            outages=self.outages,
+        )
+
+    def _deliver(self, event: Event, first: int, last: int, out: list[Item]) -> None:
+        if self._interrupted and self.delivered is not None:
+            self._interrupted = False
+            self.outages += 1
+            since = self.delivered.received
+            out.append(Outage(self.venue, self.stream.name, since, event.received))
+        if self.first is None:
+            self.first = first
+        self.delivered = event
+        self.next = last + 1
+        out.append(event)
+
+    def _offer_old(self, event: Event, first: int, last: int, out: list[Item]) -> None:
+        assert self.next is not None  # noqa: S101 - the caller compared with it
+        if self.contiguous and self.next - last > RESET_IDS and self._is_newer(event):
+            # The venue numbers anew. Nothing between can be named, so the change itself is.
+            self.held.clear()
+            out.append(Gap(self.venue, self.stream.name, self.next, self.next, "reset"))
+            self.first = first
+            self.repaired = self.missing = 0
+            self._deliver(event, first, last, out)
+        else:
+            self.duplicates += 1
+
+    def _is_newer(self, event: Event) -> bool:
+        before = getattr(self.delivered and self.delivered.data, "event_time", None)
+        after = getattr(event.data, "event_time", None)
+        return before is not None and after is not None and after > before
+
     def _hold(self, held: Held, out: list[Item]) -> None:
-        at = bisect_left(self._held, held.first, key=operator.itemgetter(0))
-        if at < len(self._held) and self._held[at].first == held.first:
+        at = bisect_left(self.held, held.first, key=operator.itemgetter(0))
+        if at < len(self.held) and self.held[at].first == held.first:
             self.duplicates += 1
             return
-        self._held.insert(at, held)
-        assert self.next is not None  # noqa: S101 - nothing is held before the first message
-        if self._held[0].first - self.next > MAX_GAP_IDS:
+        self.held.insert(at, held)
+        gap = self.gap
+        assert gap is not None  # noqa: S101 - it is what the message is held for
+        if self._resume_limit is not None:
+            oldest, self._resume_limit = gap[1] - self._resume_limit, None
+            self.declare(oldest, "resume_limit", out)
+        elif self.contiguous and gap[1] - gap[0] >= MAX_GAP_IDS:
             self.abandon("jump", out)
-        elif len(self._held) > self._max_held:
+        elif len(self.held) > self._max_held:
             self.abandon("hold_overflow", out)
 
     def _release(self, out: list[Item]) -> None:
         assert self.next is not None  # noqa: S101 - nothing is held before the first message
         released = 0
-        for held in self._held:
+        for held in self.held:
             if held.first > self.next:
                 break
             released += 1
             if held.last >= self.next:
-                self.next = held.last + 1
-                out.append(held.event)
+                self._deliver(held.event, held.first, held.last, out)
             else:
                 self.duplicates += 1
-        del self._held[:released]
+        del self.held[:released]
+
+    def _note_repaired(self, first: int, last: int) -> None:
+        ranges = self._repaired_ranges
+        if ranges and ranges[-1][1] + 1 == first:
+            ranges[-1] = ranges[-1][0], last
+        else:
+            ranges.append((first, last))
+            self._forget(ranges)
+
+    def _note_missing(self, first: int, last: int, reason: GapReason) -> None:
+        ranges = self._missing_ranges
+        if ranges and ranges[-1].reason == reason and ranges[-1].last + 1 == first:
+            ranges[-1] = Missing(ranges[-1].first, last, reason)
+        else:
+            ranges.append(Missing(first, last, reason))
+            self._forget(ranges)
+
+    def _forget(self, ranges: list[Any]) -> None:
+        if len(ranges) > MAX_RANGES:
+            del ranges[0]
+            self._forgotten += 1
+
+
+class KlineTrack(Track):
+    """Klines: updates only grow, but every bar's close is accounted for.
+
+    A gap here is in bars: its ids are the open times (ms) of bars whose close did not come.
+    """
+
+    def __init__(self, venue: str, stream: Stream, max_held: int) -> None:
+        super().__init__(venue, stream, max_held)
+        self._open_bar: int | None = None
+        """The earliest bar whose close has not been delivered."""
+
+    @property
+    def gap(self) -> tuple[int, int] | None:
+        """Open times of the first and last bar whose close is missing, or None."""
+        if not self.held or self._open_bar is None:
+            return None
+        return self._open_bar, self.held[0].event.data.bar.open_time - 1
+
+    @property
+    def position(self) -> int | None:
+        """The open time of the bar that is not closed yet."""
+        return self._open_bar
+
+    def resume(self, position: int, limit: int) -> None:
+        """Begin with the bar that was open; see :meth:`Track.resume`."""
+        self._open_bar = position
+        self._resume_limit = limit
+
+    def offer(self, event: Event, now: float, out: list[Item]) -> None:
+        """Take a message; append to ``out`` what may be delivered because of it."""
+        key = self.last_of(event.data)
+        if self.next is not None and key < self.next:
+            self.duplicates += 1
+        elif self._open_bar is not None and event.data.bar.open_time > self._open_bar:
+            self._hold(Held(key, key, now, event), out)
+        else:
+            self._deliver(event, key, key, out)
+            self._release(out)
+
+    def repair_key(self, event: Event) -> int:
+        """Where in a gap a message belongs: the open time of its bar."""
+        return int(event.data.bar.open_time)
+
+    def position_after(self, item: Event | Gap) -> int:
+        """What :meth:`resume` takes to go on after this message or gap."""
+        if isinstance(item, Gap):
+            return self._after(item.last)
+        bar = item.data.bar
+        return self._after(bar.open_time) if bar.closed else int(bar.open_time)
+
+    def repair(self, event: Event, out: list[Item]) -> None:
+        """Take a closed bar that a repair brought."""
+        gap = self.gap
+        bar = event.data.bar
+        if gap is None or not bar.closed or not gap[0] <= bar.open_time <= gap[1]:
+            return
+        if bar.open_time > gap[0]:
+            self.declare(bar.open_time - 1, "venue_missing", out)
+        self.repaired += 1
+        self._note_repaired(bar.open_time, bar.open_time)
+        out.append(event)
+        self._open_bar = self._after(bar.open_time)
+        self._release(out)
+
+    def declare(
+        self, last: int, reason: GapReason, out: list[Item], *, then: Event | None = None
+    ) -> None:
+        """Declare the bars up to the open time ``last`` as missing."""
+        if self._open_bar is None or last < self._open_bar:
+            return
+        first = final = self._open_bar
+        while self._open_bar <= last:
+            final = self._open_bar
+            self._open_bar = self._after(final)
+            self.missing += 1
+        self._note_missing(first, final, reason)
+        out.append(Gap(self.venue, self.stream.name, first, final, reason))
+        self._release(out)
+
+    def _deliver(self, event: Event, first: int, last: int, out: list[Item]) -> None:
+        super()._deliver(event, first, last, out)
+        bar = event.data.bar
+        self._open_bar = self._after(bar.open_time) if bar.closed else bar.open_time
+
+    def _release(self, out: list[Item]) -> None:
+        released = 0
+        for held in self.held:
+            if self._open_bar is not None and held.event.data.bar.open_time > self._open_bar:
+                break
+            released += 1
+            self._deliver(held.event, held.first, held.last, out)
+        del self.held[:released]
+
+    def _after(self, open_time: int) -> int:
+        """The open time of the next bar."""
+        step = KLINE_INTERVALS_MS[self.stream.interval or ""]
+        if step is not None:
+            return open_time + step
+        at = dt.datetime.fromtimestamp(open_time / 1000, dt.UTC)
+        # The first of the next month, at the same time of day (the stream may have an offset).
+        later = (at.replace(day=1) + dt.timedelta(days=32)).replace(day=1)
+        return int(later.timestamp() * 1000)
 
 
 class Arbiter:
     """All tracks of a feed.
 
-    :param max_held: messages held per stream behind a gap before it is abandoned.
+    :param max_held: messages held per stream behind a gap before it is declared.
+    :ivar gap_opened: set when a message is held; for the one who closes gaps to reset.
+    :ivar outage_noted: set when an outage is delivered; for the one who counts them to reset.
     """
 
     def __init__(self, max_held: int) -> None:
         self._max_held = max_held
         self._tracks: dict[str, dict[str, Track]] = {}
         self.gap_opened = False
-        """Set when a message is held; for the one who closes gaps to reset."""
+        self.outage_noted = False
 
     @property
-    def tracks(self) -> Iterable[Track]:
+    def tracks(self) -> Sequence[Track]:
         """Every track, in the order in which they began."""
         return [track for of_venue in self._tracks.values() for track in of_venue.values()]
 
@@ -159,17 +493,25 @@ class Arbiter:
         """The tracks that hold messages behind a gap."""
         return [track for track in self.tracks if track.held]
 
-    def settled(self, streams: Sequence[str]) -> bool:
+    def settled(self, streams: Collection[str]) -> bool:
         """Whether none of the streams has an open gap, at any venue."""
         names = frozenset(streams)
         return not any(track.stream.name in names for track in self.gapped())
+
+    def interrupt(self, venue: str, streams: Collection[str]) -> None:
+        """No connection carries these streams of the venue any more."""
+        for name, track in self._tracks.get(venue, {}).items():
+            if name in streams:
+                track.interrupt()
 
     def track(self, venue: str, stream: str) -> Track:
         """The track of a stream, begun if it is new."""
         tracks = self._tracks.setdefault(venue, {})
         track = tracks.get(stream)
         if track is None:
-            track = tracks[stream] = Track(venue, parse_stream(stream), self._max_held)
+            parsed = parse_stream(stream)
+            kind = KlineTrack if parsed.kind is Kind.KLINE else Track
+            track = tracks[stream] = kind(venue, parsed, self._max_held)
         return track
 
     def offer(self, venue: str, events: Sequence[Event], now: float) -> tuple[list[Item], int]:
@@ -182,15 +524,21 @@ class Arbiter:
         duplicates = 0
         for event in events:
             track = tracks.get(event.stream) or self.track(venue, event.stream)
-            # The common case, spelled out: one id, and it is the next one.
-            key = track.first_of(event.data)
-            if key == track.next and not track._held:  # noqa: SLF001 - same concept, hot path
+            if not track.received:
+                track.began_at = now
+            track.received += 1
+            track.seen_at = now
+            # The common case, spelled out: the message begins with the next id.
+            if track.contiguous and track.first_of(event.data) == track.next and not track.held:
                 track.next = track.last_of(event.data) + 1
+                track.delivered = event
                 out.append(event)
             else:
-                before = track.duplicates
+                before, outages = track.duplicates, track.outages
                 track.offer(event, now, out)
                 duplicates += track.duplicates - before
+                if track.outages != outages:
+                    self.outage_noted = True
                 if track.held:
                     self.gap_opened = True
         return out, duplicates

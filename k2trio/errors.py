@@ -177,8 +177,8 @@ class MessageTooBig(ProtocolViolation):
 class Stale(ConnectionFailed):
     """Nothing arrived for longer than the watchdog allows.
 
-    :ivar tier: ``"transport"`` (no bytes at all), ``"data"`` (no data message) or
-        ``"suspend"`` (the machine slept).
+    :ivar tier: ``"transport"`` (no bytes at all), ``"data"`` (no data message),
+        ``"stream"`` (one dead subscription) or ``"suspend"`` (the machine slept).
     """
 
     error_type = "stale"
@@ -188,6 +188,7 @@ class Stale(ConnectionFailed):
         what = {
             "transport": "no bytes arrived for",
             "data": "no data message arrived for",
+            "stream": "one stream had no message, though its venue had news, for",
             "suspend": "the machine was suspended for",
         }[tier]
         super().__init__(f"{what} {silence_s:g} s")

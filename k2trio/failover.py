@@ -100,11 +100,6 @@ class Endpoints:
         """In order of preference."""
         return self._all
 
-    def after(self, endpoint: Endpoint | None) -> Sequence[Endpoint]:
-        """All endpoints in the order in which to try them after the given one failed."""
-        start = 0 if endpoint is None else endpoint.index + 1
-        return self._all[start:] + self._all[:start]
-
     def admitted_from(self, endpoint: Endpoint, now: float) -> float:
         """The earliest time not before ``now`` at which the endpoint may be dialled."""
         earliest = max(now, self._frozen_until.get(endpoint.venue, now))
@@ -130,9 +125,19 @@ class Endpoints:
         """Dial no endpoint of the venue before the given time (``Retry-After``)."""
         self._frozen_until[venue] = max(until, self._frozen_until.get(venue, until))
 
-    def fail_back_from(self, current: Endpoint, now: float) -> float:
-        """When a line on ``current`` may try the first endpoint again; infinite if it is there."""
-        first = self._all[0]
+    def order(self, place: int) -> Sequence[Endpoint]:
+        """The list as the line at the given place among its companions prefers it.
+
+        Lines that carry the same streams start on different endpoints of the first venue.
+        """
+        home = [endpoint for endpoint in self._all if endpoint.venue == self._all[0].venue]
+        turn = place % len(home)
+        others = [endpoint for endpoint in self._all if endpoint not in home]
+        return [*home[turn:], *home[:turn], *others]
+
+    def fail_back_from(self, current: Endpoint, now: float, first: Endpoint | None = None) -> float:
+        """When a line on ``current`` may try its first endpoint again; infinite if it is there."""
+        first = self._all[0] if first is None else first
         if current is first:
             return float("inf")
         calm = self._failed_at.get(first, float("-inf")) + self._recovery_timeout
@@ -156,9 +161,23 @@ class Dial:
 
 
 class Retries:
-    """The reconnect schedule of one line."""
+    """The reconnect schedule of one line.
 
-    def __init__(self, endpoints: Endpoints, settings: Settings, rng: random.Random) -> None:
+    :param order: the endpoints as this line prefers them; by default the list's order.
+    :param rank: None for an endpoint that must not be used now, else a number: among those that
+        may be dialled equally soon the lowest is taken, then the next in order.
+    """
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        settings: Settings,
+        rng: random.Random,
+        order: Sequence[Endpoint] | None = None,
+        rank: Callable[[Endpoint], int | None] = lambda _: 0,
+    ) -> None:
+        self.order = list(endpoints.all if order is None else order)
+        self._rank = rank
         self._endpoints = endpoints
         self._settings = settings
         self._rng = rng
@@ -208,11 +227,20 @@ class Retries:
         delay: float = self._settings.reconnect_delay * 2.0**doublings
         return min(delay, self._settings.max_reconnect_delay)
 
+    def after(self, endpoint: Endpoint | None) -> list[Endpoint]:
+        """All endpoints in the order in which to try them after the given one failed."""
+        start = 0 if endpoint is None else self.order.index(endpoint) + 1
+        return self.order[start:] + self.order[:start]
+
     def _dial(self, at: float, attempt: int, delay: float) -> Dial:
-        order = self._endpoints.after(self._last)
-        starts = [self._endpoints.admitted_from(endpoint, at) for endpoint in order]
-        earliest = min(starts)
-        endpoint = order[starts.index(earliest)]
-        return Dial(
-            endpoint, at + RECHECK_S if earliest == float("inf") else earliest, attempt, delay
-        )
+        order = self.after(self._last)
+        usable = [endpoint for endpoint in order if self._rank(endpoint) is not None] or order
+        starts = [self._endpoints.admitted_from(endpoint, at) for endpoint in usable]
+        choices = [
+            (start, self._rank(endpoint) or 0, place)
+            for place, (start, endpoint) in enumerate(zip(starts, usable, strict=True))
+        ]
+        earliest, _, place = min(choices)
+        if earliest == float("inf"):
+            earliest = at + RECHECK_S
+        return Dial(usable[place], earliest, attempt, delay)

@@ -11,31 +11,40 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
+from .backfill import Backfill
 from .breaker import CircuitBreaker, Signal, State
 from .connection import Dialer, TcpDialer, make_ssl_context
-from .continuity import Arbiter, Item
-from .errors import ConfigError, GaveUp, K2Error, leaves
+from .continuity import Arbiter, Coverage, Gap, Item, KlineTrack, Outage
+from .errors import ConfigError, GaveUp, SinkError, leaves
 from .failover import Endpoint, Endpoints
 from .line import Line
 from .metrics import Metrics
+from .outbox import Outbox
+from .repair import Repairs
 from .session import Runtime, suspended_s
 from .settings import Settings, load_settings
+from .staleness import StalenessCheck
+from .state import Position, load_state, save_state
 from .streams import parse_stream, shard
 from .transitions import BreakerChanged
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+
+    import httpx2
 
     from .messages import Event
     from .transitions import Observer, Transition
 
+CLOSE_TIMEOUT_S = 1.0
+"""Bound on closing idle REST connections at shutdown."""
 UNKNOWN_PROBE_TIMEOUT_S = 60.0
 """Stands in for ``health_check_timeout`` in a probe's deadline where that is switched off."""
 
@@ -73,68 +82,6 @@ class FeedStatus:
     problems: tuple[str, ...]
 
 
-class Outbox:
-    """Decided items on their way to the consumer, bounded in messages.
-
-    :meth:`put` never waits, so that it can be one step with the decision; the producers wait
-    afterwards, in :meth:`room`. The bound is exceeded by one batch per producer at most.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.size = 0
-        self._limit = limit
-        self._batches: deque[list[Item]] = deque()
-        self._closed: K2Error | None = None
-        self._filled = trio.Event()
-        self._drained = trio.Event()
-
-    @property
-    def full(self) -> bool:
-        """Whether producers should wait."""
-        return self.size >= self._limit
-
-    def put(self, items: list[Item]) -> None:
-        """Append a batch."""
-        self._batches.append(items)
-        self.size += len(items)
-        self._filled.set()
-
-    def close(self, error: K2Error) -> None:
-        """No more will come; the consumer gets the error after the last batch."""
-        self._closed = error
-        self._filled.set()
-
-    async def room(self) -> None:
-        """Wait until the outbox is below its bound."""
-        while self.full:
-            self._drained = trio.Event()
-            await self._drained.wait()
-
-    async def get(self) -> list[Item]:
-        """The next batch.
-
-        :raises K2Error: what ended the feed, after everything before it was taken.
-        """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._batches:
-            if self._closed is not None:
-                raise self._closed
-            self._filled = trio.Event()
-            await self._filled.wait()
-        items = self._batches.popleft()
-        self.size -= len(items)
-        if not self.full:
-            self._drained.set()
-        return items
-
-    def drain(self) -> list[Item]:
-        """Everything that is ready, without waiting."""
-        items = [item for batch in self._batches for item in batch]
-        self._batches.clear()
-        self.size = 0
-        return items
-
-
 class Feed:
     """An open feed; iterate it for events. Made by :func:`open_feed`."""
 
@@ -148,14 +95,20 @@ class Feed:
         rng: random.Random,
         wall_clock: Callable[[], float],
         suspended: Callable[[], float],
+        backfill_transport: httpx2.AsyncBaseTransport | None,
+        ssl_context: ssl.SSLContext,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
         self._observers = [metrics.observe, *observers]
         self._arbiter = Arbiter(settings.max_held_messages)
-        self._outbox = Outbox(settings.max_buffered_messages)
+        self._outbox = Outbox(
+            settings.max_buffered_messages, self._lose if settings.overflow == "drop" else None
+        )
         self._items: Iterator[Item] = iter(())
-        self._gap_opened = trio.Event()
+        self._handed_out: list[Item] = []
+        self._dealt_with: dict[tuple[str, str], Event | Gap] = {}
+        self._line_keys: dict[tuple[str, str, str], int] = {}
         self._started_at = trio.current_time()
         self._last_data_at: float | None = None
         self._endpoints = Endpoints(
@@ -170,13 +123,33 @@ class Feed:
             metrics.add_breaker(endpoint.name)
             metrics.watch_budget(venue, functools.partial(self._budget_left, venue))
         metrics.watch_buffer(lambda: self._outbox.size)
-        self._runtime = Runtime(
-            settings, self._deliver, self._emit, dial, rng, wall_clock, suspended
+        metrics.watch_held(lambda: sum(len(track.held) for track in self._arbiter.tracks))
+        self._backfill = Backfill(
+            [endpoint.venue for endpoint in self._endpoints.all],
+            settings,
+            verify=ssl_context,
+            transport=backfill_transport,
+            wall_clock=wall_clock,
         )
-        self._lines: list[Line] = []
+        self._repairs = Repairs(self._arbiter, self._backfill, settings, self._publish, metrics)
+        self._staleness = StalenessCheck(self._arbiter, self._backfill, settings, self._emit)
+        self._runtime = Runtime(
+            settings,
+            self._deliver,
+            self._interrupted,
+            self._staleness.is_quiet,
+            self._emit,
+            dial,
+            rng,
+            wall_clock,
+            suspended,
+        )
+        self._resumed: dict[tuple[str, str], Position] = {}
+        self._resume()
+        self._shards: list[list[Line]] = []
         self._nursery: trio.Nursery | None = None
         for names in shard(streams, settings.streams_per_connection):
-            self._add_line(names)
+            self._add_shard(names)
 
     def __repr__(self) -> str:
         return f"<Feed of {sum(len(line.streams) for line in self._lines)} streams>"
@@ -190,7 +163,7 @@ class Feed:
         # No checkpoint inside a batch: iteration costs next to nothing per event.
         for item in self._items:
             return item
-        self._items = iter(await self._outbox.get())
+        self._items = iter(await self._next_batch())
         return next(self._items)
 
     async def batches(self) -> AsyncIterator[list[Item]]:
@@ -201,18 +174,41 @@ class Feed:
         if rest := list(self._items):
             yield rest
         while True:
-            yield await self._outbox.get()
+            yield await self._next_batch()
 
     def drain(self) -> list[Item]:
         """What is ready to be delivered now, without waiting: for the last write at shutdown."""
-        return [*self._items, *self._outbox.drain()]
+        items = self._outbox.drain()
+        rest = [*self._items, *items]
+        self._handed_out += items
+        return rest
+
+    def acknowledge(self) -> None:
+        """Say that everything handed out so far has been dealt with.
+
+        Asking for the next batch says so by itself; this is for the last one, before the feed is
+        left. What is not acknowledged is delivered again after a restart with ``state``.
+        """
+        if self.settings.state is not None:
+            for item in self._handed_out:
+                if not isinstance(item, Outage):
+                    self._dealt_with[item.venue, item.stream] = item
+        self._handed_out = []
+
+    def coverage(self) -> list[Coverage]:
+        """The ledger: per stream, which ids came live, were repaired, or are missing and why."""
+        return [track.coverage() for track in self._arbiter.tracks]
 
     def status(self) -> FeedStatus:
         """What the feed is doing now."""
         lines = tuple(self._line_status(line) for line in self._lines)
         now = trio.current_time()
         silence = now - (self._started_at if self._last_data_at is None else self._last_data_at)
-        problems = [f"line {line.name} is not connected" for line in lines if not line.connected]
+        problems = [
+            f"line {group[0].name} is not connected"
+            for group in self._shards
+            if not any(line.connected for line in group)
+        ]
         limit = self.settings.health_check_timeout
         if self._last_data_at is None:
             problems.append("no data has arrived yet")
@@ -244,14 +240,17 @@ class Feed:
         names = [parse_stream(name).name for name in streams]
         new = [name for name in dict.fromkeys(names) if name not in known]
         per_line = self.settings.streams_per_connection
-        for line in self._lines:
-            take, new = new[: per_line - len(line.streams)], new[per_line - len(line.streams) :]
+        for lines in self._shards:
+            room = per_line - len(lines[0].streams)
+            take, new = new[:room], new[room:]
             if take:
-                await line.subscribe(take)
+                for line in lines:
+                    await line.subscribe(take)
         for rest in shard(new, per_line):
-            line = self._add_line(rest)
+            lines = self._add_shard(rest)
             if self._nursery is not None:
-                self._nursery.start_soon(self._run_line, line)
+                for line in lines:
+                    self._nursery.start_soon(self._run_line, line)
 
     async def unsubscribe(self, *streams: str) -> None:
         """Remove streams while the feed runs.
@@ -267,11 +266,22 @@ class Feed:
 
     async def run(self) -> None:
         """Run the lines and the release of gaps; ends when a line gives up."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            nursery.start_soon(self._close_gaps)
-            for line in self._lines:
-                nursery.start_soon(self._run_line, line)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._repairs.run)
+                nursery.start_soon(self._staleness.watch, lambda: self._lines)
+                if self.settings.state is not None:
+                    nursery.start_soon(self._save_state_regularly)
+                for line in self._lines:
+                    nursery.start_soon(self._run_line, line)
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
+                await self._backfill.aclose()
+
+    @property
+    def _lines(self) -> list[Line]:
+        return [line for lines in self._shards for line in lines]
 
     async def _run_line(self, line: Line) -> None:
         try:
@@ -281,12 +291,20 @@ class Feed:
             assert self._nursery is not None  # noqa: S101 - set by run(), which started this task
             self._nursery.cancel_scope.cancel()
 
-    def _add_line(self, streams: Sequence[str]) -> Line:
-        line = Line(
-            str(len(self._lines)), streams, self._endpoints, self._runtime, self._arbiter.settled
-        )
-        self._lines.append(line)
-        return line
+    def _add_shard(self, streams: Sequence[str]) -> list[Line]:
+        """One line for the streams, or two for hot standby."""
+        number = len(self._shards)
+        names = [str(number)]
+        if self.settings.redundancy > 1:
+            names = [f"{number}{letter}" for letter in "ab"[: self.settings.redundancy]]
+        lines = [
+            Line(name, streams, self._endpoints, self._runtime, self._arbiter.settled, place)
+            for place, name in enumerate(names)
+        ]
+        for line in lines:
+            line.companions = [other for other in lines if other is not line]
+        self._shards.append(lines)
+        return lines
 
     def _make_breaker(self, name: str) -> CircuitBreaker:
         settings = self.settings
@@ -312,7 +330,8 @@ class Feed:
         self.metrics.set_connected(self._connected())
 
     def _connected(self) -> bool:
-        return bool(self._lines) and all(line.connected for line in self._lines)
+        # One line of a shard is enough: the other one is the standby.
+        return all(any(line.connected for line in lines) for lines in self._shards)
 
     def _budget_left(self, venue: str) -> int:
         return self._endpoints.budget_left(venue, trio.current_time())
@@ -331,38 +350,101 @@ class Feed:
             len(line.streams),
         )
 
-    async def _deliver(self, venue: str, events: Sequence[Event]) -> None:
+    async def _next_batch(self) -> list[Item]:
+        self.acknowledge()
+        self._handed_out = await self._outbox.get()
+        return self._handed_out
+
+    async def _deliver(self, line: str, venue: str, events: Sequence[Event]) -> None:
         now = trio.current_time()
         self._last_data_at = now
         items, duplicates = self._arbiter.offer(venue, events, now)
         self.metrics.received(events, duplicates)
-        if items:
-            self._outbox.put(items)
+        if self.settings.redundancy > 1:
+            self._compare_lines(line, venue, events, duplicates)
         if self._arbiter.gap_opened:
             self._arbiter.gap_opened = False
-            self._gap_opened.set()
+            self._repairs.notice()
+        if self._arbiter.outage_noted:
+            self._arbiter.outage_noted = False
+            for item in items:
+                if isinstance(item, Outage):
+                    self.metrics.unproven(item.until - item.since)
+        await self._publish(items)
+
+    async def _publish(self, items: list[Item]) -> None:
+        """Hand over what was decided; returns when the consumer has room."""
+        if items:
+            self._outbox.put(items)
         if self._outbox.full:
+            blocked_at = trio.current_time()
             await self._outbox.room()
-            self.metrics.consumer_blocked(trio.current_time() - now)
+            self.metrics.consumer_blocked(trio.current_time() - blocked_at)
         else:
             await trio.lowlevel.checkpoint()
 
-    async def _close_gaps(self) -> None:
-        """Declare the gaps that no other connection filled in time."""
-        hold = self.settings.arbitration_hold
+    def _compare_lines(
+        self, line: str, venue: str, events: Sequence[Event], duplicates: int
+    ) -> None:
+        """Which line is ahead, and what each one lost."""
+        self.metrics.line_delivered(line, len(events) - duplicates, duplicates)
+        for event in events:
+            track = self._arbiter.track(venue, event.stream)
+            if track.contiguous:
+                key = (line, venue, event.stream)
+                first = track.first_of(event.data)
+                expected = self._line_keys.get(key, first)
+                if first > expected:
+                    self.metrics.line_lost(line, first - expected)
+                self._line_keys[key] = max(expected, track.last_of(event.data) + 1)
+
+    def _interrupted(self, name: str, venue: str) -> None:
+        """A line has lost its connection: what no other line carries is interrupted."""
+        for lines in self._shards:
+            for line in lines:
+                if line.name == name and not any(other.connected for other in line.companions):
+                    self._arbiter.interrupt(venue, line.streams)
+
+    def _lose(self, event: Event) -> Gap | Outage:
+        self.metrics.dropped(1)
+        return self._arbiter.track(event.venue, event.stream).lose(event)
+
+    # -- resume -------------------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        if self.settings.state is not None:
+            for position in load_state(self.settings.state):
+                self._resumed[position.venue, position.stream] = position
+                track = self._arbiter.track(position.venue, position.stream)
+                track.resume(position.position, self.settings.resume_limit)
+
+    def _positions(self) -> list[Position]:
+        positions = dict(self._resumed)
+        for (venue, stream), item in self._dealt_with.items():
+            track = self._arbiter.track(venue, stream)
+            if track.contiguous or isinstance(track, KlineTrack):
+                after = track.position_after(item)
+                positions[venue, stream] = Position(venue, stream, after)
+        return list(positions.values())
+
+    async def _save_state_regularly(self) -> None:
         while True:
-            await self._gap_opened.wait()
-            self._gap_opened = trio.Event()
-            while gapped := self._arbiter.gapped():
-                await trio.sleep_until(min(track.held[0].since for track in gapped) + hold)
-                due = trio.current_time() - hold
-                items: list[Item] = []
-                for track in self._arbiter.gapped():
-                    if track.held[0].since <= due:
-                        track.abandon("not_repaired", items)
-                        self.metrics.gap("declared")
-                if items:
-                    self._outbox.put(items)
+            await trio.sleep(self.settings.state_interval)
+            await trio.to_thread.run_sync(self.save_state)
+
+    def save_state(self) -> None:
+        """Write the state file now, if there is one; blocks for as long as the disk takes.
+
+        :raises SinkError: if it cannot be written.
+        """
+        path = self.settings.state
+        positions = self._positions()
+        if path is None or not positions:
+            return
+        try:
+            save_state(path, positions)
+        except OSError as error:
+            raise SinkError(f"cannot write the state file {path}: {error.strerror}") from error
 
 
 @asynccontextmanager
@@ -376,6 +458,7 @@ async def open_feed(
     rng: random.Random | None = None,
     wall_clock: Callable[[], float] = time.time,
     suspended: Callable[[], float] = suspended_s,
+    backfill_transport: httpx2.AsyncBaseTransport | None = None,
 ) -> AsyncGenerator[Feed]:
     """Open a feed of market data; leaving the block closes every connection, within a bound.
 
@@ -390,21 +473,25 @@ async def open_feed(
     :param rng: source of jitter.
     :param wall_clock: Unix time, for the stamps that people read.
     :param suspended: seconds that this machine has spent suspended.
+    :param backfill_transport: stands in for the REST network.
     :raises ConfigError: for settings or stream names that cannot work.
     """
     settings = load_settings() if settings is None else settings
     names = [parse_stream(name).name for name in streams or settings.stream_names]
     if not names:
         raise ConfigError("no streams to open; name some, e.g. 'btcusdt@trade'")
+    ssl_context = make_ssl_context(settings)
     feed = Feed(
         names,
         settings,
-        TcpDialer(make_ssl_context(settings)) if dial is None else dial,
+        TcpDialer(ssl_context) if dial is None else dial,
         Metrics(symbols_of(names)) if metrics is None else metrics,
         observers,
         random.Random() if rng is None else rng,
         wall_clock,
         suspended,
+        backfill_transport,
+        ssl_context,
     )
     body_error: BaseException | None = None
     group: BaseExceptionGroup[BaseException] | None = None
@@ -420,6 +507,8 @@ async def open_feed(
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as raised:
         group = raised
+    if settings.state is not None:
+        feed.save_state()
     if group is not None:
         # The caller's own exception comes out as it went in; anything more keeps its group.
         if body_error is not None and leaves(group) == [body_error]:

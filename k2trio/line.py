@@ -33,6 +33,7 @@ class Line:
 
     :param name: label in logs and metrics.
     :param streams: what it carries; see :meth:`subscribe`.
+    :param place: its place among the lines that carry the same streams.
     :param settled: whether every message of the line's streams that a retiring session could still
         bring has been accounted for; asked before it is retired.
     """
@@ -44,16 +45,21 @@ class Line:
         endpoints: Endpoints,
         runtime: Runtime,
         settled: Callable[[Sequence[str]], bool],
+        place: int = 0,
     ) -> None:
         self.name = name
         self.streams = list(streams)
+        self.companions: list[Line] = []
+        """Other lines that carry the same streams."""
         self.current: Session | None = None
         self.last_message_at: float | None = None
         self._endpoints = endpoints
         self._runtime = runtime
         self._settings = runtime.settings
         self._settled = settled
-        self._retries = Retries(endpoints, runtime.settings, runtime.rng)
+        self._retries = Retries(
+            endpoints, runtime.settings, runtime.rng, endpoints.order(place), self._rank
+        )
         self._rotation_failures = 0
 
     def __repr__(self) -> str:
@@ -63,6 +69,14 @@ class Line:
     def connected(self) -> bool:
         """Whether data can flow on this line."""
         return self.current is not None and self.current.connected
+
+    def _rank(self, endpoint: Endpoint) -> int | None:
+        """Companions run on one venue, never on two, and on different endpoints if they can."""
+        taken = [line.current.endpoint for line in self.companions if line.current is not None
+                 and line.connected]  # fmt: skip
+        if any(other.venue != endpoint.venue for other in taken):
+            return None
+        return 1 if endpoint in taken else 0
 
     async def run(self) -> None:
         """Supervise until cancelled.
@@ -195,6 +209,7 @@ class Line:
             again = Dial(failed.endpoint, now, 0, 0)
             return await self._start(nursery, self._retries.refused(now, again))
         self._tell_failure(failed, failure, carrying=True)
+        self._runtime.interrupted(self.name, failed.endpoint.venue)
         self._retries.failed(failed.endpoint, failure, stable=failed.stable)
         dial = self._retries.next(now)
         self._runtime.emit(
@@ -248,7 +263,9 @@ class Line:
                 rotate_at = session.connection.opened_at + self._settings.rotate_after * jitter
             fail_back_at = float("inf")
             if session.proven:
-                fail_back_at = self._endpoints.fail_back_from(session.endpoint, now)
+                fail_back_at = self._endpoints.fail_back_from(
+                    session.endpoint, now, self._retries.order[0]
+                )
             shutdown_at = now if session.shutdown_announced else float("inf")
             due, reason = min(
                 (max(shutdown_at, calm_until), RotationReason.SERVER_SHUTDOWN),
@@ -268,9 +285,9 @@ class Line:
         """Where to go: back to the first endpoint, or the same one, or the next that admits."""
         now = trio.current_time()
         if reason is RotationReason.FAIL_BACK:
-            candidates = self._endpoints.all[:1]
+            candidates = self._retries.order[:1]
         else:
-            candidates = [session.endpoint, *self._endpoints.after(session.endpoint)]
+            candidates = [session.endpoint, *self._retries.after(session.endpoint)]
         for endpoint in candidates:
             if self._endpoints.admitted_from(endpoint, now) <= now:
                 return endpoint

@@ -9,10 +9,10 @@ Source: Binance spot API docs, "WebSocket Streams".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
-from msgspec import field
+from msgspec import Meta, field
 
 from .errors import UnknownStreamError
 from .streams import Kind, Stream, parse_stream
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 EXCERPT_BYTES = 200
 """How much of a malformed payload is kept for the log."""
+MAX_TEXT = 4 * EXCERPT_BYTES
+"""Characters of a text for the log: each of those bytes may need an escape."""
+
+MAX_INTEGER = 2**63 - 1
+Integer = Annotated[int, Meta(ge=-(2**63), le=MAX_INTEGER)]
+"""The exchange's integers have 64 bits. A longer one is garbage, and would break arithmetic."""
+Id = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
+"""What orders a stream: see ``streams.TABLE``."""
 
 Level = tuple[str, str]
 """Price and quantity of one book level; quantity zero removes it (in a diff)."""
@@ -30,47 +38,48 @@ Level = tuple[str, str]
 class Trade(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="trade"):
     """One trade (stream ``<symbol>@trade``)."""
 
-    event_time: int = field(name="E")
+    event_time: Id = field(name="E")
     symbol: str = field(name="s")
-    trade_id: int = field(name="t")
+    trade_id: Id = field(name="t")
     price: str = field(name="p")
     quantity: str = field(name="q")
-    trade_time: int = field(name="T")
+    trade_time: Integer = field(name="T")
     buyer_is_maker: bool = field(name="m")
 
 
 class AggTrade(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="aggTrade"):
     """Trades of one taker order at one price (stream ``<symbol>@aggTrade``)."""
 
-    event_time: int = field(name="E")
+    event_time: Id = field(name="E")
     symbol: str = field(name="s")
-    agg_id: int = field(name="a")
+    agg_id: Id = field(name="a")
     price: str = field(name="p")
     quantity: str = field(name="q")
-    first_trade_id: int = field(name="f")
-    last_trade_id: int = field(name="l")
-    trade_time: int = field(name="T")
+    first_trade_id: Integer = field(name="f")
+    last_trade_id: Integer = field(name="l")
+    trade_time: Integer = field(name="T")
     buyer_is_maker: bool = field(name="m")
 
 
 class BlockTrade(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="blockTrade"):
     """One block trade (stream ``<symbol>@blockTrade``)."""
 
-    event_time: int = field(name="E")
+    event_time: Id = field(name="E")
     symbol: str = field(name="s")
-    trade_id: int = field(name="t")
+    trade_id: Id = field(name="t")
     price: str = field(name="p")
     quantity: str = field(name="q")
-    trade_time: int = field(name="T")
+    trade_time: Integer = field(name="T")
+    buyer_is_maker: bool = field(name="m")
 
 
 class Depth(msgspec.Struct, frozen=True, tag_field="e", tag="depthUpdate"):
     """Changes of the book (stream ``<symbol>@depth[@100ms]``)."""
 
-    event_time: int = field(name="E")
+    event_time: Id = field(name="E")
     symbol: str = field(name="s")
-    first_update_id: int = field(name="U")
-    last_update_id: int = field(name="u")
+    first_update_id: Id = field(name="U")
+    last_update_id: Id = field(name="u")
     bids: list[Level] = field(name="b")
     asks: list[Level] = field(name="a")
 
@@ -78,15 +87,19 @@ class Depth(msgspec.Struct, frozen=True, tag_field="e", tag="depthUpdate"):
 class PartialDepth(msgspec.Struct, frozen=True):
     """The best levels of the book (stream ``<symbol>@depth<levels>``); carries no symbol."""
 
-    last_update_id: int = field(name="lastUpdateId")
+    last_update_id: Id = field(name="lastUpdateId")
     bids: list[Level]
     asks: list[Level]
+
+
+class DepthSnapshot(PartialDepth, frozen=True):
+    """The book as REST gives it, to be followed by diffs that join it (``origin="snapshot"``)."""
 
 
 class BookTicker(msgspec.Struct, frozen=True, gc=False):
     """Best bid and ask (stream ``<symbol>@bookTicker``)."""
 
-    update_id: int = field(name="u")
+    update_id: Id = field(name="u")
     symbol: str = field(name="s")
     bid: str = field(name="b")
     bid_quantity: str = field(name="B")
@@ -97,8 +110,8 @@ class BookTicker(msgspec.Struct, frozen=True, gc=False):
 class Bar(msgspec.Struct, frozen=True, gc=False):
     """The candlestick inside a kline message."""
 
-    open_time: int = field(name="t")
-    close_time: int = field(name="T")
+    open_time: Integer = field(name="t")
+    close_time: Integer = field(name="T")
     symbol: str = field(name="s")
     interval: str = field(name="i")
     open: str = field(name="o")
@@ -106,7 +119,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     high: str = field(name="h")
     low: str = field(name="l")
     volume: str = field(name="v")
-    trades: int = field(name="n")
+    trades: Integer = field(name="n")
     closed: bool = field(name="x")
     quote_volume: str = field(name="q")
 
@@ -114,7 +127,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
 class Kline(msgspec.Struct, frozen=True, tag_field="e", tag="kline"):
     """The current bar (stream ``<symbol>@kline_<interval>``)."""
 
-    event_time: int = field(name="E")
+    event_time: Id = field(name="E")
     symbol: str = field(name="s")
     bar: Bar = field(name="k")
 
@@ -122,7 +135,7 @@ class Kline(msgspec.Struct, frozen=True, tag_field="e", tag="kline"):
 class MiniTicker(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="24hrMiniTicker"):
     """Rolling 24 h summary (stream ``<symbol>@miniTicker``)."""
 
-    event_time: int = field(name="E")
+    event_time: Id = field(name="E")
     symbol: str = field(name="s")
     close: str = field(name="c")
     open: str = field(name="o")
@@ -135,7 +148,7 @@ class MiniTicker(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="24hr
 class Ticker(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="24hrTicker"):
     """Rolling 24 h statistics (stream ``<symbol>@ticker``)."""
 
-    event_time: int = field(name="E")
+    event_time: Id = field(name="E")
     symbol: str = field(name="s")
     change: str = field(name="p")
     change_percent: str = field(name="P")
@@ -150,14 +163,14 @@ class Ticker(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="24hrTick
     low: str = field(name="l")
     volume: str = field(name="v")
     quote_volume: str = field(name="q")
-    trades: int = field(name="n")
+    trades: Integer = field(name="n")
 
 
 class WindowTicker(msgspec.Struct, frozen=True, gc=False):
     """Rolling statistics of 1 h, 4 h or 1 d (stream ``<symbol>@ticker_<window>``)."""
 
     event: Literal["1hTicker", "4hTicker", "1dTicker"] = field(name="e")
-    event_time: int = field(name="E")
+    event_time: Id = field(name="E")
     symbol: str = field(name="s")
     change: str = field(name="p")
     change_percent: str = field(name="P")
@@ -168,17 +181,17 @@ class WindowTicker(msgspec.Struct, frozen=True, gc=False):
     low: str = field(name="l")
     volume: str = field(name="v")
     quote_volume: str = field(name="q")
-    trades: int = field(name="n")
+    trades: Integer = field(name="n")
 
 
 class AvgPrice(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="avgPrice"):
     """Average price over an interval (stream ``<symbol>@avgPrice``)."""
 
-    event_time: int = field(name="E")
+    event_time: Id = field(name="E")
     symbol: str = field(name="s")
     interval: str = field(name="i")
     price: str = field(name="w")
-    last_trade_time: int = field(name="T")
+    last_trade_time: Integer = field(name="T")
 
 
 class ReferencePrice(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="referencePrice"):
@@ -186,7 +199,7 @@ class ReferencePrice(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="
 
     symbol: str = field(name="s")
     price: str | None = field(name="r")
-    time: int = field(name="t")
+    time: Id = field(name="t")
 
 
 Payload: TypeAlias = (
@@ -255,7 +268,7 @@ class ServerShutdown(msgspec.Struct, frozen=True):
 class Reply(msgspec.Struct, frozen=True):
     """Answer to a control message.
 
-    :ivar code: error code, or None for a success.
+    :ivar code: error code (-1 where an error came without one), or None for a success.
     :ivar result: what a success carries, as JSON.
     """
 
@@ -269,6 +282,7 @@ class Malformed(msgspec.Struct, frozen=True):
     """A payload that could not be understood.
 
     :ivar error_type: ``bad_json``, ``bad_payload``, ``unknown_stream`` or ``unknown_event``.
+    :ivar detail: what is wrong, as printable text.
     :ivar excerpt: its first bytes, as printable text.
     """
 
@@ -278,13 +292,6 @@ class Malformed(msgspec.Struct, frozen=True):
 
 
 Control = ServerShutdown | Reply | Malformed
-
-
-_T = TypeVar("_T")
-
-
-class _Combined(msgspec.Struct, Generic[_T], frozen=True, gc=False):
-    data: _T
 
 
 class _ReplyError(msgspec.Struct):
@@ -298,7 +305,7 @@ class _Loose(msgspec.Struct):
     stream: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"")
     e: str | None = None
-    E: int = 0
+    E: Integer = 0
     id: int | None = None
     result: msgspec.Raw = msgspec.Raw(b"")
     code: int | None = None
@@ -307,28 +314,33 @@ class _Loose(msgspec.Struct):
 
 
 class _ShutdownPayload(msgspec.Struct, tag_field="e", tag="serverShutdown"):
-    E: int = 0
+    E: Integer = 0
 
 
 _decode_loose = msgspec.json.Decoder(_Loose).decode
 _decode_shutdown = msgspec.json.Decoder(_ShutdownPayload).decode
-_combined: Any = _Combined  # subscripted at run time, once per payload type
 _DECODERS: dict[Kind, Callable[[bytes], Any]] = {
-    kind: msgspec.json.Decoder(_combined[payload]).decode for kind, payload in PAYLOADS.items()
+    kind: msgspec.json.Decoder(payload).decode for kind, payload in PAYLOADS.items()
 }
-_DATA_DECODERS = {kind: msgspec.json.Decoder(payload).decode for kind, payload in PAYLOADS.items()}
 # msgspec reports nesting beyond the interpreter's limit as RecursionError.
 _DECODE_ERRORS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
-_PREFIX = b'{"stream":"'
 _SEPARATOR = b'","data":'
+_NO_CODE = -1
 _SHUTDOWN_STREAM = "!serverShutdown"
 
 
 def excerpt(payload: bytes) -> str:
     """The first bytes of a payload, safe to log."""
-    text = payload[:EXCERPT_BYTES].decode("utf-8", "backslashreplace")
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    return _printable(payload[:EXCERPT_BYTES].decode("utf-8", "backslashreplace"))
+
+
+def _printable(text: str) -> str:
+    """The text within a bound, without what could forge a log line or drive a terminal."""
+    text = text[:MAX_TEXT]
+    if not text.isprintable():
+        text = text.encode("unicode_escape").decode("ascii")
+    return text[:MAX_TEXT]
 
 
 def decode_payload(kind: Kind, raw: bytes) -> Payload:
@@ -336,7 +348,7 @@ def decode_payload(kind: Kind, raw: bytes) -> Payload:
 
     :raises msgspec.MsgspecError: if it is not of that kind.
     """
-    payload: Payload = _DATA_DECODERS[kind](raw)  # the table ties kind to type
+    payload: Payload = _DECODERS[kind](raw)  # the table ties kind to type
     return payload
 
 
@@ -344,21 +356,24 @@ class Decoder:
     """Turns the text frames of one combined-stream connection into events.
 
     The exchange writes every combined frame as ``{"stream":"<name>","data":<payload>}`` without
-    white space, so the name is cut out by position and the frame is parsed once, straight into its
-    type. Anything else takes the slow path: control replies, announcements, unusual layouts.
+    white space. So the frame is cut at known bytes and only the payload is parsed, straight into
+    its type: if what stands between the known head and the last brace is one JSON value, then that
+    is the payload, and the frame holds nothing else. Any other frame takes the slow path, which
+    gives the same event for the same content: control replies, announcements, unusual layouts.
     One bad payload never spoils its batch.
     """
 
     def __init__(self, venue: str) -> None:
         self.venue = venue
-        self._routes: dict[bytes, tuple[str, Callable[[bytes], Any]]] = {}
+        # A frame up to the payload's first byte → stream, decoder, the frame's last two bytes.
+        self._routes: dict[bytes, tuple[str, Callable[[bytes], Any], bytes]] = {}
 
     def decode(
         self, payloads: Sequence[bytes], received: float
     ) -> tuple[list[Event], list[Control]]:
         """Decode a batch.
 
-        :param payloads: text frames in order of arrival.
+        :param payloads: text frames in order of arrival; valid UTF-8, as ``frames.py`` checks.
         :param received: Unix time in seconds at which they were read.
         :returns: the events in order, and what was not an event in order.
         """
@@ -366,19 +381,18 @@ class Decoder:
         control: list[Control] = []
         routes, venue, add = self._routes, self.venue, events.append
         for payload in payloads:
-            end = payload.find(_SEPARATOR, 11, 160)
-            route = routes.get(payload[11:end]) if end > 0 and payload.startswith(_PREFIX) else None
-            if route is None:
-                self._decode_slowly(payload, received, events, control)
-                continue
-            try:
-                data = route[1](payload).data
-            except _DECODE_ERRORS as error:
-                control.append(
-                    Malformed(_error_type(error), str(error)[:EXCERPT_BYTES], excerpt(payload))
-                )
-                continue
-            add(Event(data, route[0], venue, received, payload[end + 9 : -1]))
+            start = payload.find(_SEPARATOR, 11, 160) + 9
+            route = routes.get(payload[: start + 1])
+            if route is not None and payload.endswith(route[2]):
+                raw = payload[start:-1]
+                try:
+                    data = route[1](raw)
+                except _DECODE_ERRORS:
+                    pass  # the slow path says what it is
+                else:
+                    add(Event(data, route[0], venue, received, raw))
+                    continue
+            self._decode_slowly(payload, received, events, control)
         return events, control
 
     def _decode_slowly(
@@ -386,29 +400,31 @@ class Decoder:
     ) -> None:
         try:
             loose = _decode_loose(payload)
+            raw = bytes(loose.data)
             if loose.stream is None:
                 control.append(_without_stream(loose, payload))
+            elif not raw:
+                control.append(Malformed("bad_payload", "no data", excerpt(payload)))
             elif loose.stream == _SHUTDOWN_STREAM:
-                control.append(ServerShutdown(_decode_shutdown(loose.data).E))
+                control.append(ServerShutdown(_decode_shutdown(raw).E))
             else:
                 stream = parse_stream(loose.stream)
-                data = _DATA_DECODERS[stream.kind](loose.data)
-                events.append(Event(data, stream.name, self.venue, received, bytes(loose.data)))
-                self._learn(loose.stream, stream)
+                data = _DECODERS[stream.kind](raw)
+                events.append(Event(data, stream.name, self.venue, received, raw))
+                self._learn(loose.stream, stream, raw[:1])
         except UnknownStreamError as error:
-            control.append(
-                Malformed("unknown_stream", str(error)[:EXCERPT_BYTES], excerpt(payload))
-            )
+            control.append(Malformed("unknown_stream", _printable(str(error)), excerpt(payload)))
         except _DECODE_ERRORS as error:
-            control.append(
-                Malformed(_error_type(error), str(error)[:EXCERPT_BYTES], excerpt(payload))
-            )
+            control.append(Malformed(_error_type(error), _printable(str(error)), excerpt(payload)))
 
-    def _learn(self, wire_name: str, stream: Stream) -> None:
+    def _learn(self, wire_name: str, stream: Stream, opening: bytes) -> None:
         # Only names that parsed and carried a good payload get here, so the table is bounded by
-        # what the exchange serves; the cap holds even if it misbehaves.
+        # what the exchange serves; the cap holds even if it misbehaves. Such a name needs no
+        # escapes in JSON, so these are the bytes that the exchange writes.
         if len(self._routes) < MAX_ROUTES:
-            self._routes[wire_name.encode()] = (stream.name, _DECODERS[stream.kind])
+            head = b'{"stream":"' + wire_name.encode() + _SEPARATOR + opening
+            tail = b"}}" if opening == b"{" else b"]}"
+            self._routes[head] = (stream.name, _DECODERS[stream.kind], tail)
 
 
 MAX_ROUTES = 16_384
@@ -422,10 +438,13 @@ def _error_type(error: Exception) -> str:
 def _without_stream(loose: _Loose, payload: bytes) -> Control:
     if loose.e == "serverShutdown":
         return ServerShutdown(loose.E)
-    if loose.error is not None:
-        return Reply(loose.id, b"", loose.error.code, loose.error.msg[:EXCERPT_BYTES])
-    if loose.code is not None:
-        return Reply(loose.id, b"", loose.code, loose.msg[:EXCERPT_BYTES])
-    if loose.id is not None:
-        return Reply(loose.id, bytes(loose.result))
+    result = bytes(loose.result)
+    error = loose.error
+    if error is None and (loose.code is not None or (loose.msg and not result)):
+        error = _ReplyError(loose.code, loose.msg)
+    if error is not None:
+        code = _NO_CODE if error.code is None else error.code
+        return Reply(loose.id, b"", code, _printable(error.msg[:EXCERPT_BYTES]))
+    if loose.id is not None and result:
+        return Reply(loose.id, result)
     return Malformed("unknown_event", f"event type {str(loose.e)[:40]!r}", excerpt(payload))

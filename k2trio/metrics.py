@@ -125,6 +125,42 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self._repaired = Counter(
+            "k2_binance_repaired_messages", "Messages that a repair brought.", registry=registry
+        )
+        self._held = Gauge(
+            "k2_binance_held_messages",
+            "Messages that wait behind gaps under repair.",
+            registry=registry,
+        )
+        self._unproven = Counter(
+            "k2_binance_unproven_seconds",
+            "Stream-seconds for which messages without provable ids may be missing.",
+            registry=registry,
+        )
+        self._dropped = Counter(
+            "k2_binance_dropped_messages",
+            "Messages dropped, and declared, for a slow consumer.",
+            registry=registry,
+        )
+        self._line_first = Counter(
+            "k2_binance_line_first_messages",
+            "Messages that this line brought first.",
+            ["line"],
+            registry=registry,
+        )
+        self._line_late = Counter(
+            "k2_binance_line_late_messages",
+            "Messages that another line had brought before this one.",
+            ["line"],
+            registry=registry,
+        )
+        self._line_lost = Counter(
+            "k2_binance_line_lost_ids",
+            "Ids that this line skipped, whoever else brought them.",
+            ["line"],
+            registry=registry,
+        )
         self._ping = Histogram(
             "k2_binance_ping_seconds",
             "Round trip of WebSocket pings of ours.",
@@ -199,6 +235,31 @@ class Metrics:
             self._lag.set(last.received - event_time / 1000)
         if duplicates:
             self._duplicates.inc(duplicates)
+
+    def repaired(self) -> None:
+        """Count a message that a repair brought."""
+        self._repaired.inc()
+
+    def line_delivered(self, line: str, first: int, late: int) -> None:
+        """Count messages that a line brought before the others, and after them."""
+        self._line_first.labels(line).inc(first)
+        self._line_late.labels(line).inc(late)
+
+    def line_lost(self, line: str, ids: int) -> None:
+        """Count ids that a line skipped, whoever else brought them."""
+        self._line_lost.labels(line).inc(ids)
+
+    def unproven(self, seconds: float) -> None:
+        """Add time in which messages without provable ids may have been lost."""
+        self._unproven.inc(seconds)
+
+    def dropped(self, messages: int) -> None:
+        """Count messages dropped for a slow consumer."""
+        self._dropped.inc(messages)
+
+    def watch_held(self, size: Callable[[], int]) -> None:
+        """Show how many messages wait behind gaps; ``size`` is called at each scrape."""
+        self._held.set_function(size)
 
     def gap(self, outcome: str) -> None:
         """Count a gap that ended: repaired, joined by another connection, or declared."""

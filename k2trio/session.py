@@ -62,13 +62,17 @@ def suspended_s() -> float:
 class Runtime:
     """What the sessions and lines of a feed share with it.
 
-    :ivar deliver: takes a batch of events of a venue; returns when the consumer has room.
+    :ivar deliver: takes a batch of events of a line's venue; returns when the consumer has room.
+    :ivar interrupted: told when a line no longer carries its streams from a venue.
+    :ivar is_quiet: whether the venue confirms that streams had nothing new for us.
     :ivar emit: tells the observers.
     :ivar dial: the network.
     """
 
     settings: Settings
-    deliver: Callable[[str, Sequence[Event]], Awaitable[None]]
+    deliver: Callable[[str, str, Sequence[Event]], Awaitable[None]]
+    interrupted: Callable[[str, str], None]
+    is_quiet: Callable[[str, Sequence[str]], Awaitable[bool]]
     emit: on.Observer
     dial: Dialer
     rng: random.Random = field(default_factory=random.Random)
@@ -203,7 +207,7 @@ class Session:
                 events, control = decoder.decode(batch.payloads, batch.received)
                 if events:
                     self._note_data(batch.arrived, events)
-                    await deliver(self.endpoint.venue, events)
+                    await deliver(self.line, self.endpoint.venue, events)
                 for message in control:
                     self._take_control(message, batch.arrived)
         except ConnectionFailed as failure:
@@ -263,17 +267,35 @@ class Session:
         )
 
     async def _watch_data(self, connection: Connection) -> None:
-        """Bytes, but no data message: the subscription is dead, or the market is quiet."""
+        """Bytes, but no data message: the subscription is dead, or the market is quiet.
+
+        A naive rule reconnects a quiet symbol again and again, so the venue is asked first.
+        """
+        quiet_at = connection.opened_at
+
+        async def venue_says_quiet() -> bool:
+            nonlocal quiet_at
+            if await self._runtime.is_quiet(self.endpoint.venue, self.streams):
+                quiet_at = trio.current_time()
+                return True
+            return False
+
         if self._settings.health_check_timeout:
             await self._watch(
                 "data",
                 self._settings.health_check_timeout,
                 connection,
-                lambda: self._last_data_or_unread(connection),
+                lambda: max(quiet_at, self._last_data_or_unread(connection)),
+                venue_says_quiet,
             )
 
     async def _watch(
-        self, tier: str, limit: float, connection: Connection, last: Callable[[], float]
+        self,
+        tier: str,
+        limit: float,
+        connection: Connection,
+        last: Callable[[], float],
+        excused: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         """Fail the session exactly ``limit`` seconds after the last sign of life.
 
@@ -284,6 +306,10 @@ class Session:
             alive_at = trio.current_time() if connection.tap.blocked else last()
             quiet = trio.current_time() - alive_at
             if quiet >= limit:
+                if excused is not None and await excused():
+                    continue
+                if last() > alive_at:
+                    continue  # it spoke while the venue was asked
                 self.fail(Stale(tier, limit))
                 return
             with trio.move_on_after(limit - quiet):
@@ -384,6 +410,15 @@ class Session:
                 )
             )
             raise SubscriptionRejected(tuple(refused), last.code, last.message)
+
+    async def resubscribe(self, connection: Connection, stream: str) -> None:
+        """Unsubscribe and subscribe one stream that is silent while its venue is not.
+
+        :raises SubscriptionRejected: if the exchange does not want it any more.
+        :raises ConnectionFailed: if the connection ends first.
+        """
+        await self.request(connection, "UNSUBSCRIBE", [stream])
+        await self.subscribe(connection, [stream])
 
     async def _keep_subscribed(self, connection: Connection) -> None:
         interval = self._settings.list_subscriptions_interval

@@ -176,6 +176,37 @@ class Settings(BaseSettings):
         30, gt=0, le=86400, description="Time (s) a breaker stays open before it admits a probe."
     )
 
+    redundancy: Literal[1, 2] = Field(
+        1, description="Lines per set of streams; 2 is hot standby on two endpoints of a venue."
+    )
+    rest_urls: Annotated[tuple[RestURL, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="REST hosts for repair; by default the venue's own public ones."
+    )
+    rest_weight_limit: int = Field(
+        3000, ge=100, le=6000, description="REST weight a minute that repairs may use, per venue."
+    )
+    repair_hold: float = Field(
+        10, ge=0, le=3600, description="Time (s) without progress after which a gap is declared."
+    )
+    repair_concurrency: int = Field(
+        4, ge=1, le=64, description="Streams that are repaired at the same time."
+    )
+    overflow: Literal["block", "drop"] = Field(
+        "block", description="A slow consumer: make the sender wait, or drop and declare."
+    )
+    state: Path | None = Field(
+        None, description="File that remembers the last delivered ids, to resume after a restart."
+    )
+    state_interval: float = Field(
+        1, gt=0, le=3600, description="How often (s) the state file is written."
+    )
+    resume_limit: int = Field(
+        100_000, ge=0, le=10_000_000, description="Ids per stream that a restart may go back."
+    )
+    coverage: Path | None = Field(
+        None, description="File for the ledger of ids (JSON), written at exit."
+    )
+
     rotate_after: float = Field(
         82_800, gt=0, le=86_400, description="Age (s) at which a connection is replaced (23 h)."
     )
@@ -245,7 +276,7 @@ class Settings(BaseSettings):
             raise ValueError("HEALTH_CHECK_INTERVAL must not exceed HEALTH_CHECK_TIMEOUT")
         if len(set(self.endpoint_urls)) != len(self.endpoint_urls):
             raise ValueError("FAILOVER_URLS names an endpoint twice")
-        for url in self.endpoint_urls:
+        for url in (*self.endpoint_urls, *self.rest_urls):
             parts = urlsplit(url)
             if (
                 parts.scheme == "ws"
@@ -253,7 +284,8 @@ class Settings(BaseSettings):
                 and not is_loopback(parts.hostname or "")
             ):
                 raise ValueError(
-                    f"{url} is not encrypted; use wss://, or set ALLOW_INSECURE if you must"
+                    f"{url} is not encrypted; use wss:// or https://, "
+                    "or set ALLOW_INSECURE if you must"
                 )
         if self.ca_file is not None and not self.ca_file.is_file():
             raise ValueError(f"CA_FILE {self.ca_file} is not a file")

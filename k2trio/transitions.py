@@ -186,6 +186,20 @@ class SubscriptionRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamSilent:
+    """One stream is silent while others flow and its venue has news; ``action`` says what is done.
+
+    ``action`` is ``"resubscribe"`` or ``"reconnect"``.
+    """
+
+    line: str
+    endpoint: str
+    stream: str
+    silence_s: float
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class PingMeasured:
     """A ping of ours was answered."""
 
@@ -219,6 +233,7 @@ Transition: TypeAlias = (
     | VenueFrozen
     | MalformedMessage
     | SubscriptionRefused
+    | StreamSilent
     | PingMeasured
     | GivingUp
 )

@@ -14,7 +14,16 @@ import trio
 
 from k2trio.feed import Feed, open_feed
 from k2trio.settings import Settings
-from k2trio.simulator import Exchange, Fault, FaultBoard, FaultKind, Limits, Market, MemoryNetwork
+from k2trio.simulator import (
+    Exchange,
+    Fault,
+    FaultBoard,
+    FaultKind,
+    Limits,
+    Market,
+    MemoryNetwork,
+    RestServer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -68,7 +77,7 @@ class World:
 
 
 def place(endpoint: str, venue: str = "venue") -> tuple[str, int]:
-    """Host and port of an endpoint. Endpoints of one venue share its host name (see failover.py)."""
+    """Host and port of an endpoint; endpoints of one venue share its host name."""
     return f"{venue}.test", 1000 + ord(endpoint[0])
 
 
@@ -117,6 +126,7 @@ async def open_world(
         if venue not in exchanges:
             market = Market(["BTCUSDT", "ETHUSDT"], seed=seed + len(exchanges), rate=rate)
             exchanges[venue] = Exchange(venue, market, faults=board, limits=limits)
+            network.add_rest(f"{venue}.test", RestServer(exchanges[venue], f"{venue}.rest"))
         network.add(*place(endpoint, venue), exchanges[venue], endpoint)
 
     async def dial(endpoint: Endpoint) -> trio.abc.Stream:
@@ -126,7 +136,8 @@ async def open_world(
         return START_MS / 1000 + trio.current_time()
 
     urls = [f"wss://{name(endpoint, places[endpoint])}/stream" for endpoint in endpoints]
-    chosen = make_settings(urls, **(settings or {}))
+    rest = [f"https://{venue}.test" for venue in exchanges]
+    chosen = make_settings(urls, **{"rest_urls": rest, **(settings or {})})
     diary: list[tuple[float, Transition]] = []
     async with trio.open_nursery() as nursery:
         await nursery.start(network.run)
@@ -137,6 +148,7 @@ async def open_world(
             rng=random.Random(seed),
             wall_clock=wall_clock,
             suspended=suspended,
+            backfill_transport=network.rest_transport(),
         ) as feed:
             world = World(network, exchanges, chosen, feed, diary)
 

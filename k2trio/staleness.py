@@ -1,0 +1,137 @@
+"""Verified staleness: silence alone is no proof, so the venue is asked before anything is cut.
+
+*A whole connection is silent.* If the venue has nothing newer than what was delivered, the market
+is quiet and the connection stays. If it has, or does not answer, or cannot be asked about these
+streams, the connection is stale.
+
+*One stream is silent while others flow.* It is judged by its own rhythm: a stream that had a
+message every second is suspicious long before one that had a message an hour. Then it is verified
+in the same way, subscribed anew, and if that does not help the connection is replaced.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from .backfill import Backfill, BackfillError
+from .errors import ConnectionFailed, Stale, SubscriptionRejected
+from .streams import Kind, parse_stream
+from .transitions import StreamSilent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .continuity import Arbiter, Track
+    from .line import Line
+    from .session import Session
+    from .settings import Settings
+    from .transitions import Observer
+
+VERIFY_TIMEOUT_S = 10.0
+"""How long the venue may take to answer."""
+VERIFY_STREAMS = 5
+"""Streams asked about when a whole connection is silent; the liveliest tell most."""
+RHYTHM_FACTOR = 20
+"""A stream is suspicious after this many times its mean interval."""
+
+_VERIFIABLE = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.DEPTH, Kind.BOOK_TICKER})
+_PERIODIC = frozenset(
+    {Kind.KLINE, Kind.MINI_TICKER, Kind.TICKER, Kind.AVG_PRICE, Kind.ALL_MINI_TICKERS}
+)
+"""Kinds that the exchange sends whether or not anything happens."""
+
+
+class StalenessCheck:
+    """Asks venues whether silence is real; see the module."""
+
+    def __init__(
+        self, arbiter: Arbiter, backfill: Backfill, settings: Settings, emit: Observer
+    ) -> None:
+        self._arbiter = arbiter
+        self._backfill = backfill
+        self._settings = settings
+        self._emit = emit
+        self._suspects: dict[tuple[str, str], float] = {}
+        """(line, stream) → when it was subscribed anew."""
+
+    async def is_quiet(self, venue: str, streams: Sequence[str]) -> bool:
+        """Whether the venue confirms that none of the streams has news for us."""
+        kinds = [parse_stream(name).kind for name in streams]
+        if not all(kind in _VERIFIABLE for kind in kinds) or not self._backfill.serves(venue):
+            return False
+        tracks = [self._arbiter.track(venue, name) for name in streams]
+        tracks.sort(key=lambda track: -track.received)
+        for track in tracks[:VERIFY_STREAMS]:
+            if await self._has_news(track) is not False:
+                return False
+        return True
+
+    async def _has_news(self, track: Track) -> bool | None:
+        """Whether the venue has a newer message; None if that is not to be learnt."""
+        newest: int | None = None
+        with trio.move_on_after(VERIFY_TIMEOUT_S):
+            try:
+                newest = await self._backfill.newest(track.venue, track.stream)
+            except BackfillError:
+                return None
+        if newest is None:
+            return None
+        if track.next is None:
+            # Nothing came yet. From here on the next message proves whether one was missed.
+            track.resume(newest, self._settings.resume_limit)
+            return False
+        # Some kinds change their ids without a message, so an equal id proves quiet and a higher
+        # one proves news only where every id is sent.
+        if newest < track.next:
+            return False
+        return True if track.contiguous else None
+
+    async def watch(self, lines: Callable[[], Sequence[Line]]) -> None:
+        """Look at every stream once per health interval, for ever."""
+        while True:
+            await trio.sleep(self._settings.health_check_interval)
+            for line in lines():
+                session = line.current
+                if session is not None and session.proven and session.connected:
+                    await self._look_at(line, session)
+
+    async def _look_at(self, line: Line, session: Session) -> None:
+        now = trio.current_time()
+        for name in list(session.streams):
+            kind = parse_stream(name).kind
+            if kind not in _VERIFIABLE and kind not in _PERIODIC:
+                continue
+            track = self._arbiter.track(session.endpoint.venue, name)
+            silence = now - max(track.seen_at, session.started_at)
+            if silence < self._patience(track, now - session.started_at):
+                self._suspects.pop((line.name, name), None)
+            elif kind in _PERIODIC or await self._has_news(track):
+                await self._act(line, session, track, silence)
+            if not session.connected:
+                return
+
+    def _patience(self, track: Track, age: float) -> float:
+        """How long the stream may be silent before it is suspicious, by its own rhythm."""
+        limit = self._settings.health_check_timeout or float("inf")
+        if track.received < 2:
+            return max(limit, age / RHYTHM_FACTOR)
+        return max(limit, RHYTHM_FACTOR * (track.seen_at - track.began_at) / track.received)
+
+    async def _act(self, line: Line, session: Session, track: Track, silence: float) -> None:
+        name = track.stream.name
+        tried = (line.name, name) in self._suspects
+        action = "reconnect" if tried else "resubscribe"
+        self._emit(StreamSilent(line.name, session.endpoint.name, name, silence, action))
+        if tried or session.connection is None:
+            self._suspects.pop((line.name, name), None)
+            session.fail(Stale("stream", silence))
+            return
+        self._suspects[line.name, name] = trio.current_time()
+        try:
+            await session.resubscribe(session.connection, name)
+        except SubscriptionRejected:
+            self._suspects.pop((line.name, name), None)  # told by the session
+        except ConnectionFailed as failure:
+            session.fail(failure)
