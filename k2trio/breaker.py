@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import trio
 
-from .errors import AttemptTimeout, CircuitOpen, ConnectionFailed, K2Error
+from .errors import AttemptTimeout, CircuitOpen, ConnectionFailed, K2Error, leaves
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -63,12 +63,24 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
 }
 
 
+class _Attempt:
+    """One attempt under way; ``withdrawn`` when the breaker opened meanwhile."""
+
+    def __init__(self, deadline: float) -> None:
+        self.scope = trio.CancelScope(deadline=deadline)
+        self.withdrawn = False
+
+    def withdraw(self) -> None:
+        self.withdrawn = True
+        self.scope.cancel()
+
+
 class CircuitBreaker:
     """Guards attempts on one endpoint.
 
     Use as ``async with breaker:`` or ``await breaker.call(fn, *args)``; leaving the block without
-    an error is a success, leaving it with one of ``failures`` is a failure, and anything else
-    (a cancellation, a bug) is neither.
+    an error is a success, leaving it with one of ``failures`` (or a group of nothing else) is a
+    failure, and anything else (a cancellation, a bug, the refusal of a breaker) is neither.
 
     :param name: label of the metric and of errors.
     :param failure_threshold: consecutive failures that open it.
@@ -106,8 +118,8 @@ class CircuitBreaker:
         self._failures = 0
         self._successes = 0
         self._cooldown_factor = 1.0
-        self._probing = False
-        self._attempts: dict[trio.CancelScope, None] = {}  # a dict: ordered, so runs repeat
+        self._probe: _Attempt | None = None
+        self._attempts: dict[_Attempt, None] = {}  # a dict: ordered, so runs repeat
         self._entered: dict[trio.lowlevel.Task, list[AbstractAsyncContextManager[None]]] = {}
 
     def __repr__(self) -> str:
@@ -119,7 +131,7 @@ class CircuitBreaker:
             return True
         if self.state is State.OPEN:
             return now >= self.retry_at
-        return not self._probing
+        return self._probe is None
 
     def admits_from(self, now: float) -> float:
         """The earliest time not before ``now`` at which an attempt may be admitted.
@@ -162,8 +174,8 @@ class CircuitBreaker:
         if new is State.OPEN:
             cooldown = self._recovery_timeout * self._cooldown_factor
             self.retry_at = trio.current_time() + cooldown
-            for scope in self._attempts:
-                scope.cancel()
+            for attempt in self._attempts:
+                attempt.withdraw()
         self._failures = self._successes = 0
         self._cooldown_factor = 1.0
         if self._on_change is not None:
@@ -182,32 +194,46 @@ class CircuitBreaker:
         if self.state is State.OPEN:
             self._apply(Signal.COOLED_DOWN)
         probe = self.enabled and self.state is State.HALF_OPEN
+        attempt = _Attempt(now + self._probe_timeout if probe else float("inf"))
         if probe:
-            self._probing = True
-        scope = trio.CancelScope(deadline=now + self._probe_timeout if probe else float("inf"))
-        self._attempts[scope] = None
+            self._probe = attempt
+        self._attempts[attempt] = None
         try:
-            with scope:
+            with attempt.scope:
                 yield
-        except self._failure_kinds as error:
-            self._end(scope, probe=probe)
-            self.record_failure(error)
+        except (Exception, BaseExceptionGroup) as error:
+            self._end(attempt)
+            if (failure := self._failure_in(error)) and not attempt.withdrawn:
+                self.record_failure(failure)
             raise
         finally:
-            self._end(scope, probe=probe)
-        if not scope.cancelled_caught:
+            self._end(attempt)
+        if attempt.withdrawn:
+            if attempt.scope.cancelled_caught:
+                raise CircuitOpen(self.name, self.admits_from(trio.current_time()))
+        elif not attempt.scope.cancelled_caught:
             self.record_success()
-        elif trio.current_time() >= scope.deadline:
+        else:
             overrun = AttemptTimeout(f"no proof of life within {self._probe_timeout:g} s")
             self.record_failure(overrun)
             raise overrun
-        else:
-            raise CircuitOpen(self.name, self.admits_from(trio.current_time()))
 
-    def _end(self, scope: trio.CancelScope, *, probe: bool) -> None:
+    def _end(self, attempt: _Attempt) -> None:
         # Before the outcome is recorded: an attempt must not be cancelled by its own failure.
-        if self._attempts.pop(scope, self) is None and probe:
-            self._probing = False
+        self._attempts.pop(attempt, None)
+        # A withdrawn probe may take its time to clean up; by then another one may have begun.
+        if self._probe is attempt:
+            self._probe = None
+
+    def _failure_in(self, error: BaseException) -> Exception | None:
+        """The failure that an exception means, or None if it means something else."""
+        failure: Exception | None = None
+        for leaf in leaves(error) if isinstance(error, BaseExceptionGroup) else [error]:
+            if not isinstance(leaf, self._failure_kinds) or isinstance(leaf, CircuitOpen):
+                return None
+            if failure is None or getattr(leaf, "trips", False):
+                failure = leaf
+        return failure
 
     async def call(self, fn: Callable[[*_Ts], Awaitable[_T]], *args: *_Ts) -> _T:
         """Run ``await fn(*args)`` as one guarded attempt and return its result."""

@@ -294,6 +294,17 @@ def test_an_upper_case_name_from_the_wire_is_the_same_stream() -> None:
     assert event.stream == SUBJECT
 
 
+@pytest.mark.parametrize(("stream", "payload", "expected"), KINDS, ids=[k[0] for k in KINDS])
+def test_a_frame_in_the_usual_layout_never_takes_the_slow_path_again(
+    stream: str, payload: Any, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = warmed(stream)
+    monkeypatch.setattr(Decoder, "_decode_slowly", None)
+    event = one(frame(stream, compact(payload)), decoder)
+    assert isinstance(event, Event)
+    assert event.data == expected
+
+
 # -- unusual layouts ------------------------------------------------------------------------------
 
 LAYOUTS: dict[str, bytes] = {
