@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import functools
 import sys
-from argparse import ArgumentParser  # noqa: TC003
 from importlib.metadata import version
-from typing import TYPE_CHECKING, TypeVar
-
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, SettingsError
+from typing import TYPE_CHECKING
 
 from . import logs
-from .errors import ConfigError
-from .program import EXIT_OK, EXIT_USAGE, run, run_until_signalled
-from .settings import Settings, check_environment, describe
+from .errors import ConfigError, K2Error
+from .options import parse
+from .program import EXIT_FAILED, EXIT_OK, EXIT_USAGE, run, run_until_signalled
+from .settings import Settings, check_environment
+from .terminal import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,71 +30,72 @@ Each command tells its options with --help. Every option of run and check is als
 environment variable: --reconnect-delay is K2_BINANCE_RECONNECT_DELAY.
 """
 
-_Options = TypeVar("_Options", bound=BaseSettings)
 
-
-def parse(options: type[_Options], command: str, arguments: Sequence[str]) -> _Options:
-    """Read a command's options from the command line and, where it has them, the environment.
-
-    :raises ConfigError: one line per wrong option.
-    :raises SystemExit: for ``--help`` and unknown options.
-    """
-    source: CliSettingsSource[ArgumentParser] = CliSettingsSource(
-        options,
-        cli_prog_name=f"python -m k2trio {command}",
-        cli_exit_on_error=True,
-    )
-    try:
-        parsed = CliApp.run(options, cli_args=list(arguments), cli_settings_source=source)
-    except ValidationError as error:
-        raise ConfigError(describe(error)) from error
-    except SettingsError as error:
-        raise ConfigError(str(error)) from error
-    return parsed
+def _settings(command: str, arguments: Sequence[str]) -> Settings:
+    settings = parse(Settings, command, arguments)
+    check_environment()
+    logs.configure(settings.log_level, settings.log_format)
+    return settings
 
 
 def _run(arguments: Sequence[str]) -> int:
-    settings = parse(Settings, "run", arguments)
-    check_environment()
-    logs.configure(settings)
-    return run_until_signalled(functools.partial(run, settings))
+    return run_until_signalled(functools.partial(run, _settings("run", arguments)))
 
 
 def _check(arguments: Sequence[str]) -> int:
     from .check import check
 
-    settings = parse(Settings, "check", arguments)
-    check_environment()
-    logs.configure(settings)
-    return run_until_signalled(functools.partial(check, settings))
+    return run_until_signalled(functools.partial(check, _settings("check", arguments)))
+
+
+def _demo(arguments: Sequence[str]) -> int:
+    from .demo import DemoOptions, demo
+
+    options = parse(DemoOptions, "demo", arguments)
+    logs.configure("warning")
+    plain = options.plain or not sys.stdout.isatty()
+    return run_until_signalled(functools.partial(demo, options, plain=plain))
+
+
+def _simulate(arguments: Sequence[str]) -> int:
+    from .simulate import SimulateOptions, simulate
+
+    options = parse(SimulateOptions, "simulate", arguments)
+    logs.configure("warning")
+    return run_until_signalled(functools.partial(simulate, options))
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": _run,
     "check": _check,
+    "demo": _demo,
+    "simulate": _simulate,
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0 done, 1 failed, 2 could not start."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _dispatch(arguments)
+    except K2Error as error:
+        for line in str(error).splitlines():
+            sys.stderr.write(f"k2trio: {line}\n")
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
     if arguments[:1] in (["-h"], ["--help"], ["help"]):
-        sys.stdout.write(USAGE)
+        put(USAGE)
         return EXIT_OK
     if arguments[:1] == ["--version"]:
-        sys.stdout.write(f"k2trio {version('k2trio')}\n")
+        put(f"k2trio {version('k2trio')}\n")
         return EXIT_OK
     name = "run" if not arguments or arguments[0].startswith("-") else arguments[0]
     command = COMMANDS.get(name)
     if command is None:
-        sys.stderr.write(f"k2trio: {name!r} is not a command\n\n{USAGE}")
-        return EXIT_USAGE
-    try:
-        return command(arguments[1:] if arguments[:1] == [name] else arguments)
-    except ConfigError as error:
-        for line in str(error).splitlines():
-            sys.stderr.write(f"k2trio: {line}\n")
-        return EXIT_USAGE
+        raise ConfigError(f"{name!r} is not a command; known are {', '.join(COMMANDS)}")
+    return command(arguments[1:] if arguments[:1] == [name] else arguments)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
-from rich.console import Console
 from rich.table import Table
 
 from .breaker import CircuitBreaker
@@ -15,6 +14,7 @@ from .errors import ConnectionFailed
 from .failover import Endpoint
 from .messages import Decoder
 from .program import EXIT_FAILED, EXIT_OK
+from .terminal import put_line, put_rich
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -39,7 +39,7 @@ class Finding:
         return self.upgrade_s is not None and not self.problem
 
 
-async def check(settings: Settings, console: Console | None = None) -> int:
+async def check(settings: Settings) -> int:
     """Dial every endpoint, print a table; exit code 1 if none works."""
     endpoints = [
         Endpoint.from_url(url, index, CircuitBreaker)
@@ -50,9 +50,8 @@ async def check(settings: Settings, console: Console | None = None) -> int:
     async with trio.open_nursery() as nursery:
         for finding in findings:
             nursery.start_soon(_examine, finding, settings, dialer)
-    console = Console() if console is None else console
-    console.print(f"streams: {', '.join(settings.stream_names)}", highlight=False)
-    console.print(_table(findings))
+    put_line(f"streams: {', '.join(settings.stream_names)}")
+    put_rich(_table(findings))
     return EXIT_OK if any(finding.works for finding in findings) else EXIT_FAILED
 
 

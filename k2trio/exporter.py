@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import hypercorn.config
 import hypercorn.trio
@@ -23,14 +23,23 @@ from .errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hypercorn.typing import Framework  # pyright: ignore[reportUnknownVariableType]
     from prometheus_client import CollectorRegistry
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
 
 LISTEN_BACKLOG = 128
-GRACE_S = 1.0
+GRACE_S = 0.5
 """How long requests under way may take at shutdown."""
+END_S = 1.5
+"""After this time the shutdown waits for nobody."""
+IDLE_S = 10.0
+"""How long a connection may stay without a complete request."""
+SEND_BUFFER_BYTES = 1 << 20
+"""Room in the kernel for answers, so that a client that does not read keeps no task waiting."""
+UNREAD_MS = 1000
+"""After this time without a byte taken by the client, the kernel ends its connection (Linux)."""
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -45,6 +54,11 @@ def open_socket(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Accepted connections inherit both. Hypercorn sends in a shield and without a bound,
+            # so a client that does not read would otherwise hold up the shutdown for ever.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
             listener.bind(address)
             listener.listen(LISTEN_BACKLOG)
             listener.setblocking(False)
@@ -106,8 +120,36 @@ async def serve_app(
     *,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; starts with the base URL, and closes the socket at the end."""
+    """Serve until cancelled; starts with the base URL, and closes the socket at the end.
+
+    Hypercorn leaks the sockets of its connections when it is cancelled. So it runs in a shield and
+    is asked to end, which it does within :data:`GRACE_S` even if clients stay connected.
+    """
     host, port = listener.getsockname()[:2]
+    end = trio.Event()
+    shield = trio.CancelScope(shield=True)
+
+    async def serve(*, task_status: trio.TaskStatus[list[str]]) -> None:
+        with shield:
+            await hypercorn.trio.serve(
+                cast("Framework", app),  # pyright: ignore[reportUnknownVariableType]
+                _config(listener),
+                mode="asgi",
+                shutdown_trigger=end.wait,
+                task_status=task_status,
+            )
+
+    async with trio.open_nursery() as nursery:
+        try:
+            await nursery.start(serve)
+            task_status.started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            await trio.sleep_forever()
+        finally:
+            end.set()
+            shield.deadline = trio.current_time() + END_S
+
+
+def _config(listener: socket.socket) -> hypercorn.config.Config:
     config = hypercorn.config.Config()
     # Hypercorn makes a socket object of its own from the descriptor and closes it at the end, so
     # ours must let go: two owners would close it twice, and the second time it may be another's.
@@ -116,20 +158,7 @@ async def serve_app(
     config.errorlog = None
     config.graceful_timeout = GRACE_S
     config.shutdown_timeout = GRACE_S
-    config.keep_alive_timeout = 30
+    config.keep_alive_timeout = IDLE_S
     config.h11_max_incomplete_size = 16 * 1024
     config.include_server_header = False
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_serve, app, config)
-        task_status.started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-
-
-async def _serve(
-    app: Starlette, config: hypercorn.config.Config, *, task_status: trio.TaskStatus[list[str]]
-) -> None:
-    await hypercorn.trio.serve(
-        app,  # type: ignore[arg-type]  # pyright: ignore
-        config,
-        mode="asgi",
-        task_status=task_status,
-    )
+    return config

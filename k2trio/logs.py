@@ -6,18 +6,19 @@ import dataclasses
 import logging
 import re
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import structlog
 
 from . import transitions as on
 
 if TYPE_CHECKING:
-    from .settings import Settings
     from .transitions import Transition
 
 MAX_TEXT = 500
 """Characters of one logged value."""
+MAX_ITEMS = 20
+"""Items of one logged list."""
 
 _LEVELS: dict[type[Any], int] = {
     on.Dialing: logging.DEBUG,
@@ -58,11 +59,13 @@ def _bounded(value: object) -> object:
     if isinstance(value, str) and len(value) > MAX_TEXT:
         return value[:MAX_TEXT] + "…"
     if isinstance(value, tuple):
-        return list(value[:20])
+        return list(value[:MAX_ITEMS])  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return value
 
 
-def configure(settings: Settings, stream: TextIO | None = None) -> None:
+def configure(
+    level: str = "info", form: Literal["console", "json"] = "console", stream: TextIO | None = None
+) -> None:
     """Set up structlog for the program; call once, before anything logs.
 
     Libraries' own logs come through at WARNING and above: trio-websocket's DEBUG level prints
@@ -70,11 +73,12 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     """
     out = sys.stderr if stream is None else stream
     renderer: structlog.typing.Processor
-    if settings.log_format == "json":
+    if form == "json":
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
     else:
         renderer = structlog.dev.ConsoleRenderer(
             colors=out.isatty(),
+            sort_keys=False,
             exception_formatter=structlog.dev.plain_traceback,  # no locals: they may hold secrets
         )
     shared: list[structlog.typing.Processor] = [
@@ -85,7 +89,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[settings.log_level.upper()]
+            logging.getLevelNamesMapping()[level.upper()]
         ),
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=False,

@@ -9,16 +9,19 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 from . import exporter, logs
-from .errors import ConfigError, K2Error, leaves
+from .errors import ConfigError, K2Error, SinkError, leaves
 from .feed import open_feed, symbols_of
 from .metrics import Metrics
 from .sinks.jsonl import JsonLines
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+    from pathlib import Path
 
     from .feed import Feed
     from .settings import Settings
@@ -83,24 +86,22 @@ async def exported_feed(
     settings: Settings,
     *,
     observers: Sequence[Observer] = (),
-) -> AsyncGenerator[Feed]:
-    """A feed with logs, and with its exporter as a sibling task.
+    rng: random.Random | None = None,
+) -> AsyncGenerator[tuple[Feed, str]]:
+    """A feed with its exporter as a sibling task, and the exporter's URL.
 
+    :param rng: source of jitter.
     :raises ConfigError: if the exporter's port is taken.
     """
     metrics = Metrics(symbols_of(settings.stream_names), version=version("k2trio"))
     listener = exporter.open_socket(settings.metrics_host, settings.metrics_port)
-    log = logs.get_logger()
     async with (
         trio.open_nursery() as nursery,
-        open_feed(
-            settings=settings, metrics=metrics, observers=[logs.TransitionLog(log), *observers]
-        ) as feed,
+        open_feed(settings=settings, metrics=metrics, observers=observers, rng=rng) as feed,
     ):
         app = exporter.make_app(metrics.registry, lambda: feed.status().problems)
         url = await nursery.start(exporter.serve_app, app, listener)
-        log.info("exporting", metrics=f"{url}/metrics", health=f"{url}/healthz")
-        yield feed
+        yield feed, url
         nursery.cancel_scope.cancel()
 
 
@@ -110,7 +111,8 @@ async def run(settings: Settings) -> int:
     with JsonLines(settings.output, settings.output_rotate_bytes) as sink:
         if sink.cut_bytes:
             log.warning("torn_line_cut", output=str(settings.output), bytes=sink.cut_bytes)
-        async with exported_feed(settings) as feed:
+        async with exported_feed(settings, observers=[logs.TransitionLog(log)]) as (feed, url):
+            log.info("exporting", metrics=f"{url}/metrics", ready=f"{url}/readyz")
             try:
                 async for batch in feed.batches():
                     await sink.write(batch)
@@ -120,4 +122,14 @@ async def run(settings: Settings) -> int:
                 with trio.CancelScope(shield=True):
                     if rest := feed.drain():
                         await sink.write(rest)
+                        feed.acknowledge()
+                    if settings.coverage is not None:
+                        _write_coverage(settings.coverage, feed)
     return EXIT_OK
+
+
+def _write_coverage(path: Path, feed: Feed) -> None:
+    try:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(feed.coverage())) + b"\n")
+    except OSError as error:
+        raise SinkError(f"cannot write the coverage file {path}: {error.strerror}") from error

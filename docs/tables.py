@@ -1,0 +1,85 @@
+"""The README's tables of settings and metrics, out of the code that defines them.
+
+``python docs/tables.py`` writes them into the README; a test fails while they differ.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from k2trio.metrics import Metrics
+from k2trio.settings import ENV_PREFIX, Settings
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+README = Path(__file__).parents[1] / "README.md"
+BOUND_SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+
+
+def settings_table() -> str:
+    """One row per setting: variable, default, bounds, meaning."""
+    rows = [
+        f"| `{name.upper()}` | {_default(item)} | {_bounds(item)} | {item.description} |"
+        for name, item in Settings.model_fields.items()
+    ]
+    return "\n".join(
+        [f"| `{ENV_PREFIX}…` | default | bounds | meaning |", "|---|---|---|---|", *rows]
+    )
+
+
+def _default(item: FieldInfo) -> str:
+    value: Any = item.default
+    if value is None or value == ():
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "<br>".join(f"`{part}`" for part in value)
+    return f"`{value}`"
+
+
+def _bounds(item: FieldInfo) -> str:
+    found = [
+        f"{sign} {getattr(rule, name):g}" if isinstance(getattr(rule, name), float)
+        else f"{sign} {getattr(rule, name)}"
+        for rule in item.metadata
+        for name, sign in BOUND_SIGNS.items()
+        if hasattr(rule, name)
+    ]  # fmt: skip
+    return ", ".join(found)
+
+
+def metrics_table() -> str:
+    """One row per metric: name as scraped, labels, type, meaning."""
+    rows: list[str] = []
+    registry = Metrics(["BTCUSDT"]).registry
+    for collector in registry._collector_to_names:  # noqa: SLF001 - the only list of all metrics
+        metric: Any = collector
+        kind = metric._type  # noqa: SLF001
+        name = metric._name + ("_total" if kind == "counter" else "")  # noqa: SLF001
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001
+        rows.append(f"| `{name}` | {labels} | {kind} | {metric._documentation} |")  # noqa: SLF001
+    return "\n".join(["| metric | labels | type | meaning |", "|---|---|---|---|", *rows])
+
+
+TABLES = {"settings": settings_table, "metrics": metrics_table}
+
+
+def filled(text: str) -> str:
+    """The README with its tables as the code has them now."""
+    for name, make in TABLES.items():
+        begin, end = f"<!-- table: {name} -->", "<!-- end -->"
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise ValueError(f"the README has no place for the table {name!r}")
+        text = f"{before}{begin}\n\n{make()}\n\n{end}{after}"
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(filled(README.read_text()))
+    sys.stdout.write(f"{README.name} is up to date\n")

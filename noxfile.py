@@ -1,0 +1,76 @@
+"""Sessions: tests, lint, types, simulation, bench. ``nox -s lint`` runs one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["lint", "types", "tests"]
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the project and its dependency groups."""
+    session.install("--upgrade", "pip>=25.1")  # the first that knows --group
+    session.install("-e", ".", *(f"--group={group}" for group in groups))
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The whole test suite."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+# Rules of flake8-async that do not fit, and why.
+ASYNC_EXCEPTIONS = [
+    "ASYNC114",  # wants every startable function listed on the command line
+    "ASYNC124",  # handlers and pytest-trio tests are coroutines without awaiting anything
+]
+ASYNC_EXCEPTIONS_BY_FILE = {
+    "k2trio/breaker.py": "ASYNC102",  # __aexit__ hands over to a context manager's own
+    "k2trio/connection.py": "ASYNC102",  # the closing handshake bounds and shields itself
+    "k2trio/simulator/exchange.py": "ASYNC110",  # a checkpoint between steps is no polling
+}
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, async pitfalls, and the import contract."""
+    install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    files = {path.as_posix() for part in ("k2trio", "tests") for path in Path(part).rglob("*.py")}
+    off = ",".join(ASYNC_EXCEPTIONS)
+    session.run("flake8-async", f"--disable={off}", *sorted(files - set(ASYNC_EXCEPTIONS_BY_FILE)))
+    for name, rule in ASYNC_EXCEPTIONS_BY_FILE.items():
+        session.run("flake8-async", f"--disable={off},{rule}", name)
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Both type checkers, strict."""
+    install(session, "types")
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session
+def simulation(session: nox.Session) -> None:
+    """Simulated hours against drawn faults; arguments go to pytest."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", "tests/test_simulation.py", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Every benchmark, in its quick mode."""
+    install(session, "test")
+    for script in sorted(Path("bench").glob("*.py")):
+        if not script.name.startswith("_"):
+            session.run("python", str(script), *(session.posargs or ["--quick"]))
