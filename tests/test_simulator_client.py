@@ -13,6 +13,7 @@ import trio.testing
 import wsproto
 import wsproto.events as ws
 import wsproto.utilities
+from wsproto.connection import ConnectionState as State
 
 from k2trio.simulator import (
     Exchange,
@@ -82,10 +83,14 @@ class Client:
             self.note("eof")
         except trio.BrokenResourceError:
             self.note("reset")
+        except trio.ClosedResourceError:
+            self.note("closed by the test")
         except wsproto.utilities.RemoteProtocolError as error:
             self.note("violation", str(error))
-        self.upgraded.set()
-        self.done.set()
+        finally:
+            await trio.aclose_forcefully(self.stream)
+            self.upgraded.set()
+            self.done.set()
 
     async def _on(self, event: ws.Event) -> None:
         match event:
@@ -109,11 +114,17 @@ class Client:
             case ws.Pong(payload=payload):
                 self.note("pong", bytes(payload))
             case ws.CloseConnection(code=code, reason=reason):
+                if self.connection.state is State.OPEN:  # how wsproto reports a broken frame
+                    raise wsproto.utilities.RemoteProtocolError(str(reason))
                 self.note("close", (int(code), reason))
-                if self.connection.state is wsproto.connection.ConnectionState.REMOTE_CLOSING:
+                if self.connection.state is State.REMOTE_CLOSING:
                     await self.send(event.response())
             case _:
                 pass
+
+    def last(self) -> tuple[str, Any]:
+        """The last thing seen."""
+        return self.log[-1].kind, self.log[-1].value
 
     async def send(self, event: ws.Event) -> None:
         await self.stream.send_all(self.connection.send(event))
@@ -238,26 +249,30 @@ async def test_a_reset_breaks_both_sides_but_what_arrived_can_be_read(
         await one.receive_some()
 
 
-async def test_closing_wakes_who_waits_on_either_side(autojump_clock: object) -> None:
-    one, other = memory_pair(window_bytes=1)
-    seen: list[str] = []
+async def test_closing_wakes_our_own_reader(autojump_clock: object) -> None:
+    one, _other = memory_pair()
 
-    async def own_reader() -> None:
+    async def read() -> None:
         with pytest.raises(trio.ClosedResourceError):
             await one.receive_some()
-        seen.append("own reader")
-
-    async def other_writer() -> None:
-        with pytest.raises(trio.BrokenResourceError):
-            await other.send_all(b"xx")
-        seen.append("other writer")
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(own_reader)
-        nursery.start_soon(other_writer)
+        nursery.start_soon(read)
         await trio.testing.wait_all_tasks_blocked()
         await one.aclose()
-    assert sorted(seen) == ["other writer", "own reader"]
+
+
+async def test_closing_wakes_the_peers_blocked_writer(autojump_clock: object) -> None:
+    one, other = memory_pair(window_bytes=1)
+
+    async def write() -> None:
+        with pytest.raises(trio.BrokenResourceError):
+            await other.send_all(b"xx")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write)
+        await trio.testing.wait_all_tasks_blocked()
+        await one.aclose()
 
 
 async def test_two_tasks_cannot_use_one_direction(autojump_clock: object) -> None:
@@ -283,6 +298,9 @@ async def test_the_pipes_pass_trios_own_stream_checks() -> None:
         return memory_pair()
 
     async def make_clogged() -> tuple[trio.abc.HalfCloseableStream, trio.abc.HalfCloseableStream]:
-        return memory_pair(window_bytes=100)
+        one, other = memory_pair(window_bytes=100)
+        await one.send_all(b"x" * 100)
+        await other.send_all(b"x" * 100)
+        return one, other
 
     await trio.testing.check_half_closeable_stream(make, make_clogged)

@@ -23,7 +23,7 @@ import enum
 import heapq
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import msgspec
 import trio
@@ -170,21 +170,21 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     :param interval: seconds between the bytes of ``UPGRADE_DRIP``.
     """
 
-    at: float
+    at: Annotated[float, msgspec.Meta(ge=0)]
     endpoint: str
     kind: FaultKind
-    duration: float = 0.0
-    count: int | None = None
-    status: int = 429
-    retry_after: float | None = None
+    duration: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    count: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 429
+    retry_after: Annotated[float, msgspec.Meta(ge=0)] | None = None
     held: bool = False
-    code: int = 1001
+    code: Annotated[int, msgspec.Meta(ge=1000, le=4999)] = 1001
     location: str = "wss://example.invalid/stream"
     symbol: str | None = None
-    share: float = 1.0
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     by: int = 5_000_000
-    size: int | None = None
-    interval: float = 1.0
+    size: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    interval: Annotated[float, msgspec.Meta(ge=0)] = 1.0
 
     def hits(self, names: Sequence[str]) -> bool:
         """Whether it is meant for something called by one of ``names``."""

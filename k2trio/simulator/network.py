@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import socket
 from collections import deque
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         pipe.receiving = True
         try:
             await trio.lowlevel.checkpoint()
-            limit = 65_536 if max_bytes is None else max_bytes
+            limit = 65_536 if max_bytes is None else operator.index(max_bytes)
             if limit < 1:
                 raise ValueError("max_bytes must be at least 1")
             while True:

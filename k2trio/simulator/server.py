@@ -150,7 +150,11 @@ class Gate:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        self._opened = trio.Event()
+        self._stop_accepting()
+
+    def _stop_accepting(self) -> None:
+        if self._opened.is_set():
+            self._opened = trio.Event()
         self._accepting.cancel()
 
     def fault_begins(self, fault: Fault) -> None:
@@ -160,8 +164,7 @@ class Gate:
         if fault.kind in {FaultKind.REFUSED, FaultKind.OUTAGE}:
             self.close()
         elif fault.kind is FaultKind.BLACK_HOLE and self._socket is not None:
-            self._opened = trio.Event()
-            self._accepting.cancel()
+            self._stop_accepting()
             self._socket.listen(0)
             for _ in range(BLACK_HOLE_FILLERS):
                 filler = socket.socket()
@@ -184,7 +187,8 @@ class Gate:
         try:
             async with trio.open_nursery() as nursery:
                 while True:
-                    await self._opened.wait()
+                    while not self._opened.is_set():  # a fault may close it before we run again
+                        await self._opened.wait()
                     with trio.CancelScope() as self._accepting:
                         await self._accept(nursery)
         finally:
@@ -213,7 +217,7 @@ class Gate:
             return
         served: trio.abc.Stream = stream
         if self._tls is not None:
-            secure = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
+            secure = trio.SSLStream(stream, self._tls, server_side=True)
             try:
                 with trio.fail_after(TLS_HANDSHAKE_S):
                     await secure.do_handshake()

@@ -22,6 +22,8 @@ GARBAGE_BYTES = 64
 def strike(exchange: Exchange, session: Session, fault: Fault) -> None:
     """Do to ``session`` what ``fault`` says."""
     kind = fault.kind
+    if session.closing and kind not in {FaultKind.FIN, FaultKind.RST}:
+        return  # nothing may follow a close frame
     match kind:
         case FaultKind.FIN:
             session.end(How.FIN, kind.value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from http import HTTPStatus
 
-TEXT, BINARY, CONTINUATION, CLOSE, PING = 0x1, 0x2, 0x0, 0x8, 0x9
+TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 0x1, 0x2, 0x0, 0x8, 0x9, 0xA
 FIN, MASK = 0x80, 0x80
 MAX_SENT_BYTES = 16 << 20
 """A frame that claims more than this is sent as its header alone."""
@@ -46,6 +46,11 @@ def fragments(payload: bytes, parts: int = 3) -> bytes:
 def ping(payload: bytes) -> bytes:
     """A ping frame."""
     return header(FIN | PING, len(payload)) + payload
+
+
+def pong(payload: bytes) -> bytes:
+    """A pong frame."""
+    return header(FIN | PONG, len(payload)) + payload
 
 
 def close(code: int, reason: str = "") -> bytes:
