@@ -3,7 +3,8 @@
 Every step has a bound, and every way to fail becomes one :class:`ConnectionFailed`. trio-websocket
 is used through its public parts and never trusted with time: its reader runs in a nursery of ours,
 it reads through :class:`FrameTap`, and its closing handshake is not used, since it needs the reader
-alive while the task that closes has been cancelled. We say goodbye ourselves, within a bound.
+alive while the task that closes has been cancelled. We say goodbye ourselves, within a bound, and
+only where it can be understood: not before the upgrade, nor after half a frame.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ MAX_TARGET_BYTES = 4096
 CONNECT_STAGGER_S = 0.25
 """Happy eyeballs: how long one address is tried alone before the next joins (RFC 8305)."""
 RESOLVE_TIMEOUT_S = 3.0
-"""A look-up that takes longer is answered with the last good addresses, if there are any."""
+"""A look-up that takes longer, or half of the time left, is answered with the last good addresses,
+if there are any."""
 MAX_RESOLVER_THREADS = 8
 """Look-ups at once. Hung ones must not use up the threads that the whole program shares."""
 
@@ -60,7 +62,18 @@ _PROTOCOL_ERRORS = (
     wsproto.utilities.LocalProtocolError,
     wsproto.utilities.RemoteProtocolError,
     h11.ProtocolError,
+    trio_websocket.ConnectionClosed,
 )
+"""What leaks out of trio-websocket's reader when the peer sends nonsense."""
+_SEND_ERRORS = (
+    trio_websocket.ConnectionClosed,
+    wsproto.utilities.LocalProtocolError,
+    trio.BrokenResourceError,
+)
+
+Address: TypeAlias = "tuple[socket.AddressFamily, Any]"
+"""A family and what ``connect`` takes for it."""
+
 _LOCAL_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
 
 
@@ -82,7 +95,7 @@ class TcpDialer:
     def __init__(self, ssl_context: ssl.SSLContext) -> None:
         self._ssl_context = ssl_context
         self._threads = trio.CapacityLimiter(MAX_RESOLVER_THREADS)
-        self._known: dict[tuple[str, int], list[str]] = {}
+        self._known: dict[tuple[str, int], list[Address]] = {}
 
     async def __call__(self, endpoint: Endpoint) -> trio.abc.Stream:
         """Dial the endpoint.
@@ -98,7 +111,7 @@ class TcpDialer:
         started = trio.current_time()
         addresses = await self._resolve(endpoint.host, endpoint.port)
         resolved = trio.current_time()
-        stream = await _first_to_connect(addresses, endpoint.port)
+        stream = await _first_to_connect(addresses)
         connected = trio.current_time()
         if not endpoint.secure:
             return stream, DialTimes(resolved - started, connected - resolved, None)
@@ -121,56 +134,73 @@ class TcpDialer:
             raise
         return cast("trio.abc.Stream", tls)
 
-    async def _resolve(self, host: str, port: int) -> list[str]:
-        failure: OSError | None = None
+    async def _resolve(self, host: str, port: int) -> list[Address]:
+        failure: OSError | UnicodeError | None = None
         rows: Sequence[Any] = ()
-        with trio.move_on_after(RESOLVE_TIMEOUT_S):
+        left_s = trio.current_effective_deadline() - trio.current_time()
+        patience_s = min(RESOLVE_TIMEOUT_S, left_s / 2)
+        with trio.move_on_after(patience_s):
             try:
                 rows = await trio.to_thread.run_sync(
                     lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM),
                     limiter=self._threads,
                     abandon_on_cancel=True,
                 )
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # the latter: no name that DNS could hold
                 failure = error
-        found = list(dict.fromkeys(str(row[4][0]) for row in rows))
+        found = list(dict.fromkeys((row[0], row[4]) for row in rows))
         if found:
             self._known[host, port] = found
             return found
         if known := self._known.get((host, port)):
             return known
-        why = failure or f"no answer within {RESOLVE_TIMEOUT_S:g} s"
+        why = failure or f"no answer within {patience_s:g} s"
         raise NameResolutionError(f"cannot resolve {host}: {why}") from failure
 
 
-async def _first_to_connect(addresses: Sequence[str], port: int) -> trio.SocketStream:
+async def _first_to_connect(addresses: Sequence[Address]) -> trio.SocketStream:
     """Try the addresses in turn, each joined by the next after a while; the first one wins."""
-    winner: trio.SocketStream | None = None
+    connected: list[trio.SocketStream] = []
     errors: list[OSError] = []
 
-    async def attempt(address: str, failed: trio.Event) -> None:
-        nonlocal winner
+    async def attempt(address: Address, failed: trio.Event) -> None:
         try:
-            stream = await trio.open_tcp_stream(address, port)
+            connected.append(await _connect(address))
         except OSError as error:
             errors.append(error)
             failed.set()
-            return
-        if winner is not None:
-            await trio.aclose_forcefully(stream)
-            return
-        winner = stream
-        nursery.cancel_scope.cancel()
+        else:
+            nursery.cancel_scope.cancel()
 
-    async with trio.open_nursery() as nursery:
-        for address in addresses:
-            failed = trio.Event()
-            nursery.start_soon(attempt, address, failed)
-            with trio.move_on_after(CONNECT_STAGGER_S):
-                await failed.wait()
-    if winner is None:
-        raise errors[0] if errors else OSError("no address to connect to")
-    return winner
+    try:
+        async with trio.open_nursery() as nursery:
+            for address in addresses:
+                failed = trio.Event()
+                nursery.start_soon(attempt, address, failed)
+                with trio.move_on_after(CONNECT_STAGGER_S):
+                    await failed.wait()
+    except BaseException:
+        # Cancelled in the very moment of success: nobody will take the streams.
+        for stream in connected:
+            stream.socket.close()
+        raise
+    for late in connected[1:]:
+        late.socket.close()
+    if not connected:
+        raise errors[0]
+    return connected[0]
+
+
+async def _connect(address: Address) -> trio.SocketStream:
+    # trio.open_tcp_stream would hide the error number, which tells whose fault it is.
+    family, where = address
+    connecting = trio.socket.socket(family, socket.SOCK_STREAM)
+    try:
+        await connecting.connect(where)
+    except BaseException:
+        connecting.close()
+        raise
+    return trio.SocketStream(connecting)
 
 
 def make_ssl_context(settings: Settings) -> ssl.SSLContext:
@@ -185,9 +215,10 @@ def make_ssl_context(settings: Settings) -> ssl.SSLContext:
 def stream_target(path: str, streams: Sequence[str]) -> tuple[str, Sequence[str]]:
     """The request target for the streams, and those that did not fit and need SUBSCRIBE.
 
-    Names may be non-ASCII and are percent-encoded.
+    Names may be non-ASCII and are percent-encoded; so is ``+`` (of a time zone), which a server
+    may read as a space.
     """
-    target = path + "?streams=" + "/".join(quote(name, safe="@!_+:") for name in streams)
+    target = path + "?streams=" + "/".join(quote(name, safe="@!_:") for name in streams)
     if streams and len(target) <= MAX_TARGET_BYTES:
         return target, ()
     return path, streams
@@ -234,7 +265,7 @@ class Connection:
         message = {"method": method, "params": list(params), "id": request_id}
         try:
             await self._websocket.send_message(json.dumps(message, ensure_ascii=False))
-        except (trio_websocket.ConnectionClosed, trio.BrokenResourceError) as error:
+        except _SEND_ERRORS as error:
             self.tap.fail(Reset("the connection ended while sending"))
             raise self.tap.failure or error from error
 
@@ -244,7 +275,7 @@ class Connection:
         with trio.move_on_after(within_s):
             try:
                 await self._websocket.ping()
-            except (trio_websocket.ConnectionClosed, trio.BrokenResourceError):
+            except _SEND_ERRORS:
                 return None
             return trio.current_time() - started
         return None
@@ -295,7 +326,7 @@ async def open_connection(
         if outcome is not None:
             raise outcome
     finally:
-        await _goodbye(tap, settings.close_timeout)
+        await _goodbye(tap, settings.close_timeout if opened else 0)
 
 
 async def _dial(
@@ -335,11 +366,11 @@ async def _upgrade(
             endpoint.name,
             target,
         )
+    if websocket is not None:
+        return websocket  # if it has failed already, messages may have come before that
     if tap.failure is not None:
         raise tap.failure
-    if websocket is None:
-        raise HandshakeTimeout(f"{endpoint.name} did not answer the upgrade in time")
-    return websocket
+    raise HandshakeTimeout(f"{endpoint.name} did not answer the upgrade in time")
 
 
 def _principal(
@@ -365,19 +396,27 @@ def _principal(
     errors = leaves(rest)
     if len(errors) == 1 and (errors[0] is body_error or isinstance(errors[0], ConnectionFailed)):
         return errors[0]
+    if isinstance(body_error, BaseExceptionGroup):
+        own = cast("BaseExceptionGroup[BaseException]", body_error)
+        if errors == leaves(own):
+            return own
     return rest
 
 
 async def _goodbye(tap: FrameTap, within_s: float) -> None:
-    """Send a close frame and wait for the peer's, within the bound; then close by force."""
-    if tap.failure is None:
+    """Send the close frame that is owed, if any; close by force.
+
+    If it is the first one, wait for the peer's. All within the bound; 0 says nothing at all.
+    """
+    if within_s and (code := tap.farewell) is not None:
         frame = wsproto.connection.Connection(wsproto.connection.ConnectionType.CLIENT).send(
-            wsproto.events.CloseConnection(code=1000)
+            wsproto.events.CloseConnection(code=code)
         )
         with trio.CancelScope(shield=True, deadline=trio.current_time() + within_s):
             try:
                 await tap.send_all(frame)
                 await tap.drain_until_close()
-            except (trio.BrokenResourceError, trio.ClosedResourceError, ProtocolViolation):
-                pass  # the peer is gone or talks nonsense: nothing is left to agree on
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # the peer is gone: nothing is left to agree on
+    tap.fail(Reset("closed here"))
     await trio.aclose_forcefully(tap)

@@ -10,14 +10,17 @@ consumer is slow.
 What by-passes trio-websocket must be checked here. A violation of RFC 6455 is one of: a masked
 frame, a reserved bit, an unknown opcode, a fragmented or long control frame, a continuation without
 a start, a length that is not in its shortest form (section 5.2 to 5.5), or bad UTF-8 (8.1). Our own
-bounds: bytes of a message, parts of a message, bytes of the handshake, bytes buffered.
+bounds: bytes of a message, parts of a message, bytes of the handshake, bytes buffered. What came
+before a violation is delivered before it, however the bytes were split.
 """
 
 from __future__ import annotations
 
 import email.utils
+import re
 import time
 from collections import deque
+from datetime import UTC
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -46,6 +49,10 @@ PINGS_PER_S = 2
 """Pings answered per second. Pongs count against the exchange's five client messages a second."""
 MAX_RETRY_AFTER_S = 3 * 86400.0
 """The longest ban the exchange documents is three days."""
+MESSAGE_OVERHEAD_BYTES = 48
+"""What a message costs in memory beside its bytes. A flood of empty ones must count as well."""
+NORMAL_CLOSURE, PROTOCOL_ERROR = 1000, 1002
+"""Close codes (RFC 6455, section 7.4.1)."""
 
 _TEXT, _CONTINUATION, _BINARY, _CLOSE, _PING, _PONG = 0x1, 0x0, 0x2, 0x8, 0x9, 0xA
 _FIN = 0x80
@@ -68,29 +75,44 @@ class Scan(NamedTuple):
 
 
 class FrameScanner:
-    """Sans-I/O: bytes in, messages out. After a close frame it ignores whatever follows."""
+    """Sans-I/O: bytes in, messages out. After a close frame or a violation it ignores the rest.
+
+    :ivar violation: why the stream cannot be read on, once that is so.
+    """
 
     def __init__(self, max_message_bytes: int) -> None:
         self._max = max_message_bytes
-        self._rest = b""
+        self._rest = bytearray()
+        self._wanted = 0
         self._parts: list[bytes] | None = None
         self._parts_bytes = 0
+        self.violation: ProtocolViolation | None = None
         self.close_code: int | None = None
         self.close_reason = ""
         self.closed = False
 
     def feed(self, data: bytes) -> Scan:
-        """Scan the next bytes of the stream.
-
-        :raises ProtocolViolation: and the stream cannot be read on.
-        """
-        if self.closed:
+        """Scan the next bytes of the stream; look at :attr:`violation` afterwards."""
+        if self.closed or self.violation is not None:
             return Scan([], b"", b"")
         if self._rest:
-            data = self._rest + data
+            self._rest += data
+            if len(self._rest) < self._wanted:
+                return Scan([], b"", b"")
+            data = bytes(self._rest)
         texts: list[bytes] = []
+        try:
+            return self._scan(data, texts)
+        except ProtocolViolation as violation:
+            self.violation = violation
+            self._rest.clear()
+            self._parts = None
+            return Scan(texts, b"", b"")
+
+    def _scan(self, data: bytes, texts: list[bytes]) -> Scan:
         control = ping = b""
         at, size, longest = 0, len(data), self._max
+        self._wanted = 0
         while size - at >= 2:
             # A final text frame with a 16-bit length is nearly all of the traffic.
             if size - at >= 4:
@@ -104,7 +126,7 @@ class FrameScanner:
                 if short < 126:
                     start, length = at + 2, short
                 else:
-                    self._check_head(head >> 8, short)
+                    self._check_head(head, 0)
                     start = at + (4 if short == 126 else 10)
                     if size < start:
                         break
@@ -113,19 +135,20 @@ class FrameScanner:
                     if length < (126 if short == 126 else 65536):
                         raise ProtocolViolation("frame length is not in its shortest form")
             if length > longest:
-                self._check_head(head >> 8, head & 0xFF)
+                self._check_head(head, 0)
                 raise MessageTooBig(f"message of {length} bytes; the bound is {longest}")
             end = start + length
             if size < end:
-                self._check_head(head >> 8, head & 0xFF)
+                self._check_head(head, length)
+                self._wanted = end - at
                 break
-            if head >> 8 == _FIN | _TEXT and self._parts is None and head & 0x80 == 0:
+            if head >> 8 == _FIN | _TEXT and self._parts is None:
                 payload = data[start:end]
                 if not payload.isascii():
                     _check_utf8(payload)
                 texts.append(payload)
             else:
-                self._check_head(head >> 8, head & 0xFF)
+                self._check_head(head, length)
                 opcode = head >> 8 & 0x0F
                 if opcode == _PING:
                     ping = data[at:end]
@@ -133,15 +156,16 @@ class FrameScanner:
                     control += data[at:end]
                 elif opcode == _CLOSE:
                     self._closing(data[start:end])
-                    self._rest = b""
                     return Scan(texts, control + data[at:end], b"")
                 else:
-                    self._add_part(opcode, data[start:end], texts, final=head >> 8 & _FIN != 0)
+                    self._add_part(opcode, data[start:end], texts, final=head >> 15 != 0)
             at = end
-        self._rest = data[at:]
+        self._rest = bytearray(data[at:])
         return Scan(texts, control, ping)
 
-    def _check_head(self, first: int, second: int) -> None:
+    def _check_head(self, head: int, length: int) -> None:
+        """Check the first two bytes of a frame, and its length as far as it is known."""
+        first, second = head >> 8, head & 0xFF
         opcode = first & 0x0F
         if second & 0x80:
             raise ProtocolViolation("masked frame from the server")
@@ -153,6 +177,8 @@ class FrameScanner:
         elif opcode == _CONTINUATION:
             if self._parts is None:
                 raise ProtocolViolation("continuation frame without a message to continue")
+            if self._parts_bytes + length > self._max:
+                raise MessageTooBig(f"fragmented message of more than {self._max} bytes")
         elif opcode == _TEXT:
             if self._parts is not None:
                 raise ProtocolViolation("new message inside a fragmented one")
@@ -167,8 +193,6 @@ class FrameScanner:
         assert self._parts is not None  # noqa: S101 - _check_head refused the other case
         self._parts.append(payload)
         self._parts_bytes += len(payload)
-        if self._parts_bytes > self._max:
-            raise MessageTooBig(f"fragmented message of more than {self._max} bytes")
         if len(self._parts) > MAX_PARTS:
             raise ProtocolViolation(f"message of more than {MAX_PARTS} fragments")
         if final:
@@ -179,6 +203,8 @@ class FrameScanner:
 
     def _closing(self, payload: bytes) -> None:
         self.closed = True
+        self._rest.clear()
+        self._parts = None
         if len(payload) >= 2:
             self.close_code = payload[0] << 8 | payload[1]
             self.close_reason = payload[2:].decode("utf-8", "replace")[:123]
@@ -228,9 +254,10 @@ class FrameTap(trio.abc.Stream):
         self._scanner = FrameScanner(max_message_bytes)
         self._max_buffered = max_buffered_bytes
         self._wall_clock = wall_clock
-        self._head = b""
         self._early = b""
         self._upgraded = False
+        self._close_sent = False
+        self._half_sent = False
         self._batches: deque[Batch] = deque()
         self._sizes: deque[int] = deque()
         self._buffered_bytes = 0
@@ -249,8 +276,17 @@ class FrameTap(trio.abc.Stream):
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes of messages that were received and not yet taken."""
+        """Memory of the messages that were received and not yet taken."""
         return self._buffered_bytes
+
+    @property
+    def farewell(self) -> int | None:
+        """The code of the close frame that we owe the peer; None if none is owed or possible."""
+        if self._half_sent or self._close_sent:
+            return None
+        if self.failure is None or self._scanner.closed:
+            return NORMAL_CLOSURE
+        return PROTOCOL_ERROR if isinstance(self.failure, ProtocolViolation) else None
 
     def fail(self, failure: ConnectionFailed) -> None:
         """Mark the connection as ended; only the first reason counts."""
@@ -285,53 +321,66 @@ class FrameTap(trio.abc.Stream):
             if self._buffered_bytes >= self._max_buffered:
                 self._room = trio.Event()
                 await self._room.wait()
-            if self._early:
-                data, self._early = self._early, b""
-            else:
+            data = b""
+            with trio.CancelScope(deadline=self._pending_ping_due()) as patience:
                 data = await self._read()
+            if patience.cancelled_caught:
+                return self._due_ping(b"")
             if not data:
                 self.fail(Dropped("the peer closed TCP without a close frame"))
                 return b""
-            try:
-                texts, control, ping = self._scanner.feed(data)
-            except ProtocolViolation as violation:
-                self.fail(violation)
-                raise trio.BrokenResourceError from violation
-            if texts:
-                self.last_text_at = now = self.last_bytes_at
-                self._batches.append(Batch(texts, self._wall_clock(), now))
-                self._sizes.append(len(data))
-                self._buffered_bytes += len(data)
-                self._wake()
-            if self._scanner.closed and self.failure is None:
-                code, reason = self._scanner.close_code, self._scanner.close_reason
-                self.fail(Dropped(f"close frame {code} {reason!r}".rstrip(" '"), code))
-            control += self._due_ping(ping)
-            if control:
+            scan = self._scanner.feed(data)
+            if scan.texts:
+                self._keep(scan.texts)
+            if self._scanner.violation is not None:
+                self.fail(self._scanner.violation)
+                raise trio.BrokenResourceError from self._scanner.violation
+            if self._scanner.closed:
+                self.fail(self._dropped())
+            if control := scan.control + self._due_ping(scan.ping):
                 return control
 
+    def _keep(self, texts: list[bytes]) -> None:
+        self.last_text_at = now = self.last_bytes_at
+        size = sum(map(len, texts)) + MESSAGE_OVERHEAD_BYTES * len(texts)
+        self._batches.append(Batch(texts, self._wall_clock(), now))
+        self._sizes.append(size)
+        self._buffered_bytes += size
+        self._wake()
+
+    def _dropped(self) -> Dropped:
+        code, reason = self._scanner.close_code, self._scanner.close_reason
+        detail = "close frame" + (f" {code}" if code else "") + (f" {reason!r}" if reason else "")
+        return Dropped(detail, code)
+
     async def _receive_handshake(self) -> bytes:
-        while (end := self._head.find(b"\r\n\r\n")) < 0:
-            if len(self._head) > MAX_HANDSHAKE_BYTES:
-                self.fail(ProtocolViolation(f"handshake of more than {MAX_HANDSHAKE_BYTES} bytes"))
-                raise trio.BrokenResourceError
+        head = bytearray()
+        end = -1
+        while end < 0:
             data = await self._read()
             if not data:
                 self.fail(Reset("the peer closed TCP during the upgrade"))
                 return b""
-            self._head += data
-            if not self._head.startswith(b"HTTP/1.1 "[: len(self._head)]):
+            look_from = max(0, len(head) - 3)
+            head += data
+            if not head.startswith(b"HTTP/1."[: len(head)]):
                 self.fail(ProtocolViolation("the answer to the upgrade is not HTTP/1.1"))
                 raise trio.BrokenResourceError
-        head, self._early = self._head[: end + 4], self._head[end + 4 :]
-        self._head = b""
-        if not head.startswith(b"HTTP/1.1 101"):
-            self.fail(_refusal(head, self._wall_clock()))
+            end = head.find(b"\r\n\r\n", look_from)
+            if (len(head) if end < 0 else end + 4) > MAX_HANDSHAKE_BYTES:
+                self.fail(ProtocolViolation(f"handshake of more than {MAX_HANDSHAKE_BYTES} bytes"))
+                raise trio.BrokenResourceError
+        answer, self._early = bytes(head[: end + 4]), bytes(head[end + 4 :])
+        if not answer.startswith(b"HTTP/1.1 101"):
+            self.fail(_refusal(answer, self._wall_clock()))
             raise trio.BrokenResourceError
         self._upgraded = True
-        return head
+        return answer
 
     async def _read(self) -> bytes:
+        if self._early:
+            data, self._early = self._early, b""
+            return data
         try:
             data = bytes(await self._stream.receive_some(READ_BYTES))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -342,16 +391,18 @@ class FrameTap(trio.abc.Stream):
 
     def _due_ping(self, ping: bytes) -> bytes:
         """The ping to answer now, if any; a flood is thinned out, its latest kept for later."""
-        ping = ping or self._pending_ping
-        if not ping:
+        self._pending_ping = ping = ping or self._pending_ping
+        if not ping or trio.current_time() < self._pending_ping_due():
             return b""
-        now = self.last_bytes_at
-        if len(self._pings) == PINGS_PER_S and now - self._pings[0] < 1:
-            self._pending_ping = ping
-            return b""
-        self._pings.append(now)
+        self._pings.append(trio.current_time())
         self._pending_ping = b""
         return ping
+
+    def _pending_ping_due(self) -> float:
+        """When the ping that was kept may be answered; infinite if there is none."""
+        if not self._pending_ping:
+            return float("inf")
+        return self._pings[0] + 1 if len(self._pings) == PINGS_PER_S else float("-inf")
 
     def _wake(self) -> None:
         if self._arrival is not None:
@@ -359,7 +410,11 @@ class FrameTap(trio.abc.Stream):
             self._arrival = None
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send bytes. A send that does not finish leaves half a frame: it ends the connection."""
+        """Send one frame. A send that does not finish leaves half of it: the connection is over."""
+        if self._half_sent:
+            raise trio.BrokenResourceError("an earlier frame was sent in part")
+        await trio.lowlevel.checkpoint_if_cancelled()  # before the first byte it does no harm
+        self._half_sent = True
         try:
             with trio.fail_after(SEND_TIMEOUT_S):
                 await self._stream.send_all(data)
@@ -372,53 +427,59 @@ class FrameTap(trio.abc.Stream):
         except trio.Cancelled:
             self.fail(Reset("a send was cancelled"))
             raise
+        self._half_sent = False
+        if data[0] == _FIN | _CLOSE:
+            self._close_sent = True
 
     async def wait_send_all_might_not_block(self) -> None:
         """As the transport does."""
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """Close the transport."""
-        if not self._upgraded:
-            self.fail(ProtocolViolation("the answer to the upgrade breaks RFC 6455"))
-        self.fail(Reset("closed here"))
+        """Close the transport. trio-websocket does so when it refuses what the peer sent."""
+        self.fail(ProtocolViolation("the upgrade or a control frame breaks RFC 6455"))
         await self._stream.aclose()
 
     async def drain_until_close(self) -> None:
         """After our close frame, read on until the peer's, or the end of the stream.
 
-        For when trio-websocket's reader is gone; the caller bounds the time.
+        For when trio-websocket's reader is gone; the caller bounds the time. A connection that has
+        failed has nothing to wait for.
         """
-        while not self._scanner.closed:
-            data = await self._stream.receive_some(READ_BYTES)
+        while self.failure is None and not self._scanner.closed and not self._scanner.violation:
+            data = await self._read()
             if not data:
                 return
-            self._scanner.feed(bytes(data))
+            self._scanner.feed(data)
 
 
 def _cause(error: BaseException) -> str:
     return str(error.__cause__ or error) or type(error).__name__
 
 
+_status_line = re.compile(r"HTTP/1\.\d (\d{3})(?: .*)?", re.ASCII).fullmatch
+
+
 def _refusal(head: bytes, wall_time: float) -> ConnectionFailed:
     """What a response other than 101 means: status and ``Retry-After`` (RFC 9110, 10.2.3)."""
-    lines = head.decode("latin-1").split("\r\n")
-    status = lines[0].split(" ")[1][:3]
-    if len(status) != 3 or not status.isdigit():
-        return ProtocolViolation(f"bad status line {lines[0][:80]!r}")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    found = _status_line(first)
+    if found is None or int(found[1]) < 200:
+        return ProtocolViolation(f"bad status line {first[:80]!r}")
     retry_after = None
-    for line in lines[1:]:
+    for line in lines:
         name, _, value = line.partition(":")
         if name.strip().lower() == "retry-after":
             retry_after = _retry_after(value.strip(), wall_time)
-    return HandshakeRefused(int(status), retry_after)
+    return HandshakeRefused(int(found[1]), retry_after)
 
 
 def _retry_after(value: str, wall_time: float) -> float | None:
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return min(float(value[:10]), MAX_RETRY_AFTER_S)
     try:
-        at = email.utils.parsedate_to_datetime(value).timestamp()
-    except ValueError:
+        date = email.utils.parsedate_to_datetime(value)
+        at = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):  # it is no date (docs: ValueError)
         return None
     return min(max(0.0, at - wall_time), MAX_RETRY_AFTER_S)
