@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter as Count
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 OTHER = "other"
 """Label for symbols that were not configured: what the exchange sends must not make labels."""
+
+MAX_CACHED_STREAMS = 16_384
+"""Streams whose counter is remembered: far more than anybody subscribes to."""
+
+_HTTP_ERRORS = frozenset(f"http_{status.value}" for status in HTTPStatus)
 
 SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 OUTAGES = (0.01, 0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)
@@ -199,8 +205,11 @@ class Metrics:
             self._reconnects.labels(reason)
         self._connected.set(0)
         self._reconnect_delay.set(0)
-        # Streams are bounded by what is subscribed; children are looked up once per stream.
+        for symbol in (*symbols, OTHER):
+            self._received.labels(symbol)  # shown from the start, so that rates have a zero
         self._received_by_stream: dict[str, Counter] = {}
+        self._carriers: dict[str, dict[str, str]] = {}
+        """Line → the endpoints in use by it, each with its venue."""
 
     def add_breaker(self, name: str) -> None:
         """Show a breaker from its start, not only after its first change."""
@@ -226,7 +235,9 @@ class Metrics:
             if child is None:
                 symbol = parse_stream(stream).symbol
                 label = symbol if symbol in self._symbols else OTHER
-                child = children[stream] = self._received.labels(label)
+                child = self._received.labels(label)
+                if len(children) < MAX_CACHED_STREAMS:
+                    children[stream] = child
             child.inc(count)
         last = events[-1]
         self._last_message.set(last.received)
@@ -276,19 +287,23 @@ class Metrics:
                 self._connects.labels(transition.endpoint).inc()
                 self._handshake.observe(transition.handshake_s)
             case on.Flowing():
-                here = (transition.line, transition.endpoint, transition.venue)
-                self._in_use.labels(*here).set(1)
+                self._use(transition.line, transition.endpoint, transition.venue)
                 if transition.outage_s is not None:
                     self._outage.observe(transition.outage_s)
-            case on.ConnectionLost() | on.DialFailed():
-                self._connection_errors.labels(transition.error_type).inc()
-                self._out_of_use(transition.line, transition.endpoint, transition.venue)
+            case on.ConnectionLost():
+                self._count_connection_error(transition.error_type)
+                if transition.carrying:
+                    self._keep_in_use(transition.line, None)
+            case on.DialFailed():
+                self._count_connection_error(transition.error_type)
             case on.Reconnecting():
                 self._reconnects.labels(transition.reason).inc()
                 self._reconnect_delay.set(transition.delay_s)
             case on.Rotated():
                 self._rotations.labels(transition.reason).inc()
-                self._out_of_use(transition.line, transition.endpoint, transition.venue)
+                self._keep_in_use(transition.line, transition.to_endpoint)
+            case on.RotationFailed():
+                self._keep_in_use(transition.line, transition.endpoint)
             case on.BreakerChanged():
                 self._breaker_state.labels(transition.name).set(State[transition.new.upper()])
             case on.MalformedMessage():
@@ -300,5 +315,19 @@ class Metrics:
             case _:
                 pass
 
-    def _out_of_use(self, line: str, endpoint: str, venue: str) -> None:
-        self._in_use.labels(line, endpoint, venue).set(0)
+    def _count_connection_error(self, error_type: str) -> None:
+        # A status is the peer's choice of three digits: only the registered ones make labels.
+        if error_type.startswith("http_") and error_type not in _HTTP_ERRORS:
+            error_type = f"http_{OTHER}"
+        self._connection_errors.labels(error_type).inc()
+
+    def _use(self, line: str, endpoint: str, venue: str) -> None:
+        # During a rotation a line uses two endpoints, or one of them twice.
+        self._carriers.setdefault(line, {})[endpoint] = venue
+        self._in_use.labels(line, endpoint, venue).set(1)
+
+    def _keep_in_use(self, line: str, kept: str | None) -> None:
+        """Of the line's endpoints in use, leave at most the given one."""
+        carriers = self._carriers.get(line, {})
+        for endpoint in [name for name in carriers if name != kept]:
+            self._in_use.labels(line, endpoint, carriers.pop(endpoint)).set(0)
