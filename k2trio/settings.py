@@ -30,12 +30,16 @@ def _split(value: object) -> object:
         if text.startswith("["):
             try:
                 return json.loads(text)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"looks like a JSON list but is not one: {error}") from error
         return [part.strip() for part in text.split(",") if part.strip()]
     if isinstance(value, list | tuple):
-        # A command line may repeat the flag, each time with a comma list.
-        return [part for item in value for part in (_split(item) if "," in str(item) else [item])]  # type: ignore[attr-defined]  # pyright: ignore
+        # A command line may repeat the flag, each time with a list.
+        parts: list[object] = []
+        for item in value:
+            split = _split(item) if isinstance(item, str) else item
+            parts += split if isinstance(split, list) else [split]
+        return parts
     return value
 
 
@@ -49,11 +53,19 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _empty_is_none(value: object) -> object:
+    """Compose files and the like set a variable to nothing where they mean to leave it unset."""
+    return None if value == "" else value
+
+
 def _plain_url(url: str, schemes: tuple[str, ...]) -> str:
+    if "@" in url:
+        # First of all checks, and without parsing, so that no message can print the secret.
+        host = url.rpartition("@")[2].partition("/")[0]
+        raise ValueError(f"the URL for {host[:80]!r} must not hold a user name or password")
+    if not url.isprintable() or " " in url:
+        raise ValueError(f"{url!r} must not hold white space or control characters")
     parts = urlsplit(url)
-    if parts.username is not None or parts.password is not None:
-        # First of all checks, so that no message below can print the secret.
-        raise ValueError(f"the URL for {parts.hostname} must not hold a user name or password")
     if parts.scheme not in schemes:
         raise ValueError(f"{url!r} must start with {' or '.join(s + '://' for s in schemes)}")
     if not parts.hostname:
@@ -69,9 +81,18 @@ def _plain_url(url: str, schemes: tuple[str, ...]) -> str:
 
 def _websocket_url(url: str) -> str:
     url = _plain_url(url, ("wss", "ws"))
-    if urlsplit(url).query:
+    parts = urlsplit(url)
+    if parts.query:
         raise ValueError(f"{url!r} must not hold a query; name streams in STREAMS")
+    if parts.path == "/ws" or parts.path.startswith("/ws/"):
+        raise ValueError(f"{url!r} is for raw streams; end it in /stream, for combined ones")
     return url
+
+
+def _endpoint_key(url: str) -> tuple[str, int]:
+    """What names an endpoint in metrics and breakers: see ``failover.Endpoint``."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
 
 
 def _symbol(name: str) -> str:
@@ -109,6 +130,7 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         validate_default=True,
+        hide_input_in_errors=True,  # a URL may hold a password, also where it is refused for it
         cli_kebab_case=True,
         cli_implicit_flags=True,
         cli_hide_none_type=True,
@@ -176,8 +198,11 @@ class Settings(BaseSettings):
         30, gt=0, le=86400, description="Time (s) a breaker stays open before it admits a probe."
     )
 
-    redundancy: Literal[1, 2] = Field(
-        1, description="Lines per set of streams; 2 is hot standby on two endpoints of a venue."
+    redundancy: int = Field(
+        1,
+        ge=1,
+        le=2,
+        description="Lines per set of streams; 2 is hot standby on two endpoints of a venue.",
     )
     rest_urls: Annotated[tuple[RestURL, ...], NoDecode, BeforeValidator(_split)] = Field(
         (), description="REST hosts for repair; by default the venue's own public ones."
@@ -194,7 +219,7 @@ class Settings(BaseSettings):
     overflow: Literal["block", "drop"] = Field(
         "block", description="A slow consumer: make the sender wait, or drop and declare."
     )
-    state: Path | None = Field(
+    state: Annotated[Path | None, BeforeValidator(_empty_is_none)] = Field(
         None, description="File that remembers the last delivered ids, to resume after a restart."
     )
     state_interval: float = Field(
@@ -203,7 +228,7 @@ class Settings(BaseSettings):
     resume_limit: int = Field(
         100_000, ge=0, le=10_000_000, description="Ids per stream that a restart may go back."
     )
-    coverage: Path | None = Field(
+    coverage: Annotated[Path | None, BeforeValidator(_empty_is_none)] = Field(
         None, description="File for the ledger of ids (JSON), written at exit."
     )
 
@@ -245,7 +270,7 @@ class Settings(BaseSettings):
         description="Streams that one connection carries; more streams make more connections.",
     )
 
-    output: Path | None = Field(
+    output: Annotated[Path | None, BeforeValidator(_empty_is_none)] = Field(
         None, description="File to append to, one JSON line per message; default standard output."
     )
     output_rotate_bytes: int = Field(
@@ -259,7 +284,7 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field(
         "console", description="Logs for people or for machines."
     )
-    ca_file: Path | None = Field(
+    ca_file: Annotated[Path | None, BeforeValidator(_empty_is_none)] = Field(
         None, description="PEM file with further certificate authorities to trust."
     )
     allow_insecure: bool = Field(
@@ -274,12 +299,12 @@ class Settings(BaseSettings):
             raise ValueError("name at least one of SYMBOLS or STREAMS")
         if self.health_check_timeout and self.health_check_interval > self.health_check_timeout:
             raise ValueError("HEALTH_CHECK_INTERVAL must not exceed HEALTH_CHECK_TIMEOUT")
-        if len(set(self.endpoint_urls)) != len(self.endpoint_urls):
-            raise ValueError("FAILOVER_URLS names an endpoint twice")
+        if len(set(map(_endpoint_key, self.endpoint_urls))) != len(self.endpoint_urls):
+            raise ValueError("WEBSOCKET_URL and FAILOVER_URLS name a host and port twice")
         for url in (*self.endpoint_urls, *self.rest_urls):
             parts = urlsplit(url)
             if (
-                parts.scheme == "ws"
+                parts.scheme in ("ws", "http")
                 and not self.allow_insecure
                 and not is_loopback(parts.hostname or "")
             ):
@@ -311,12 +336,13 @@ def check_environment(
     :raises ConfigError: naming each unknown variable and the nearest known one.
     """
     environ = os.environ if environ is None else environ
-    known = {ENV_PREFIX + name.upper() for name in model.model_fields}
+    known = {name.upper() for name in model.model_fields}
     lines: list[str] = []
     for name in sorted(environ):
-        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+        given = name.upper().removeprefix(ENV_PREFIX)
+        if name.upper().startswith(ENV_PREFIX) and given not in known:
+            near = difflib.get_close_matches(given, sorted(known), n=1)
+            hint = f"; did you mean {ENV_PREFIX}{near[0]}?" if near else ""
             lines.append(f"{name} is not a setting of k2trio{hint}")
     if lines:
         raise ConfigError("\n".join(lines))

@@ -161,12 +161,19 @@ _PLAIN = {
 }
 _INTERVALS = "|".join(KLINE_INTERVALS_MS)
 _WINDOWS = "|".join(TICKER_WINDOWS)
-_KLINE = re.compile(rf"kline_({_INTERVALS})(@[+-]\d\d:\d\d)?\Z")
+_KLINE = re.compile(rf"kline_({_INTERVALS})(@\+08:00)?\Z")
 _WINDOW = re.compile(rf"ticker_({_WINDOWS})\Z")
 _PARTIAL = re.compile(r"depth(5|10|20)(@1000?ms)?\Z")
 _ALL_WINDOWS = re.compile(rf"!ticker_({_WINDOWS})@arr\Z")
 # Symbols may be non-ASCII; what they may not hold would change the URL or the control message.
-_SYMBOL = re.compile(r"[^\s!@/?&=#%\"\\\x00-\x1f\x7f]{1,40}\Z")
+_SYMBOL = re.compile(r"[^\s!,@/?&=#%\"\\]{1,40}\Z")
+
+
+def _is_symbol(text: str) -> bool:
+    # Letters whose case does not come back (as the German sharp s) are refused: the stream's name
+    # must follow from the symbol.
+    folded = text.lower()
+    return bool(_SYMBOL.match(folded)) and folded.isprintable() and text.upper().lower() == folded
 
 
 @functools.lru_cache(maxsize=8192)
@@ -182,7 +189,7 @@ def parse_stream(name: str) -> Stream:
     if match := _ALL_WINDOWS.match(name):
         return Stream(name, Kind.ALL_WINDOW_TICKERS, None, interval=match[1])
     symbol, at, suffix = name.partition("@")
-    if not at or not _SYMBOL.match(symbol):
+    if not at or not _is_symbol(symbol):
         raise UnknownStreamError(
             f"{name[:80]!r} is not a stream name; write it as symbol@stream, e.g. 'btcusdt@trade'"
         )

@@ -1,0 +1,408 @@
+"""Settings: every knob from the environment and from code, bounded, explained, secrets kept."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from k2trio.errors import ConfigError
+from k2trio.settings import ENV_PREFIX, Settings, check_environment, is_loopback, load_settings
+
+DEFAULTS: dict[str, Any] = {
+    "websocket_url": "wss://stream.binance.com:9443/stream",
+    "failover_urls": (
+        "wss://stream.binance.com:443/stream",
+        "wss://data-stream.binance.vision/stream",
+        "wss://stream.binance.us:9443/stream",
+    ),
+    "symbols": ("BTCUSDT", "ETHUSDT"),
+    "streams": (),
+    "reconnect_delay": 5,
+    "max_reconnect_delay": 60,
+    "reconnect_jitter": 0.2,
+    "max_reconnect_attempts": 10,
+    "health_check_interval": 30,
+    "health_check_timeout": 60,
+    "enable_circuit_breaker": True,
+    "failure_threshold": 3,
+    "success_threshold": 2,
+    "recovery_timeout": 30,
+    "redundancy": 1,
+    "rest_urls": (),
+    "rotate_after": 82_800,
+    "metrics_host": "127.0.0.1",
+    "metrics_port": 9090,
+    "log_level": "info",
+    "log_format": "console",
+    "ca_file": None,
+    # Promised elsewhere in the rules of behaviour:
+    "stable_after": 5,
+    "transport_timeout": 45,
+    "arbitration_hold": 0.2,
+    "repair_hold": 10,
+    "max_message_bytes": 1 << 20,
+    "allow_insecure": False,
+}
+"""The documented defaults: changing one of these changes what users rely on."""
+
+# Per field: what an environment holds, and what it means.
+GIVEN: dict[str, tuple[str, Any]] = {
+    "websocket_url": ("wss://example.com:1/stream/", "wss://example.com:1/stream"),
+    "failover_urls": ("wss://a.com/s, wss://b.com/s", ("wss://a.com/s", "wss://b.com/s")),
+    "symbols": ("btcusdt, BNBUSDT", ("BTCUSDT", "BNBUSDT")),
+    "streams": ("btcusdt@trade,ETHUSDT@depth@100ms", ("btcusdt@trade", "ethusdt@depth@100ms")),
+    "reconnect_delay": ("1.5", 1.5),
+    "max_reconnect_delay": ("90", 90),
+    "reconnect_jitter": ("0", 0),
+    "max_reconnect_attempts": ("0", 0),
+    "stable_after": ("2", 2),
+    "handshake_timeout": ("3", 3),
+    "close_timeout": ("1", 1),
+    "health_check_interval": ("10", 10),
+    "health_check_timeout": ("0", 0),
+    "transport_timeout": ("20", 20),
+    "enable_circuit_breaker": ("false", False),
+    "failure_threshold": ("1", 1),
+    "success_threshold": ("1", 1),
+    "recovery_timeout": ("7", 7),
+    "redundancy": ("2", 2),
+    "rest_urls": ("https://a.com,https://b.com/", ("https://a.com", "https://b.com")),
+    "rest_weight_limit": ("100", 100),
+    "repair_hold": ("0", 0),
+    "repair_concurrency": ("2", 2),
+    "overflow": ("drop", "drop"),
+    "state": ("state.json", Path("state.json")),
+    "state_interval": ("2", 2),
+    "resume_limit": ("5", 5),
+    "coverage": ("coverage.json", Path("coverage.json")),
+    "rotate_after": ("3600", 3600),
+    "rotation_overlap": ("5", 5),
+    "arbitration_hold": ("0.5", 0.5),
+    "max_held_messages": ("10", 10),
+    "list_subscriptions_interval": ("60", 60),
+    "max_message_bytes": ("2048", 2048),
+    "max_buffered_bytes": ("65536", 65536),
+    "max_buffered_messages": ("100", 100),
+    "streams_per_connection": ("10", 10),
+    "output": ("out.jsonl", Path("out.jsonl")),
+    "output_rotate_bytes": ("1000", 1000),
+    "metrics_host": ("0.0.0.0", "0.0.0.0"),
+    "metrics_port": ("0", 0),
+    "log_level": ("debug", "debug"),
+    "log_format": ("json", "json"),
+    "ca_file": (__file__, Path(__file__)),
+    "allow_insecure": ("1", True),
+}  # fmt: skip
+
+
+def problem(**values: Any) -> str:
+    """The one-line complaint about the values."""
+    with pytest.raises(ConfigError) as error:
+        load_settings(**values)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("field", DEFAULTS)
+def test_defaults_are_the_documented_ones(field: str) -> None:
+    assert getattr(load_settings(), field) == DEFAULTS[field]
+
+
+def test_every_field_is_explained_and_tested_here() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+    assert set(Settings.model_fields) - set(GIVEN) == set()
+
+
+@pytest.mark.parametrize("field", GIVEN)
+def test_every_field_is_read_from_the_environment(
+    field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, meaning = GIVEN[field]
+    assert getattr(load_settings(), field) != meaning
+    monkeypatch.setenv(ENV_PREFIX + field.upper(), text)
+    assert getattr(load_settings(), field) == meaning
+
+
+@pytest.mark.parametrize("field", GIVEN)
+def test_every_field_is_taken_from_code_which_wins(
+    field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENV_PREFIX + field.upper(), "nonsense, and not looked at")
+    _, meaning = GIVEN[field]
+    assert getattr(load_settings(**{field: meaning}), field) == meaning
+
+
+# -- lists ----------------------------------------------------------------------------------------
+
+LISTS = [
+    "BTCUSDT,ETHUSDT",
+    " btcusdt , ethusdt ,",
+    '["BTCUSDT","ETHUSDT"]',
+    ' [ "btcusdt" , "ethusdt" ]',
+]
+
+
+@pytest.mark.parametrize("text", LISTS)
+def test_lists_with_commas_and_as_json_are_alike(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("K2_BINANCE_SYMBOLS", text)
+    assert load_settings().symbols == ("BTCUSDT", "ETHUSDT")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["BTCUSDT,ETHUSDT"],
+        ["BTCUSDT", "ETHUSDT"],
+        ['["BTCUSDT"]', "ETHUSDT"],
+        ("BTCUSDT", "ETHUSDT"),
+    ],
+)
+def test_a_repeated_flag_may_hold_lists(given: Any) -> None:
+    assert load_settings(symbols=given).symbols == ("BTCUSDT", "ETHUSDT")
+
+
+def test_an_empty_list_of_failovers_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K2_BINANCE_FAILOVER_URLS", "")
+    assert load_settings().endpoint_urls == ("wss://stream.binance.com:9443/stream",)
+
+
+@pytest.mark.parametrize("text", ['["BTCUSDT"', "[" * 100_000, '["BTCUSDT",]'])
+def test_broken_json_is_explained(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K2_BINANCE_SYMBOLS", text)
+    assert problem().startswith("K2_BINANCE_SYMBOLS: looks like a JSON list but is not one")
+
+
+def test_an_empty_variable_for_a_file_means_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OUTPUT", "CA_FILE", "STATE", "COVERAGE"):
+        monkeypatch.setenv(ENV_PREFIX + name, "")
+    settings = load_settings()
+    assert settings.output is settings.ca_file is settings.state is settings.coverage is None
+
+
+# -- bounds ---------------------------------------------------------------------------------------
+
+OUT_OF_BOUNDS: list[tuple[str, Any]] = [
+    ("reconnect_delay", 0),
+    ("reconnect_delay", -1),
+    ("reconnect_delay", float("nan")),
+    ("reconnect_delay", float("inf")),
+    ("reconnect_delay", "soon"),
+    ("max_reconnect_delay", 1e9),
+    ("reconnect_jitter", 0.51),
+    ("reconnect_jitter", -0.1),
+    ("max_reconnect_attempts", -1),
+    ("max_reconnect_attempts", 1.5),
+    ("stable_after", -1),
+    ("handshake_timeout", 0),
+    ("close_timeout", 0),
+    ("health_check_interval", 0),
+    ("health_check_timeout", -1),
+    ("transport_timeout", 0),
+    ("failure_threshold", 0),
+    ("success_threshold", 0),
+    ("recovery_timeout", 0),
+    ("redundancy", 3),
+    ("rotate_after", 86_401),
+    ("rotate_after", float("nan")),
+    ("rotation_overlap", 0),
+    ("arbitration_hold", -1),
+    ("max_held_messages", 0),
+    ("max_message_bytes", 1),
+    ("max_buffered_bytes", 1),
+    ("max_buffered_messages", 0),
+    ("streams_per_connection", 0),
+    ("streams_per_connection", 1025),
+    ("output_rotate_bytes", -1),
+    ("metrics_port", 65536),
+    ("metrics_port", -1),
+    ("log_level", "loud"),
+    ("log_format", "xml"),
+    ("enable_circuit_breaker", "perhaps"),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), OUT_OF_BOUNDS, ids=str)
+def test_what_is_out_of_bounds_is_refused_by_name(field: str, value: Any) -> None:
+    complaint = problem(**{field: value})
+    assert complaint.startswith(f"{ENV_PREFIX}{field.upper()}: ")
+    assert f"(got {str(value)!r})" in complaint
+
+
+TOGETHER: list[tuple[dict[str, Any], str]] = [
+    ({"reconnect_delay": 100}, "MAX_RECONNECT_DELAY must be at least RECONNECT_DELAY"),
+    ({"symbols": ()}, "name at least one of SYMBOLS or STREAMS"),
+    (
+        {"health_check_timeout": 10},
+        "HEALTH_CHECK_INTERVAL must not exceed HEALTH_CHECK_TIMEOUT",
+    ),
+    ({"ca_file": "/nowhere.pem"}, "CA_FILE /nowhere.pem is not a file"),
+    ({"failover_urls": ["wss://stream.binance.com:9443/stream"]}, "a host and port twice"),
+    ({"failover_urls": ["wss://STREAM.binance.com:9443/other"]}, "a host and port twice"),
+    ({"failover_urls": ["wss://a.com/stream", "wss://a.com:443/stream"]}, "a host and port twice"),
+]
+
+
+@pytest.mark.parametrize(("values", "complaint"), TOGETHER, ids=[t[1][:40] for t in TOGETHER])
+def test_what_does_not_fit_together_is_refused(values: dict[str, Any], complaint: str) -> None:
+    assert complaint in problem(**values)
+
+
+def test_a_health_check_that_is_off_constrains_nothing() -> None:
+    assert load_settings(health_check_timeout=0, health_check_interval=60).health_check_timeout == 0
+
+
+def test_every_wrong_field_has_its_line() -> None:
+    with pytest.raises(ConfigError) as error:
+        load_settings(metrics_port=-1, symbols="btc/usdt", streams="btcusdt@nothing", log_level="x")
+    names = [line.partition(":")[0] for line in str(error.value).splitlines()]
+    assert names == [f"K2_BINANCE_{n}" for n in ("SYMBOLS", "STREAMS", "METRICS_PORT", "LOG_LEVEL")]
+
+
+@pytest.mark.parametrize("name", ["btc/usdt", "btc@usdt", "x" * 41, "btc\nusdt", "a b"])
+def test_a_symbol_that_cannot_exist_is_refused(name: str) -> None:
+    assert problem(symbols=[name]).startswith("K2_BINANCE_SYMBOLS: ")
+
+
+def test_a_field_that_does_not_exist_is_refused() -> None:
+    assert "SYMBOL" in problem(symbol="BTCUSDT")
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        load_settings().metrics_port = 1
+
+
+# -- the environment ------------------------------------------------------------------------------
+
+
+def test_unknown_variables_are_refused_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("K2_BINANCE_SYMBOL", "BTCUSDT")
+    monkeypatch.setenv("k2_binance_recconect_delay", "1")
+    monkeypatch.setenv("K2_BINANCE_XYZZY_PLUGH_99", "secret value")
+    with pytest.raises(ConfigError) as error:
+        load_settings()
+    assert str(error.value).splitlines() == [
+        "K2_BINANCE_SYMBOL is not a setting of k2trio; did you mean K2_BINANCE_SYMBOLS?",
+        "K2_BINANCE_XYZZY_PLUGH_99 is not a setting of k2trio",
+        "k2_binance_recconect_delay is not a setting of k2trio; "
+        "did you mean K2_BINANCE_RECONNECT_DELAY?",
+    ]
+
+
+def test_other_programs_variables_are_none_of_our_business() -> None:
+    check_environment(environ={"K2_OTHER": "1", "BINANCE_KEY": "2", "PATH": "/bin"})
+
+
+def test_names_in_lower_case_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("k2_binance_metrics_port", "1234")
+    assert load_settings().metrics_port == 1234
+
+
+# -- URLs -----------------------------------------------------------------------------------------
+
+SECRETS = [
+    "wss://user:hunter2@example.com/stream",
+    "wss://hunter2@example.com/stream",
+    "wss://user:hun/ter2@example.com/stream",
+    "wss://user:hunter2@example.com:port/stream",
+    "wss://user:hunter2@[::1/stream",
+    "https://user:hunter2@example.com/stream",
+    "user:hunter2@example.com/stream",
+    "wss://user:hunter2@/",
+    "wss://us er:hunter2@example.com",
+]
+
+
+@pytest.mark.parametrize("url", SECRETS)
+@pytest.mark.parametrize("field", ["websocket_url", "failover_urls", "rest_urls"])
+@pytest.mark.parametrize("how", ["code", "text", "json"])
+def test_passwords_in_urls_are_refused_and_never_printed(
+    url: str, field: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how == "code":
+        values: dict[str, Any] = {field: url if field == "websocket_url" else [url]}
+    else:
+        values = {}
+        text = json.dumps([url]) if how == "json" and field != "websocket_url" else url
+        monkeypatch.setenv(ENV_PREFIX + field.upper(), text)
+    with pytest.raises(ConfigError, match="must not hold a user name or password") as error:
+        load_settings(**values)
+    printed = "".join(
+        str(part)
+        for cause in (error.value, error.value.__cause__)
+        for part in traceback.format_exception_only(cause)
+    )
+    assert "ter2" not in printed
+
+
+BAD_URLS: list[tuple[str, str]] = [
+    ("http://example.com/stream", "must start with wss:// or ws://"),
+    ("example.com", "must start with"),
+    ("/stream", "must start with"),
+    ("wss://", "names no host"),
+    ("wss:///stream", "names no host"),
+    ("wss://example.com/stream#x", "fragment"),
+    ("wss://example.com/stream?streams=btcusdt@trade", "user name or password"),
+    ("wss://example.com/stream?x=1", "query; name streams in STREAMS"),
+    ("wss://example.com:99999/stream", "Port out of range"),
+    ("wss://example.com:x/stream", "Port could not be cast"),
+    ("wss://[::1/stream", "Invalid IPv6 URL"),
+    ("wss://example.com/str\neam", "white space or control"),
+    ("wss://example.com/str eam", "white space or control"),
+    ("wss://example.com/ws", "is for raw streams"),
+    ("wss://example.com/ws/btcusdt", "is for raw streams"),
+    ("ws://example.com/stream", "is not encrypted"),
+    ("ws://127.0.0.1.example.com/stream", "is not encrypted"),
+    ("ws://0.0.0.0/stream", "is not encrypted"),
+    ("ws://10.0.0.1/stream", "is not encrypted"),
+]
+
+
+@pytest.mark.parametrize(("url", "complaint"), BAD_URLS, ids=[repr(b[0]) for b in BAD_URLS])
+def test_urls_that_cannot_work_are_refused(url: str, complaint: str) -> None:
+    assert complaint in problem(websocket_url=url, failover_urls=())
+    assert complaint in problem(failover_urls=[url])
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST", "127.0.0.1", "127.8.8.8", "[::1]", "localhost:9000"]
+)
+def test_no_encryption_is_needed_within_this_machine(host: str) -> None:
+    url = f"ws://{host}/stream"
+    assert load_settings(websocket_url=url, failover_urls=()).endpoint_urls == (url,)
+
+
+def test_no_encryption_elsewhere_must_be_asked_for() -> None:
+    assert load_settings(websocket_url="ws://10.0.0.1/stream", allow_insecure=True)
+
+
+def test_rest_urls_are_encrypted_too() -> None:
+    assert "is not encrypted" in problem(rest_urls=["http://example.com"])
+    assert load_settings(rest_urls=["http://127.0.0.1:1"]).rest_urls == ("http://127.0.0.1:1",)
+
+
+@pytest.mark.parametrize("host", ["", "localhost.evil.com", "8.8.8.8", "::2", "127.0.0.1.nip.io"])
+def test_what_is_not_loopback(host: str) -> None:
+    assert not is_loopback(host)
+
+
+# -- the streams ----------------------------------------------------------------------------------
+
+
+def test_symbols_mean_their_trades_and_streams_replace_them() -> None:
+    assert load_settings().stream_names == ("btcusdt@trade", "ethusdt@trade")
+    chosen = load_settings(symbols=["BNBUSDT"], streams=["btcusdt@depth", "BTCUSDT@depth"])
+    assert chosen.stream_names == ("btcusdt@depth",)
+    assert load_settings(symbols=(), streams=["btcusdt@depth"]).stream_names == ("btcusdt@depth",)
+    assert load_settings(symbols=["币安人生usdt"]).stream_names == ("币安人生usdt@trade",)
