@@ -404,9 +404,9 @@ def _principal(
 
 
 async def _goodbye(tap: FrameTap, within_s: float) -> None:
-    """Send the close frame that is owed, if any; close by force.
+    """Send a close frame if that makes sense, and wait for the peer's if it did not come before.
 
-    If it is the first one, wait for the peer's. All within the bound; 0 says nothing at all.
+    All within the bound, then close by force; with a bound of 0, at once.
     """
     if within_s and (code := tap.farewell) is not None:
         frame = wsproto.connection.Connection(wsproto.connection.ConnectionType.CLIENT).send(

@@ -1,11 +1,12 @@
 """Cuts text frames out of the WebSocket byte stream, in batches; all else goes to trio-websocket.
 
 :class:`FrameTap` is a :class:`trio.abc.Stream` that is handed to
-:func:`trio_websocket.wrap_client_stream`. That library does the upgrade and answers pings and close
-frames. Its reader task calls :meth:`FrameTap.receive_some`, which reads the socket, takes every
-text message for itself, and returns only what is left: control frames, verbatim and in order. So
+:func:`trio_websocket.wrap_client_stream`. That library does the upgrade, answers pings and matches
+pongs. Its reader task calls :meth:`FrameTap.receive_some`, which reads the socket, takes every
+text message for itself, and returns only what is left: pings and pongs, verbatim and in order. So
 data never waits in trio-websocket's per-message queue, and pings are answered even while the
-consumer is slow.
+consumer is slow. A close frame ends the stream; ``connection.py`` answers it, since the library's
+own answer would be cancelled together with its reader.
 
 What by-passes trio-websocket must be checked here. A violation of RFC 6455 is one of: a masked
 frame, a reserved bit, an unknown opcode, a fragmented or long control frame, a continuation without
@@ -65,12 +66,12 @@ class Scan(NamedTuple):
     """What one read held.
 
     :ivar texts: complete text messages.
-    :ivar control: pong and close frames, verbatim.
+    :ivar pongs: pong frames, verbatim.
     :ivar ping: the last ping frame, verbatim; only the latest needs an answer (RFC 6455, 5.5.3).
     """
 
     texts: list[bytes]
-    control: bytes
+    pongs: bytes
     ping: bytes
 
 
@@ -110,7 +111,7 @@ class FrameScanner:
             return Scan(texts, b"", b"")
 
     def _scan(self, data: bytes, texts: list[bytes]) -> Scan:
-        control = ping = b""
+        pongs = ping = b""
         at, size, longest = 0, len(data), self._max
         self._wanted = 0
         while size - at >= 2:
@@ -153,15 +154,15 @@ class FrameScanner:
                 if opcode == _PING:
                     ping = data[at:end]
                 elif opcode == _PONG:
-                    control += data[at:end]
+                    pongs += data[at:end]
                 elif opcode == _CLOSE:
                     self._closing(data[start:end])
-                    return Scan(texts, control + data[at:end], b"")
+                    return Scan(texts, pongs, b"")
                 else:
                     self._add_part(opcode, data[start:end], texts, final=head >> 15 != 0)
             at = end
         self._rest = bytearray(data[at:])
-        return Scan(texts, control, ping)
+        return Scan(texts, pongs, ping)
 
     def _check_head(self, head: int, length: int) -> None:
         """Check the first two bytes of a frame, and its length as far as it is known."""
@@ -256,7 +257,6 @@ class FrameTap(trio.abc.Stream):
         self._wall_clock = wall_clock
         self._early = b""
         self._upgraded = False
-        self._close_sent = False
         self._half_sent = False
         self._batches: deque[Batch] = deque()
         self._sizes: deque[int] = deque()
@@ -281,8 +281,8 @@ class FrameTap(trio.abc.Stream):
 
     @property
     def farewell(self) -> int | None:
-        """The code of the close frame that we owe the peer; None if none is owed or possible."""
-        if self._half_sent or self._close_sent:
+        """The code of the close frame that the peer should get; None if it cannot be sent."""
+        if self._half_sent:
             return None
         if self.failure is None or self._scanner.closed:
             return NORMAL_CLOSURE
@@ -337,7 +337,8 @@ class FrameTap(trio.abc.Stream):
                 raise trio.BrokenResourceError from self._scanner.violation
             if self._scanner.closed:
                 self.fail(self._dropped())
-            if control := scan.control + self._due_ping(scan.ping):
+                return b""
+            if control := scan.pongs + self._due_ping(scan.ping):
                 return control
 
     def _keep(self, texts: list[bytes]) -> None:
@@ -428,8 +429,6 @@ class FrameTap(trio.abc.Stream):
             self.fail(Reset("a send was cancelled"))
             raise
         self._half_sent = False
-        if data[0] == _FIN | _CLOSE:
-            self._close_sent = True
 
     async def wait_send_all_might_not_block(self) -> None:
         """As the transport does."""
@@ -437,7 +436,7 @@ class FrameTap(trio.abc.Stream):
 
     async def aclose(self) -> None:
         """Close the transport. trio-websocket does so when it refuses what the peer sent."""
-        self.fail(ProtocolViolation("the upgrade or a control frame breaks RFC 6455"))
+        self.fail(ProtocolViolation("the answer to the upgrade breaks RFC 6455"))
         await self._stream.aclose()
 
     async def drain_until_close(self) -> None:
