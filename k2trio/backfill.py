@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx2
@@ -64,6 +64,17 @@ def rest_venue_of(url: str) -> str:
     """The venue that a REST URL belongs to; as for WebSocket hosts, an unknown one is its own."""
     host = urlsplit(url).hostname or ""
     return _VENUE_OF_HOST.get(host) or venue_of(host)
+
+
+class Newest(NamedTuple):
+    """The newest trade or book update of a symbol.
+
+    :ivar id: its id.
+    :ivar time_ms: when it happened, where the venue tells.
+    """
+
+    id: int
+    time_ms: int | None
 
 
 class _TradeRow(msgspec.Struct):
@@ -223,25 +234,27 @@ class Backfill:
         data = _rows(body, DepthSnapshot)
         return Event(data, stream.name, venue, self._wall_clock(), body, "snapshot")
 
-    async def newest(self, venue: str, stream: Stream) -> int:
-        """The newest key that the venue has for the stream; one cheap request.
+    async def newest(self, venue: str, stream: Stream) -> Newest | None:
+        """The newest that the venue has of what the stream tells; one cheap request.
 
-        :raises BackfillError: if no host of the venue gave an answer.
+        :returns: None if there is nothing at all.
+        :raises BackfillError: if no host of the venue gave an answer, or the kind cannot be asked
+            about.
         """
         query: dict[str, str | int] = {"symbol": stream.symbol or "", "limit": 1}
         match stream.kind:
-            case Kind.TRADE:
-                body = await self._get(venue, "/api/v3/trades", query, 25)
-                keys = [row.id for row in _rows(body, list[_TradeRow])]
             case Kind.AGG_TRADE:
                 body = await self._get(venue, "/api/v3/aggTrades", query, 4)
-                keys = [row.a for row in _rows(body, list[_AggRow])]
-            case Kind.DEPTH | Kind.BOOK_TICKER:
+                found = [Newest(row.a, row.T) for row in _rows(body, list[_AggRow])]
+            case Kind.DEPTH | Kind.BOOK_TICKER | Kind.PARTIAL_DEPTH:
                 body = await self._get(venue, "/api/v3/depth", query, 5)
-                keys = [_rows(body, DepthSnapshot).last_update_id]
+                found = [Newest(_rows(body, DepthSnapshot).last_update_id, None)]
+            case Kind.TRADE | Kind.KLINE | Kind.MINI_TICKER | Kind.TICKER | Kind.WINDOW_TICKER:
+                body = await self._get(venue, "/api/v3/trades", query, 25)
+                found = [Newest(row.id, row.time) for row in _rows(body, list[_TradeRow])]
             case _:
                 raise BackfillError(f"{stream.name} cannot be asked for its newest message")
-        return max(keys, default=-1)
+        return max(found, default=None)
 
     async def _get(self, venue: str, path: str, query: dict[str, str | int], weight: int) -> bytes:
         place = self._venues.get(venue)

@@ -36,7 +36,7 @@ from .transitions import BreakerChanged
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
     import httpx2
 
@@ -80,6 +80,19 @@ class FeedStatus:
     duplicates: int
     missing: int
     problems: tuple[str, ...]
+
+
+class Batches:
+    """Iterates a feed batch by batch. Not a generator: it needs no closing when it is left."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    def __aiter__(self) -> Batches:
+        return self
+
+    async def __anext__(self) -> list[Item]:
+        return await self._feed.next_batch()
 
 
 class Feed:
@@ -137,7 +150,7 @@ class Feed:
             settings,
             self._deliver,
             self._interrupted,
-            self._staleness.is_quiet,
+            self._staleness.verify,
             self._emit,
             dial,
             rng,
@@ -166,15 +179,19 @@ class Feed:
         self._items = iter(await self._next_batch())
         return next(self._items)
 
-    async def batches(self) -> AsyncIterator[list[Item]]:
+    def batches(self) -> Batches:
         """Whole batches: everything that one socket read made deliverable, in order.
+
+        Iteration raises :class:`GaveUp` when the feed has ended, after the last batch.
+        """
+        return Batches(self)
+
+    async def next_batch(self) -> list[Item]:
+        """The next batch, or what is left of the one that single events were taken from.
 
         :raises GaveUp: when the feed has ended, after the last batch.
         """
-        if rest := list(self._items):
-            yield rest
-        while True:
-            yield await self._next_batch()
+        return list(self._items) or await self._next_batch()
 
     def drain(self) -> list[Item]:
         """What is ready to be delivered now, without waiting: for the last write at shutdown."""

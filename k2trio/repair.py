@@ -99,6 +99,7 @@ class Repairs:
         """Fill the first gap page by page."""
         progress_at = since
         looks = 0
+        known: dict[int, Event] = {}
         target = track.gap
         while target is not None and track.gap is not None and track.gap[0] <= target[1]:
             first, last = track.gap
@@ -113,8 +114,9 @@ class Repairs:
                 await self._declare(track, "not_repaired")
                 return
             looks = looks + 1 if track.repair_key(rows[0]) > first else 0
+            known |= {track.repair_key(row): row for row in rows}
             out: list[Item] = []
-            self._take(track, rows, out, believe=looks >= LOOKS_AT_A_HOLE)
+            self._take(track, known, out, believe=looks >= LOOKS_AT_A_HOLE)
             if out:
                 progress_at = trio.current_time()
                 await self._publish(out)
@@ -130,19 +132,27 @@ class Repairs:
             return []
         return [row for row in rows if track.repair_key(row) >= first]
 
-    def _take(self, track: Track, rows: list[Event], out: list[Item], *, believe: bool) -> None:
-        """Use the rows up to the first hole; ``believe`` that a hole at the very start is one."""
-        for row in rows:
+    def _take(
+        self, track: Track, known: dict[int, Event], out: list[Item], *, believe: bool
+    ) -> None:
+        """Use the known rows up to the first hole; ``believe`` that one at the very start is one.
+
+        Rows behind a hole are kept: the next page begins at the hole, and may have holes elsewhere.
+        """
+        for key in sorted(known):
             gap = track.gap
             if gap is None:
                 return
-            hole = track.repair_key(row) > gap[0]
+            if key < gap[0]:
+                del known[key]  # another connection brought it meanwhile
+                continue
+            hole = key > gap[0]
             if hole and not believe:
                 return
-            if track.repair_key(row) > gap[1]:
+            if key > gap[1]:
                 track.declare(gap[1], "venue_missing", out)
                 return
-            track.repair(row, out)
+            track.repair(known.pop(key), out)
             self._metrics.repaired()
             believe = believe and not hole
 

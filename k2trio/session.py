@@ -26,6 +26,7 @@ from .errors import (
     SubscriptionRejected,
 )
 from .messages import Decoder, Event, Malformed, Reply, ServerShutdown
+from .staleness import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -64,7 +65,7 @@ class Runtime:
 
     :ivar deliver: takes a batch of events of a line's venue; returns when the consumer has room.
     :ivar interrupted: told when a line no longer carries its streams from a venue.
-    :ivar is_quiet: whether the venue confirms that streams had nothing new for us.
+    :ivar verify: asks the venue whether it has news on streams that are silent.
     :ivar emit: tells the observers.
     :ivar dial: the network.
     """
@@ -72,7 +73,7 @@ class Runtime:
     settings: Settings
     deliver: Callable[[str, str, Sequence[Event]], Awaitable[None]]
     interrupted: Callable[[str, str], None]
-    is_quiet: Callable[[str, Sequence[str]], Awaitable[bool]]
+    verify: Callable[[str, Sequence[str]], Awaitable[Verdict]]
     emit: on.Observer
     dial: Dialer
     rng: random.Random = field(default_factory=random.Random)
@@ -275,10 +276,15 @@ class Session:
 
         async def venue_says_quiet() -> bool:
             nonlocal quiet_at
-            if await self._runtime.is_quiet(self.endpoint.venue, self.streams):
-                quiet_at = trio.current_time()
-                return True
-            return False
+            verdict = await self._runtime.verify(self.endpoint.venue, self.streams)
+            if verdict is Verdict.NEWS:
+                return False
+            quiet_at = trio.current_time()
+            if verdict is Verdict.QUIET and not self.stable:
+                # Silent because there is nothing to say: as good as data that flows.
+                self.stable = True
+                self.notify()
+            return True
 
         if self._settings.health_check_timeout:
             await self._watch(
@@ -304,15 +310,16 @@ class Session:
         """
         while True:
             alive_at = trio.current_time() if connection.tap.blocked else last()
-            quiet = trio.current_time() - alive_at
-            if quiet >= limit:
+            # Compared as a point in time: a difference may round to a wait that never ends.
+            deadline = alive_at + limit
+            if trio.current_time() >= deadline:
                 if excused is not None and await excused():
                     continue
                 if last() > alive_at:
                     continue  # it spoke while the venue was asked
                 self.fail(Stale(tier, limit))
                 return
-            with trio.move_on_after(limit - quiet):
+            with trio.move_on_at(deadline):
                 await trio.sleep_forever()
 
     def _last_data_or_unread(self, connection: Connection) -> float:

@@ -11,11 +11,12 @@ in the same way, subscribed anew, and if that does not help the connection is re
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING
 
 import trio
 
-from .backfill import Backfill, BackfillError
+from .backfill import Backfill, BackfillError, Newest
 from .errors import ConnectionFailed, Stale, SubscriptionRejected
 from .streams import Kind, parse_stream
 from .transitions import StreamSilent
@@ -36,11 +37,27 @@ VERIFY_STREAMS = 5
 RHYTHM_FACTOR = 20
 """A stream is suspicious after this many times its mean interval."""
 
-_VERIFIABLE = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.DEPTH, Kind.BOOK_TICKER})
-_PERIODIC = frozenset(
-    {Kind.KLINE, Kind.MINI_TICKER, Kind.TICKER, Kind.AVG_PRICE, Kind.ALL_MINI_TICKERS}
-)
-"""Kinds that the exchange sends whether or not anything happens."""
+IN_FLIGHT_S = 3.0
+"""News that the venue has just had may be on its way: streams speak every two seconds at most."""
+
+_BY_ID = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.DEPTH, Kind.BOOK_TICKER, Kind.PARTIAL_DEPTH})
+"""Kinds whose key is an id that REST knows."""
+_BY_TIME = frozenset({Kind.KLINE, Kind.MINI_TICKER, Kind.TICKER, Kind.WINDOW_TICKER})
+"""Kinds that speak of trades: a trade after their last message is news."""
+_VERIFIABLE = _BY_ID | _BY_TIME
+
+
+class Verdict(enum.Enum):
+    """What a venue's answer means for a silent connection.
+
+    ``QUIET``: there was nothing to send. ``NEWS``: there was, or the venue cannot be asked; both
+    mean that the connection is stale. ``UNPROVEN``: nothing has been delivered yet that the
+    answer could be compared with; the next answer can be.
+    """
+
+    QUIET = "quiet"
+    NEWS = "news"
+    UNPROVEN = "unproven"
 
 
 class StalenessCheck:
@@ -56,37 +73,48 @@ class StalenessCheck:
         self._suspects: dict[tuple[str, str], float] = {}
         """(line, stream) → when it was subscribed anew."""
 
-    async def is_quiet(self, venue: str, streams: Sequence[str]) -> bool:
-        """Whether the venue confirms that none of the streams has news for us."""
+    async def verify(self, venue: str, streams: Sequence[str]) -> Verdict:
+        """Whether the venue has news for us on any of the streams."""
         kinds = [parse_stream(name).kind for name in streams]
         if not all(kind in _VERIFIABLE for kind in kinds) or not self._backfill.serves(venue):
-            return False
+            return Verdict.NEWS
         tracks = [self._arbiter.track(venue, name) for name in streams]
         tracks.sort(key=lambda track: -track.received)
+        verdict = Verdict.QUIET
         for track in tracks[:VERIFY_STREAMS]:
-            if await self._has_news(track) is not False:
-                return False
-        return True
+            if track.next is None:
+                verdict = Verdict.UNPROVEN
+            if await self._has_news(track):
+                return Verdict.NEWS
+        return verdict
 
-    async def _has_news(self, track: Track) -> bool | None:
-        """Whether the venue has a newer message; None if that is not to be learnt."""
-        newest: int | None = None
-        with trio.move_on_after(VERIFY_TIMEOUT_S):
+    async def _has_news(self, track: Track) -> bool:
+        """Whether the venue has news, or does not tell; waits for what may be on its way."""
+        received = track.received
+        if not await self._is_behind(track):
+            return False
+        await trio.sleep(IN_FLIGHT_S)
+        return track.received == received
+
+    async def _is_behind(self, track: Track) -> bool:
+        newest: Newest | None = None
+        with trio.move_on_after(VERIFY_TIMEOUT_S) as patience:
             try:
                 newest = await self._backfill.newest(track.venue, track.stream)
             except BackfillError:
-                return None
-        if newest is None:
-            return None
+                return True
+        if patience.cancelled_caught:
+            return True
         if track.next is None:
-            # Nothing came yet. From here on the next message proves whether one was missed.
-            track.resume(newest, self._settings.resume_limit)
+            if newest is not None and track.contiguous:
+                # From here on the first message proves whether one was missed.
+                track.resume(newest.id, self._settings.resume_limit)
             return False
-        # Some kinds change their ids without a message, so an equal id proves quiet and a higher
-        # one proves news only where every id is sent.
-        if newest < track.next:
-            return False
-        return True if track.contiguous else None
+        if newest is None:
+            return True  # it had messages before
+        if track.stream.kind in _BY_ID:
+            return newest.id >= track.next
+        return newest.time_ms is None or newest.time_ms >= track.next
 
     async def watch(self, lines: Callable[[], Sequence[Line]]) -> None:
         """Look at every stream once per health interval, for ever."""
@@ -100,14 +128,13 @@ class StalenessCheck:
     async def _look_at(self, line: Line, session: Session) -> None:
         now = trio.current_time()
         for name in list(session.streams):
-            kind = parse_stream(name).kind
-            if kind not in _VERIFIABLE and kind not in _PERIODIC:
+            if parse_stream(name).kind not in _VERIFIABLE:
                 continue
             track = self._arbiter.track(session.endpoint.venue, name)
             silence = now - max(track.seen_at, session.started_at)
             if silence < self._patience(track, now - session.started_at):
                 self._suspects.pop((line.name, name), None)
-            elif kind in _PERIODIC or await self._has_news(track):
+            elif await self._has_news(track):
                 await self._act(line, session, track, silence)
             if not session.connected:
                 return

@@ -66,9 +66,9 @@ class World:
         """When the transitions of one kind happened."""
         return [at for at, _ in self.of(kind)]
 
-    def metric(self, name: str, **labels: str) -> float | None:
+    def metric(self, sample: str, **labels: str) -> float | None:
         """The value of a sample as a scrape would show it."""
-        return self.feed.metrics.registry.get_sample_value(name, labels)
+        return self.feed.metrics.registry.get_sample_value(sample, labels)
 
     @property
     def exchange(self) -> Exchange:
