@@ -322,9 +322,11 @@ class Line:
                 self.current = old
                 await self._rotation_failed(old, new, reason)
                 return old
-            return new
+            self._tell_failure(old, old.failure, carrying=False)
+            return new  # the line reconnects because of its failure
         if old.failure is not None:
             self._tell_failure(old, old.failure, carrying=False)
+            self._runtime.interrupted(self.name, old.endpoint.venue)
         else:
             old.retire()
         self._rotation_failures = 0

@@ -361,10 +361,15 @@ class Decoder:
     is the payload, and the frame holds nothing else. Any other frame takes the slow path, which
     gives the same event for the same content: control replies, announcements, unusual layouts.
     One bad payload never spoils its batch.
+
+    :param venue: whose messages these are.
+    :param accepts: whether a stream name was subscribed; what was not is malformed, so that a peer
+        cannot make up streams without end.
     """
 
-    def __init__(self, venue: str) -> None:
+    def __init__(self, venue: str, accepts: Callable[[str], bool] = lambda _: True) -> None:
         self.venue = venue
+        self._accepts = accepts
         # A frame up to the payload's first byte → stream, decoder, the frame's last two bytes.
         self._routes: dict[bytes, tuple[str, Callable[[bytes], Any], bytes]] = {}
 
@@ -409,6 +414,9 @@ class Decoder:
                 control.append(ServerShutdown(_decode_shutdown(raw).E))
             else:
                 stream = parse_stream(loose.stream)
+                if not self._accepts(stream.name):
+                    control.append(Malformed("unknown_stream", "not subscribed", excerpt(payload)))
+                    return
                 data = _DECODERS[stream.kind](raw)
                 events.append(Event(data, stream.name, self.venue, received, raw))
                 self._learn(loose.stream, stream, raw[:1])

@@ -200,7 +200,7 @@ class Session:
     # -- receive ------------------------------------------------------------------------------
 
     async def _receive(self, connection: Connection) -> None:
-        decoder = Decoder(self.endpoint.venue)
+        decoder = Decoder(self.endpoint.venue, lambda name: name in self.streams)
         deliver = self._runtime.deliver
         try:
             while True:

@@ -48,6 +48,7 @@ from k2trio.simulator import (
     Fault,
     FaultBoard,
     FaultKind,
+    Limits,
     Market,
     MemoryNetwork,
     RestServer,
@@ -62,7 +63,9 @@ if TYPE_CHECKING:
     from k2trio.transitions import Transition
 
 CALM_S = 900.0
-"""The end of every run is free of faults: the feed must have converged by then."""
+"""The end of every run is free of faults (times ``Plan.pace``): it must have converged by then."""
+SLOW_PACE = 6
+"""Most long runs have every keep-alive and health timeout scaled by this, to cover more days."""
 START_S = 1_767_225_600.0
 ATTEMPT_KINDS = tuple(kind for kind in FaultKind if kind is not FaultKind.ZERO_WINDOW)
 TEDIOUS = {FaultKind.SEGMENTED, FaultKind.EMPTY_FRAGMENTS, FaultKind.PING_FLOOD}
@@ -89,6 +92,12 @@ class Plan:
     wall_jumps: tuple[tuple[float, float], ...]
     rotate_after: float
     overflow: str
+    pace: int = 1
+
+    @property
+    def calm_s(self) -> float:
+        """Length of the fault-free end, seconds."""
+        return CALM_S * self.pace
 
     @property
     def horizon_s(self) -> float:
@@ -119,6 +128,7 @@ def make_plan(seed: int, hours: float | None = None, *, faults: bool = True) -> 
     """Draw a run. Most are sparse and long, some dense and short."""
     rng = random.Random(f"plan/{seed}")
     dense = rng.random() < 0.15
+    pace = 1
     if dense:
         names = ["trade", "aggTrade", "depth", "bookTicker", "kline_1m", "ticker", "depth5"]
         chosen = rng.sample(names, rng.randint(2, 4))
@@ -128,17 +138,20 @@ def make_plan(seed: int, hours: float | None = None, *, faults: bool = True) -> 
         if rng.random() < 0.1:
             chosen.append("kline_1m")
         rate, length = rng.choice([0.005, 0.02, 0.05]), rng.choice([12.0, 24.0, 48.0])
+        if rng.random() < 0.7:
+            pace, rate, length = SLOW_PACE, rng.choice([0.002, 0.005]), rng.choice([96.0, 168.0])
     length = length if hours is None else hours
     horizon = length * 3600
     two_venues = rng.random() < 0.3
     endpoints = ["a", "b", "c"] if two_venues else ["a", "b"]
+    calm = CALM_S * pace
     schedule: list[Fault] = []
     if faults:
         schedule = draw_schedule(
             rng,
             endpoints,
-            max(60.0, horizon - CALM_S),
-            mean_interval_s=rng.choice([300.0, 1200.0] if dense else [1200.0, 3600.0]),
+            max(60.0, horizon - calm),
+            mean_interval_s=rng.choice([300.0, 1200.0] if dense else [1200.0, 3600.0]) * pace**0.5,
             max_duration_s=rng.choice([60.0, 600.0, 3000.0]),
             kinds=ATTEMPT_KINDS,
             rest=["first.rest"],
@@ -148,9 +161,9 @@ def make_plan(seed: int, hours: float | None = None, *, faults: bool = True) -> 
             if item.kind in TEDIOUS
             else item
             for item in schedule
-            if item.at + item.duration < horizon - CALM_S
+            if item.at + item.duration < horizon - calm
         ]
-    late = horizon - CALM_S
+    late = horizon - calm
     return Plan(
         seed=seed,
         hours=length,
@@ -164,6 +177,7 @@ def make_plan(seed: int, hours: float | None = None, *, faults: bool = True) -> 
         wall_jumps=((rng.uniform(0, late), rng.uniform(-3600, 3600)),) if faults else (),
         rotate_after=rng.choice([3600.0, 82_800.0]),
         overflow="drop" if rng.random() < 0.1 else "block",
+        pace=pace,
     )
 
 
@@ -282,7 +296,10 @@ def _world(plan: Plan) -> tuple[MemoryNetwork, dict[str, Exchange], Settings]:
             market = Market(
                 ["BTCUSDT"], seed=plan.seed + len(exchanges), rate=plan.rate, history=200_000
             )
-            exchanges[venue] = Exchange(venue, market, faults=board, tick_s=0, record=plan.streams)
+            limits = Limits(ping_interval_s=20 * plan.pace, pong_timeout_s=60 * plan.pace)
+            exchanges[venue] = Exchange(
+                venue, market, faults=board, limits=limits, tick_s=0, record=plan.streams
+            )
             network.add_rest(f"{venue}.test", RestServer(exchanges[venue], f"{venue}.rest"))
         network.add(f"{venue}.test", 1000 + ord(endpoint), exchanges[venue], endpoint)
     urls = [f"wss://{venue}.test:{1000 + ord(name)}/stream" for name, venue in places.items()]
@@ -297,6 +314,9 @@ def _world(plan: Plan) -> tuple[MemoryNetwork, dict[str, Exchange], Settings]:
         overflow=plan.overflow,
         max_buffered_messages=2000,
         max_held_messages=20_000,
+        transport_timeout=45 * plan.pace,
+        health_check_interval=30 * plan.pace,
+        health_check_timeout=60 * plan.pace,
     )
     return network, exchanges, settings
 
@@ -320,7 +340,7 @@ async def _live(plan: Plan) -> Run:
         rng = random.Random(f"consumer/{plan.seed}")
         async for batch in feed.batches():
             run.items += batch
-            early = trio.current_time() < plan.horizon_s - CALM_S
+            early = trio.current_time() < plan.horizon_s - plan.calm_s
             if plan.slow_consumer and early and rng.random() < 0.002:
                 await trio.sleep(rng.uniform(1, 900))
 
@@ -561,7 +581,7 @@ def _check_calm(run: Run) -> None:
         failures = [what for _, what in run.diary
                     if isinstance(what, on.ConnectionLost | on.DialFailed)]  # fmt: skip
         _demand(not failures, 11, f"without any fault: {failures[:1]}")
-    late = run.plan.horizon_s - CALM_S / 3
+    late = run.plan.horizon_s - run.plan.calm_s / 3
     failures = [
         what
         for at, what in run.diary

@@ -10,6 +10,8 @@ import trio
 from world import SUBJECT, World, fault, name, open_world
 
 import k2trio
+import k2trio.connection
+import k2trio.session
 from k2trio import transitions as on
 from k2trio.continuity import Gap, Outage
 from k2trio.messages import Event, Trade
@@ -550,16 +552,22 @@ async def test_a_rejected_subscription_names_the_stream(autojump_clock: Any) -> 
     assert refused.streams == ("nosuch@trade",)
 
 
-async def test_many_streams_are_subscribed_in_paced_chunks(autojump_clock: Any) -> None:
+async def test_many_streams_are_subscribed_in_paced_chunks(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Too many for the URL: SUBSCRIBE messages, at most five client messages in any second."""
-    streams = [f"{symbol}@kline_{interval}@+{hour:02}:00" for symbol in ("btcusdt", "ethusdt")
-               for interval in ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h")
-               for hour in range(9)]  # fmt: skip
+    monkeypatch.setattr(k2trio.connection, "MAX_TARGET_BYTES", 100)
+    monkeypatch.setattr(k2trio.session, "STREAMS_PER_SUBSCRIBE", 3)
+    streams = [
+        f"{symbol}@{kind}"
+        for symbol in ("btcusdt", "ethusdt")
+        for kind in ("trade", "aggTrade", "depth", "bookTicker", "kline_1s", "ticker", "miniTicker")
+    ]
     async with open_world(rate=1, settings={"streams": streams}) as world:
         await trio.sleep(60)
     messages = list(world.exchange.truth.client_messages)
-    subscribes = [message for message in messages if message.detail == "SUBSCRIBE"]
-    assert len(subscribes) == 2
+    subscribes = [message.time for message in messages if message.detail == "SUBSCRIBE"]
+    assert subscribes == pytest.approx([0, 0.4, 0.8, 1.2, 1.6])
     times = [message.time for message in messages]
     assert all(late - early >= 1 for early, late in zip(times, times[5:], strict=False))
     assert len({item.stream for _, item in world.items}) == len(streams)
@@ -609,6 +617,16 @@ async def test_a_malformed_message_is_counted_and_not_fatal(
     assert world.of(on.ConnectionLost) == []
     assert_complete(world)
     assert (world.metric("k2_binance_message_errors_total", error_type=error_type) or 0) >= 1
+
+
+async def test_a_stream_that_was_not_subscribed_is_not_let_in(autojump_clock: Any) -> None:
+    async with open_world(rate=10) as world:
+        await trio.sleep(10)
+        (session,) = world.exchange.sessions.values()
+        session.subscribe(["ethusdt@trade"])
+        await trio.sleep(3)
+    assert {item.stream for _, item in world.items} == {SUBJECT}
+    assert {what.error_type for _, what in world.of(on.MalformedMessage)} == {"unknown_stream"}
 
 
 async def test_a_flood_of_malformed_messages_is_a_violation(autojump_clock: Any) -> None:
