@@ -120,7 +120,7 @@ class FrameScanner:
                 head, length = _two_shorts(data, at)
             else:
                 head, length = data[at] << 8 | data[at + 1], 0
-            if head == _FIN_TEXT_16BIT and length > 125 and self._parts is None:
+            if head == _FIN_TEXT_16BIT and length > 125:
                 start = at + 4
             else:
                 short = head & 0xFF
