@@ -141,6 +141,8 @@ def make_plan(seed: int, hours: float | None = None, *, faults: bool = True) -> 
         if rng.random() < 0.7:
             pace, rate, length = SLOW_PACE, rng.choice([0.002, 0.005]), rng.choice([96.0, 168.0])
     length = length if hours is None else hours
+    if length < 24:
+        pace = 1
     horizon = length * 3600
     two_venues = rng.random() < 0.3
     endpoints = ["a", "b", "c"] if two_venues else ["a", "b"]
@@ -278,6 +280,13 @@ def run_seed(
     report.trace = steps.hash.hexdigest() if trace else ""
     report.steps = steps.steps
     return report
+
+
+def live(plan: Plan) -> Run:
+    """Run a plan without checking it."""
+    with deterministic(plan.seed):
+        clock = trio.testing.MockClock(autojump_threshold=0)
+        return trio.run(_live, plan, clock=clock)
 
 
 def command(plan: Plan) -> str:
@@ -671,9 +680,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def print_diary(plan: Plan) -> None:
     """Print a run's plan and everything that happened in it."""
     print(plan)  # noqa: T201
-    with deterministic(plan.seed):
-        clock = trio.testing.MockClock(autojump_threshold=0)
-        run: Any = trio.run(_live, plan, clock=clock, instruments=[Trace()])
+    run: Any = live(plan)
     for fault in plan.faults:
         run.diary.append((fault.at, fault))
     for at, what in sorted(run.diary, key=lambda entry: entry[0]):
