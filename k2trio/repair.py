@@ -80,9 +80,9 @@ class Repairs:
                 elif not self._repairable(track):
                     await self._declare(track, "not_repairable")
                 elif track.repair_kind is Repair.SNAPSHOT:
-                    await self._rebase(track, since)
+                    await self._rebase(track)
                 else:
-                    await self._fetch(track, since)
+                    await self._fetch(track)
         finally:
             del self._busy[track]
 
@@ -95,9 +95,10 @@ class Repairs:
         self._metrics.gap("declared")
         await self._publish(out)
 
-    async def _fetch(self, track: Track, since: float) -> None:
+    async def _fetch(self, track: Track) -> None:
         """Fill the first gap page by page."""
-        progress_at = since
+        # From now, not from when the gap opened: a slow consumer may have kept us from it.
+        progress_at = trio.current_time()
         looks = 0
         known: dict[int, Event] = {}
         target = track.gap
@@ -118,8 +119,8 @@ class Repairs:
             out: list[Item] = []
             self._take(track, known, out, believe=looks >= LOOKS_AT_A_HOLE)
             if out:
-                progress_at = trio.current_time()
                 await self._publish(out)
+                progress_at = trio.current_time()
             else:
                 await trio.sleep(RETRY_PAUSE_S)
         self._metrics.gap("repaired")
@@ -156,9 +157,9 @@ class Repairs:
             self._metrics.repaired()
             believe = believe and not hole
 
-    async def _rebase(self, track: Track, since: float) -> None:
+    async def _rebase(self, track: Track) -> None:
         """Replace lost diffs by a snapshot that the held diffs join."""
-        with trio.move_on_at(since + self._settings.repair_hold):
+        with trio.move_on_after(self._settings.repair_hold):
             while track.gap is not None:
                 try:
                     async with self._limit:

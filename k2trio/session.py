@@ -113,6 +113,7 @@ class Session:
         self._runtime = runtime
         self._settings = runtime.settings
         self._scope = trio.CancelScope()
+        self._delivering = False
         self._changed = trio.Event()
         self._replies: dict[int, tuple[trio.Event, list[Reply]]] = {}
         self._last_request_id = 0
@@ -126,6 +127,12 @@ class Session:
     def connected(self) -> bool:
         """Whether data can flow."""
         return self.connection is not None and self.failure is None and not self.retired
+
+    @property
+    def lagging(self) -> bool:
+        """Whether messages that arrived wait for the consumer; silence then proves nothing."""
+        unread = self.connection is not None and self.connection.tap.buffered_bytes > 0
+        return self._delivering or unread
 
     @property
     def change(self) -> trio.Event:
@@ -208,7 +215,9 @@ class Session:
                 events, control = decoder.decode(batch.payloads, batch.received)
                 if events:
                     self._note_data(batch.arrived, events)
+                    self._delivering = True
                     await deliver(self.line, self.endpoint.venue, events)
+                    self._delivering = False
                 for message in control:
                     self._take_control(message, batch.arrived)
         except ConnectionFailed as failure:
@@ -380,8 +389,11 @@ class Session:
         self._replies[request_id] = arrived, box
         try:
             await connection.send(method, params, request_id)
-            with trio.move_on_after(REPLY_TIMEOUT_S):
-                await arrived.wait()
+            while not box:
+                with trio.move_on_after(REPLY_TIMEOUT_S):
+                    await arrived.wait()
+                if not self.lagging:
+                    break  # else the reply may be among what waits for the consumer
         finally:
             del self._replies[request_id]
         if not box:

@@ -127,6 +127,8 @@ class StalenessCheck:
 
     async def _look_at(self, line: Line, session: Session) -> None:
         now = trio.current_time()
+        if session.lagging:
+            return  # what is silent may be waiting for the consumer
         for name in list(session.streams):
             if parse_stream(name).kind not in _VERIFIABLE:
                 continue
