@@ -12,9 +12,9 @@ delivered
 backoff
     how much of it was a delay that the settings ask for.
 
-Where the transport lives, silence is verified: the feed asks REST whether there is news, and gives it
-three seconds to arrive. A gap waits ``arbitration_hold`` (0.2 s) for another connection before REST
-is asked for it, which is most of ``delivered``.
+Where the transport lives, silence is verified: the feed asks REST whether there is news, and gives
+it three seconds to arrive. A gap waits ``arbitration_hold`` (0.2 s) for another connection before
+REST is asked for it, which is most of ``delivered``.
 
 Run ``python bench/reconnect.py``; ``--trials 100`` and ``--json FILE`` as wanted. Times are
 milliseconds, median and 95th percentile. They hold for loopback: add the round trips of a real path

@@ -389,7 +389,7 @@ def _principal(
     if rest is None:
         if opened and (body_error is None or isinstance(body_error, ConnectionFailed)):
             return body_error
-        violation = ProtocolViolation("; ".join(str(error) for error in leaves(group)))
+        violation = ProtocolViolation("; ".join(str(_complaint(error)) for error in leaves(group)))
         violation.__cause__ = protocol
         tap.fail(violation)
         return tap.failure
@@ -401,6 +401,16 @@ def _principal(
         if errors == leaves(own):
             return own
     return rest
+
+
+def _complaint(error: BaseException) -> BaseException:
+    """What was wrong. trio-websocket tries to answer a broken upgrade, and fails at that too."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, wsproto.utilities.RemoteProtocolError):
+            return inner
+        inner = inner.__context__
+    return error
 
 
 async def _goodbye(tap: FrameTap, within_s: float) -> None:

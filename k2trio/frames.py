@@ -281,9 +281,7 @@ class FrameTap(trio.abc.Stream):
 
     @property
     def farewell(self) -> int | None:
-        """The code of the close frame that the peer should get; None if it cannot be sent."""
-        if self._half_sent:
-            return None
+        """The code of the close frame that the peer should get; None if none would arrive."""
         if self.failure is None or self._scanner.closed:
             return NORMAL_CLOSURE
         return PROTOCOL_ERROR if isinstance(self.failure, ProtocolViolation) else None
@@ -435,17 +433,16 @@ class FrameTap(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """Close the transport. trio-websocket does so when it refuses what the peer sent."""
+        """Close the transport. If trio-websocket does so, it has refused what the peer sent."""
         self.fail(ProtocolViolation("the answer to the upgrade breaks RFC 6455"))
         await self._stream.aclose()
 
     async def drain_until_close(self) -> None:
         """After our close frame, read on until the peer's, or the end of the stream.
 
-        For when trio-websocket's reader is gone; the caller bounds the time. A connection that has
-        failed has nothing to wait for.
+        For when trio-websocket's reader is gone; the caller bounds the time.
         """
-        while self.failure is None and not self._scanner.closed and not self._scanner.violation:
+        while not self._scanner.closed and self._scanner.violation is None:
             data = await self._read()
             if not data:
                 return

@@ -267,6 +267,13 @@ async def test_a_failed_upgrade_is_known_at_once_by_its_own_error(
         assert trio.current_time() == start
 
 
+async def test_a_wrong_accept_key_is_called_by_its_name(autojump_clock: object) -> None:
+    async with rig(answer(BAD_KEY)) as made:
+        with pytest.raises(ProtocolViolation, match="accept token"):
+            async with made.open():
+                raise AssertionError
+
+
 async def test_messages_that_came_with_the_upgrade_are_not_lost_when_the_peer_leaves_at_once(
     autojump_clock: object,
 ) -> None:

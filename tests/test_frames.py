@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import itertools
 import struct
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -684,6 +685,21 @@ async def test_retry_after_is_read_as_seconds_or_as_a_date(
     assert failure.retry_after == seconds
 
 
+async def test_a_date_without_a_zone_is_utc_wherever_we_run(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: object
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        value = IN_90_S.replace("GMT", "-0000")
+        failure = await refusal(response("HTTP/1.1 429 Slow down", f"Retry-After: {value}"))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert isinstance(failure, HandshakeRefused)
+    assert failure.retry_after == 90
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.one_of(
@@ -769,6 +785,25 @@ async def test_after_a_cancelled_send_nothing_more_is_sent(autojump_clock: objec
     assert wire.sent == []
     assert isinstance(tap.failure, Reset)
     assert tap.farewell is None
+
+
+async def test_a_send_that_is_cancelled_before_its_first_byte_does_no_harm(
+    autojump_clock: object,
+) -> None:
+    tap = await upgraded()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await tap.send_all(b"frame")
+    assert scope.cancelled_caught
+    assert tap.failure is None
+    await tap.send_all(b"next")
+    assert tap._stream.sent == [b"next"]  # type: ignore[attr-defined]
+
+
+async def test_a_library_that_closes_by_itself_has_seen_a_violation(autojump_clock: object) -> None:
+    tap = await upgraded()
+    await tap.aclose()
+    assert isinstance(tap.failure, ProtocolViolation)
 
 
 async def test_who_gets_a_close_frame(autojump_clock: object) -> None:

@@ -384,6 +384,22 @@ async def accept_rest(peer: Peer) -> None:
     await keep(peer)
 
 
+async def test_tls_1_2_is_the_least_and_verification_is_on(
+    authority: trustme.CA, ca_file: Path
+) -> None:
+    context = make_ssl_context(plain_settings())
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    old = server_context(authority)
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with (
+        served(accept_and_answer, tls=old, authority=authority) as server,
+        connected(server.url(), ca_file=ca_file),
+    ):
+        pass
+
+
 async def test_a_tls_hello_without_an_answer_ends_at_the_handshake_timeout() -> None:
     async with served(keep) as server:
         watch = Stopwatch()
