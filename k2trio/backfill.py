@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -30,14 +30,30 @@ if TYPE_CHECKING:
 
     from .settings import Settings
 
+_T = TypeVar("_T")
+
 PAGE_ROWS = 1000
 REQUEST_TIMEOUT_S = 5.0
+"""For a whole request: a host that drips its answer is as bad as a silent one."""
 MAX_BODY_BYTES = 16 << 20
 WEIGHT_WINDOW_S = 60.0
 VENUE_WEIGHT_PER_MINUTE = 6000
 """What the exchange admits per address and minute."""
 DEFAULT_FREEZE_S = 60.0
 """How long to stop after a 429 or 418 that names no time."""
+MAX_FREEZE_S = 3 * 86_400.0
+"""The longest ban that the exchange documents."""
+ZONE_SUFFIX = "@+08:00"
+ZONE = "8"
+"""How kline streams of the one other time zone end, and what REST calls it."""
+LONGEST_NUMBER = 18
+"""Digits of a header that are read."""
+
+_OK = 200
+_BAD_REQUEST = 400
+_ANSWERS = frozenset({_OK, _BAD_REQUEST, 404})
+"""Statuses of a host in good health: 404 where it has no such data, as market-data-only hosts."""
+_TOO_MANY = frozenset({429, 418})
 
 REST_HOSTS: dict[str, tuple[str, ...]] = {
     "binance.com": (
@@ -138,7 +154,8 @@ class _Venue:
             self.freeze(WEIGHT_WINDOW_S)
 
     def freeze(self, seconds: float) -> None:
-        self.frozen_until = max(self.frozen_until, trio.current_time() + seconds)
+        until = trio.current_time() + min(seconds, MAX_FREEZE_S)
+        self.frozen_until = max(self.frozen_until, until)
 
 
 class Backfill:
@@ -198,21 +215,22 @@ class Backfill:
         match stream.order.repair:
             case Repair.HISTORICAL_TRADES:
                 query["fromId"] = first
-                body = await self._get(venue, "/api/v3/historicalTrades", query, 25)
-                found = _rows(body, list[_TradeRow])
+                found = await self._get(
+                    venue, "/api/v3/historicalTrades", query, 25, list[_TradeRow]
+                )
                 payloads: list[tuple[Any, bytes]]
                 payloads = [_trade(symbol, row) for row in sorted(found, key=lambda row: row.id)]
             case Repair.AGG_TRADES:
                 query["fromId"] = first
-                body = await self._get(venue, "/api/v3/aggTrades", query, 4)
-                aggregates = _rows(body, list[_AggRow])
+                aggregates = await self._get(venue, "/api/v3/aggTrades", query, 4, list[_AggRow])
                 payloads = [_agg(symbol, row) for row in sorted(aggregates, key=lambda row: row.a)]
             case Repair.KLINES:
                 interval = stream.interval or ""
                 # No endTime: the bar after the gap is the proof that nothing is left in between.
                 query |= {"interval": interval, "startTime": first, "limit": PAGE_ROWS}
-                body = await self._get(venue, "/api/v3/klines", query, 2)
-                bars = _rows(body, list[_KlineRow])
+                if stream.name.endswith(ZONE_SUFFIX):
+                    query["timeZone"] = ZONE
+                bars = await self._get(venue, "/api/v3/klines", query, 2, list[_KlineRow])
                 payloads = [
                     _kline(symbol, interval, row)
                     for row in sorted(bars, key=lambda row: row.open_time)
@@ -230,9 +248,8 @@ class Backfill:
         :raises BackfillError: if no host of the venue gave an answer.
         """
         query: dict[str, str | int] = {"symbol": stream.symbol or "", "limit": 5000}
-        body = await self._get(venue, "/api/v3/depth", query, 250)
-        data = _rows(body, DepthSnapshot)
-        return Event(data, stream.name, venue, self._wall_clock(), body, "snapshot")
+        book, raw = await self._get_raw(venue, "/api/v3/depth", query, 250, DepthSnapshot)
+        return Event(book, stream.name, venue, self._wall_clock(), raw, "snapshot")
 
     async def newest(self, venue: str, stream: Stream) -> Newest | None:
         """The newest that the venue has of what the stream tells; one cheap request.
@@ -244,19 +261,27 @@ class Backfill:
         query: dict[str, str | int] = {"symbol": stream.symbol or "", "limit": 1}
         match stream.kind:
             case Kind.AGG_TRADE:
-                body = await self._get(venue, "/api/v3/aggTrades", query, 4)
-                found = [Newest(row.a, row.T) for row in _rows(body, list[_AggRow])]
+                rows = await self._get(venue, "/api/v3/aggTrades", query, 4, list[_AggRow])
+                found = [Newest(row.a, row.T) for row in rows]
             case Kind.DEPTH | Kind.BOOK_TICKER | Kind.PARTIAL_DEPTH:
-                body = await self._get(venue, "/api/v3/depth", query, 5)
-                found = [Newest(_rows(body, DepthSnapshot).last_update_id, None)]
+                book = await self._get(venue, "/api/v3/depth", query, 5, DepthSnapshot)
+                found = [Newest(book.last_update_id, None)]
             case Kind.TRADE | Kind.KLINE | Kind.MINI_TICKER | Kind.TICKER | Kind.WINDOW_TICKER:
-                body = await self._get(venue, "/api/v3/trades", query, 25)
-                found = [Newest(row.id, row.time) for row in _rows(body, list[_TradeRow])]
+                trades = await self._get(venue, "/api/v3/trades", query, 25, list[_TradeRow])
+                found = [Newest(row.id, row.time) for row in trades]
             case _:
                 raise BackfillError(f"{stream.name} cannot be asked for its newest message")
         return max(found, default=None)
 
-    async def _get(self, venue: str, path: str, query: dict[str, str | int], weight: int) -> bytes:
+    async def _get(
+        self, venue: str, path: str, query: dict[str, str | int], weight: int, shape: type[_T]
+    ) -> _T:
+        """Ask the venue's hosts in turn until one gives an answer of the given shape."""
+        return (await self._get_raw(venue, path, query, weight, shape))[0]
+
+    async def _get_raw(
+        self, venue: str, path: str, query: dict[str, str | int], weight: int, shape: type[_T]
+    ) -> tuple[_T, bytes]:
         place = self._venues.get(venue)
         if place is None:
             raise BackfillError(f"no REST host of {venue} is known")
@@ -265,36 +290,57 @@ class Backfill:
             try:
                 async with breaker.attempt():
                     await place.spend(weight)
-                    return await self._ask(place, url + path, query)
+                    status, body = await self._ask(place, url + path, query)
+                    answer = _rows(body, shape) if status == _OK else None
             except (BackfillError, CircuitOpen) as error:
                 why = error
+                continue
+            if answer is not None:
+                return answer, body
+            why = BackfillError(f"{url}{path} answered HTTP {status}")
+            if status == _BAD_REQUEST:
+                break  # it is the question that is wrong, and no other host will like it better
         raise BackfillError(f"no REST host of {venue} answered: {why}") from why
 
-    async def _ask(self, place: _Venue, url: str, query: dict[str, str | int]) -> bytes:
-        try:
-            async with self._client.stream("GET", url, params=query) as response:
-                used = response.headers.get("X-MBX-USED-WEIGHT-1M", "")
-                if used.isdigit():
-                    place.counted(int(used))
-                if response.status_code in (429, 418):
-                    after = response.headers.get("Retry-After", "")
-                    place.freeze(float(after) if after.isdigit() else DEFAULT_FREEZE_S)
-                if response.status_code != 200:
-                    raise BackfillError(f"{url} answered HTTP {response.status_code}")
-                body = bytearray()
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_BODY_BYTES:
-                        raise BackfillError(f"{url} sent more than {MAX_BODY_BYTES} bytes")
-                return bytes(body)
-        except httpx2.HTTPError as error:
-            raise BackfillError(f"{url}: {error or type(error).__name__}") from error
+    async def _ask(self, place: _Venue, url: str, query: dict[str, str | int]) -> tuple[int, bytes]:
+        """Status and body of an answer that says something about the question, not the host."""
+        with trio.move_on_after(REQUEST_TIMEOUT_S):
+            try:
+                async with self._client.stream("GET", url, params=query) as response:
+                    self._heed(place, response)
+                    if response.status_code not in _ANSWERS:
+                        raise BackfillError(f"{url} answered HTTP {response.status_code}")
+                    body = bytearray()
+                    async for chunk in response.aiter_bytes():
+                        body += chunk
+                        if len(body) > MAX_BODY_BYTES:
+                            raise BackfillError(f"{url} sent more than {MAX_BODY_BYTES} bytes")
+                    return response.status_code, bytes(body)
+            except httpx2.HTTPError as error:
+                raise BackfillError(f"{url}: {error or type(error).__name__}") from error
+        raise BackfillError(f"{url} did not answer within {REQUEST_TIMEOUT_S:g} s")
+
+    def _heed(self, place: _Venue, response: httpx2.Response) -> None:
+        """Take note of how much the venue has counted, and of how long it wants no more."""
+        used = _number(response.headers.get("X-MBX-USED-WEIGHT-1M"))
+        if used is not None:
+            place.counted(used)
+        if response.status_code in _TOO_MANY:
+            after = _number(response.headers.get("Retry-After"))
+            place.freeze(DEFAULT_FREEZE_S if after is None else after)
 
 
-def _rows(body: bytes, kind: type[Any]) -> Any:
+def _number(text: str | None) -> int | None:
+    """A header's number, if it is one."""
+    if text and len(text) <= LONGEST_NUMBER and text.isascii() and text.isdecimal():
+        return int(text)
+    return None
+
+
+def _rows(body: bytes, shape: type[_T]) -> _T:
     try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        return msgspec.json.decode(body, type=shape)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BackfillError(f"the answer is not what was asked for: {error}") from error
 
 

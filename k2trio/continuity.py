@@ -52,11 +52,28 @@ a restart may go back.
 """
 
 MAX_GAP_IDS = 1_000_000
-"""A wider gap is a jump of the venue's ids, not messages that were sent: it is declared at once."""
+"""A wider gap (in ids, or in bars) is a jump of the venue's, not messages that were sent: it is
+declared at once."""
 RESET_IDS = 1_000_000
 """An id that lies further behind, on a message that is newer, means that ids started anew."""
+_DAY_MS = 86_400_000
+_MONTH_MS = 31 * _DAY_MS
+_EPOCH_DAY = dt.date(1970, 1, 1).toordinal()
+_LAST_MONTH = 9999 * 12 + 11
 MAX_RANGES = 10_000
 """Ranges that a ledger keeps per stream; older ones are counted, but forgotten one by one."""
+
+_ID_KEYED = frozenset(
+    {
+        Kind.TRADE,
+        Kind.AGG_TRADE,
+        Kind.BLOCK_TRADE,
+        Kind.DEPTH,
+        Kind.PARTIAL_DEPTH,
+        Kind.BOOK_TICKER,
+    }
+)
+"""Kinds whose key is a number that the venue gives out. The others' is a time, and never resets."""
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -89,7 +106,10 @@ Item: TypeAlias = Event | Gap | Outage
 
 
 class Held(NamedTuple):
-    """A message beyond a gap, since when it waits, and the ids it covers."""
+    """A message beyond a gap, since when it waits, and the ids it covers.
+
+    For klines ``first`` is the open time of its bar, and ``last`` its event time.
+    """
 
     first: int
     last: int
@@ -108,8 +128,9 @@ class Missing(NamedTuple):
 class Coverage(msgspec.Struct, frozen=True):
     """What is known of one stream's ids between the first and the last one seen.
 
-    ``live + repaired + missing`` is the number of ids in between. ``ranges_forgotten`` counts
-    ranges that are in the sums but no longer in the lists.
+    ``live + repaired + missing`` is the number of ids in between; after a reset, of ids since then.
+    Kinds without provable ids count messages instead, and klines missing and repaired bars.
+    ``ranges_forgotten`` counts ranges that are in the sums but no longer in the lists.
     """
 
     venue: str
@@ -155,6 +176,7 @@ class Track:
         """The last live message that was delivered."""
         self._interrupted = False
         self._resume_limit: int | None = None
+        self._max_gap = MAX_GAP_IDS
         self._repaired_ranges: list[tuple[int, int]] = []
         self._missing_ranges: list[Missing] = []
         self._forgotten = 0
@@ -177,7 +199,11 @@ class Track:
     def resume(self, position: int, limit: int) -> None:
         """Begin after what an earlier run delivered, going back ``limit`` ids at most."""
         self.next = self.first = position + 1
+        self._resume_by(limit)
+
+    def _resume_by(self, limit: int) -> None:
         self._resume_limit = limit
+        self._max_gap = max(MAX_GAP_IDS, limit)  # what a restart may go back is no jump
 
     def offer(self, event: Event, now: float, out: list[Item]) -> None:
         """Take a message; append to ``out`` what may be delivered because of it."""
@@ -204,6 +230,7 @@ class Track:
             return
         if first > gap[0]:
             self.declare(first - 1, "venue_missing", out)
+        first = max(first, gap[0])
         self.repaired += last - first + 1
         self._note_repaired(first, last)
         self._deliver(event, first, last, out)
@@ -223,11 +250,17 @@ class Track:
 
     def lose(self, event: Event) -> Gap | Outage:
         """An event that had been decided on is dropped before it reaches the consumer."""
-        if not self.contiguous:
+        if not self.contiguous or event.origin == "snapshot":
+            # What a snapshot contains has been declared already.
             self.outages += 1
             return Outage(self.venue, self.stream.name, event.received, event.received)
         first, last = self.first_of(event.data), self.last_of(event.data)
-        self.missing += last - first + 1
+        return self._lose_ids(event, first, last, last - first + 1)
+
+    def _lose_ids(self, event: Event, first: int, last: int, count: int) -> Gap:
+        if event.origin == "backfill":
+            self.repaired -= count
+        self.missing += count
         self._note_missing(first, last, "overflow")
         return Gap(self.venue, self.stream.name, first, last, "overflow")
 
@@ -268,15 +301,12 @@ class Track:
 
     def coverage(self) -> Coverage:
         """The ledger of this stream."""
-        total = 0
-        if self.next is not None and self.first is not None and self.contiguous:
-            total = self.next - self.first
         return Coverage(
             venue=self.venue,
             stream=self.stream.name,
             first=self.first,
             last=None if self.next is None else self.next - 1,
-            live=total - self.repaired - self.missing if self.contiguous else self.received,
+            live=self._live(),
             repaired=self.repaired,
             missing=self.missing,
             duplicates=self.duplicates,
@@ -285,6 +315,13 @@ class Track:
             ranges_forgotten=self._forgotten,
             outages=self.outages,
         )
+
+    def _live(self) -> int:
+        if not self.contiguous:
+            return self.received - self.duplicates - len(self.held)
+        if self.next is None or self.first is None:
+            return 0
+        return self.next - self.first - self.repaired - self.missing
 
     def _deliver(self, event: Event, first: int, last: int, out: list[Item]) -> None:
         if self._interrupted and self.delivered is not None:
@@ -300,36 +337,71 @@ class Track:
 
     def _offer_old(self, event: Event, first: int, last: int, out: list[Item]) -> None:
         assert self.next is not None  # noqa: S101 - the caller compared with it
-        if self.contiguous and self.next - last > RESET_IDS and self._is_newer(event):
-            # The venue numbers anew. Nothing between can be named, so the change itself is.
-            self.held.clear()
-            out.append(Gap(self.venue, self.stream.name, self.next, self.next, "reset"))
-            self.first = first
-            self.repaired = self.missing = 0
-            self._deliver(event, first, last, out)
-        else:
-            self.duplicates += 1
-
-    def _is_newer(self, event: Event) -> bool:
-        before = getattr(self.delivered and self.delivered.data, "event_time", None)
-        after = getattr(event.data, "event_time", None)
-        return before is not None and after is not None and after > before
-
-    def _hold(self, held: Held, out: list[Item]) -> None:
-        at = bisect_left(self.held, held.first, key=operator.itemgetter(0))
-        if at < len(self.held) and self.held[at].first == held.first:
+        behind = self.next - last
+        if behind <= RESET_IDS or self.stream.kind not in _ID_KEYED or not self._is_newer(event):
             self.duplicates += 1
             return
-        self.held.insert(at, held)
+        # The venue numbers anew. Nothing between can be named, so the change itself is.
+        while self.held:
+            self.abandon("reset", out)
+        if self.contiguous:
+            out.append(Gap(self.venue, self.stream.name, self.next, self.next, "reset"))
+        else:
+            self._interrupted = self.delivered is not None
+        self.first = first
+        self.repaired = self.missing = 0
+        self._repaired_ranges.clear()
+        self._missing_ranges.clear()
+        self._deliver(event, first, last, out)
+
+    def _is_newer(self, event: Event) -> bool:
+        """Whether a message with a lower key was made after the last one delivered.
+
+        Where nothing tells, it is believed to be: an old one would come within seconds, and its key
+        would not be far behind.
+        """
+        latest = self.held[-1].event if self.held else self.delivered
+        before = getattr(latest and latest.data, "event_time", None)
+        after = getattr(event.data, "event_time", None)
+        return before is None or after is None or after > before
+
+    def _hold(self, held: Held, out: list[Item]) -> None:
+        if not self._insert(held):
+            self.duplicates += 1
+            return
         gap = self.gap
         assert gap is not None  # noqa: S101 - it is what the message is held for
-        if self._resume_limit is not None:
-            oldest, self._resume_limit = gap[1] - self._resume_limit, None
-            self.declare(oldest, "resume_limit", out)
-        elif self.contiguous and gap[1] - gap[0] >= MAX_GAP_IDS:
+        limit, self._resume_limit = self._resume_limit, None
+        if limit is not None and self.delivered is None:
+            self.declare(self._back_from(gap[1], limit), "resume_limit", out)
+        elif self._width(gap) > self._max_gap:
             self.abandon("jump", out)
         elif len(self.held) > self._max_held:
             self.abandon("hold_overflow", out)
+
+    def _insert(self, held: Held) -> bool:
+        """Put a message where it belongs, unless what is held has all of it."""
+        at = bisect_left(self.held, held[:2], key=operator.itemgetter(0, 1))
+        if any(self._covers(near, held) for near in self.held[max(0, at - 1) : at + 1]):
+            return False
+        if at and self._covers(held, self.held[at - 1]):
+            # Two connections may cut the same book updates differently; the longer one has all.
+            self.held[at - 1] = held
+            self.duplicates += 1
+        else:
+            self.held.insert(at, held)
+        return True
+
+    def _covers(self, one: Held, other: Held) -> bool:
+        return one.first <= other.first and one.last >= other.last
+
+    def _width(self, gap: tuple[int, int]) -> int:
+        """How many ids, or bars, a gap spans."""
+        return gap[1] - gap[0] + 1
+
+    def _back_from(self, last: int, limit: int) -> int:
+        """The last id of a gap that ends at ``last`` which is too old to go back to."""
+        return last - limit
 
     def _release(self, out: list[Item]) -> None:
         assert self.next is not None  # noqa: S101 - nothing is held before the first message
@@ -376,13 +448,16 @@ class KlineTrack(Track):
         super().__init__(venue, stream, max_held)
         self._open_bar: int | None = None
         """The earliest bar whose close has not been delivered."""
+        self._latest = (-1, -1)
+        """Open time and event time of the last update delivered."""
+        self._step = KLINE_INTERVALS_MS[stream.interval or ""]
 
     @property
     def gap(self) -> tuple[int, int] | None:
         """Open times of the first and last bar whose close is missing, or None."""
         if not self.held or self._open_bar is None:
             return None
-        return self._open_bar, self.held[0].event.data.bar.open_time - 1
+        return self._open_bar, self.held[0].first - 1
 
     @property
     def position(self) -> int | None:
@@ -392,18 +467,18 @@ class KlineTrack(Track):
     def resume(self, position: int, limit: int) -> None:
         """Begin with the bar that was open; see :meth:`Track.resume`."""
         self._open_bar = position
-        self._resume_limit = limit
+        self._resume_by(limit)
 
     def offer(self, event: Event, now: float, out: list[Item]) -> None:
         """Take a message; append to ``out`` what may be delivered because of it."""
-        key = self.last_of(event.data)
-        if self.next is not None and key < self.next:
-            self.duplicates += 1
-        elif self._open_bar is not None and event.data.bar.open_time > self._open_bar:
-            self._hold(Held(key, key, now, event), out)
-        else:
+        bar, key = event.data.bar.open_time, self.last_of(event.data)
+        if self._open_bar is None or (bar == self._open_bar and (bar, key) > self._latest):
             self._deliver(event, key, key, out)
             self._release(out)
+        elif bar > self._open_bar:
+            self._hold(Held(bar, key, now, event), out)
+        else:
+            self.duplicates += 1
 
     def repair_key(self, event: Event) -> int:
         """Where in a gap a message belongs: the open time of its bar."""
@@ -417,12 +492,15 @@ class KlineTrack(Track):
         return self._after(bar.open_time) if bar.closed else int(bar.open_time)
 
     def repair(self, event: Event, out: list[Item]) -> None:
-        """Take a closed bar that a repair brought."""
+        """Take a closed bar that a repair brought; one that is not of this series is ignored."""
         gap = self.gap
         bar = event.data.bar
         if gap is None or not bar.closed or not gap[0] <= bar.open_time <= gap[1]:
             return
-        if bar.open_time > gap[0]:
+        bars = self._bars(gap[0], bar.open_time - 1)
+        if self._at(gap[0], bars) != bar.open_time:
+            return
+        if bars:
             self.declare(bar.open_time - 1, "venue_missing", out)
         self.repaired += 1
         self._note_repaired(bar.open_time, bar.open_time)
@@ -430,44 +508,93 @@ class KlineTrack(Track):
         self._open_bar = self._after(bar.open_time)
         self._release(out)
 
+    def lose(self, event: Event) -> Gap | Outage:
+        """An event that had been decided on is dropped before it reaches the consumer."""
+        bar = event.data.bar
+        if not bar.closed:
+            return super().lose(event)
+        return self._lose_ids(event, bar.open_time, bar.open_time, 1)
+
     def declare(
         self, last: int, reason: GapReason, out: list[Item], *, then: Event | None = None
     ) -> None:
         """Declare the bars up to the open time ``last`` as missing."""
-        if self._open_bar is None or last < self._open_bar:
+        first = self._open_bar
+        if first is None or last < first:
             return
-        first = final = self._open_bar
-        while self._open_bar <= last:
-            final = self._open_bar
-            self._open_bar = self._after(final)
-            self.missing += 1
+        bars = self._bars(first, last)
+        final = self._at(first, bars - 1)
+        self.missing += bars
         self._note_missing(first, final, reason)
         out.append(Gap(self.venue, self.stream.name, first, final, reason))
+        self._open_bar = max(self._after(final), last + 1)
         self._release(out)
 
     def _deliver(self, event: Event, first: int, last: int, out: list[Item]) -> None:
+        due = self.next
         super()._deliver(event, first, last, out)
+        if due is not None:
+            self.next = max(due, last + 1)  # the close of a bar may come late
         bar = event.data.bar
+        self._latest = bar.open_time, last
         self._open_bar = self._after(bar.open_time) if bar.closed else bar.open_time
 
     def _release(self, out: list[Item]) -> None:
         released = 0
         for held in self.held:
-            if self._open_bar is not None and held.event.data.bar.open_time > self._open_bar:
+            assert self._open_bar is not None  # noqa: S101 - it is what was waited for
+            if held.first > self._open_bar:
                 break
             released += 1
-            self._deliver(held.event, held.first, held.last, out)
+            if held.first == self._open_bar:
+                self._deliver(held.event, held.last, held.last, out)
+            else:
+                self.duplicates += 1
         del self.held[:released]
+
+    def _covers(self, one: Held, other: Held) -> bool:
+        return one[:2] == other[:2]
+
+    def _width(self, gap: tuple[int, int]) -> int:
+        return self._bars(*gap)
+
+    def _back_from(self, last: int, limit: int) -> int:
+        return last - limit * (self._step or _MONTH_MS)
 
     def _after(self, open_time: int) -> int:
         """The open time of the next bar."""
-        step = KLINE_INTERVALS_MS[self.stream.interval or ""]
-        if step is not None:
-            return open_time + step
-        at = dt.datetime.fromtimestamp(open_time / 1000, dt.UTC)
-        # The first of the next month, at the same time of day (the stream may have an offset).
-        later = (at.replace(day=1) + dt.timedelta(days=32)).replace(day=1)
-        return int(later.timestamp() * 1000)
+        return self._at(open_time, 1)
+
+    def _at(self, open_time: int, bars: int) -> int:
+        """The open time so many bars later."""
+        if self._step is not None:
+            return open_time + bars * self._step
+        # Months of a zone begin at its midnight, which the open time itself tells.
+        zone_ms = _midnight_offset(open_time)
+        month = min(_month(open_time - zone_ms) + bars, _LAST_MONTH)
+        first_day = dt.date(month // 12, month % 12 + 1, 1)
+        return (first_day.toordinal() - _EPOCH_DAY) * _DAY_MS + zone_ms
+
+    def _bars(self, first: int, last: int) -> int:
+        """How many bars open from ``first`` on, until ``last``; ``first`` is such a time."""
+        if last < first:
+            return 0
+        if self._step is not None:
+            return (last - first) // self._step + 1
+        zone_ms = _midnight_offset(first)
+        return _month(last - zone_ms) - _month(first - zone_ms) + 1
+
+
+def _midnight_offset(time_ms: int) -> int:
+    """Milliseconds from the nearest midnight, UTC, to a time."""
+    return (time_ms + _DAY_MS // 2) % _DAY_MS - _DAY_MS // 2
+
+
+def _month(time_ms: int) -> int:
+    """Months from year 0 to a time, as far as dates can be told."""
+    day = min(max(time_ms // _DAY_MS + _EPOCH_DAY, 1), dt.date.max.toordinal())
+    date = dt.date.fromordinal(day)
+    return date.year * 12 + date.month - 1
 
 
 class Arbiter:

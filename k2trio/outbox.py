@@ -25,7 +25,8 @@ class Outbox:
     most.
 
     :param limit: messages that may wait.
-    :param lose: given, messages beyond the limit are dropped; it says what stands in their place.
+    :param lose: given, batches beyond the limit are dropped; it says what stands in the place of
+        each message. A batch that is larger than the limit itself still gets into an empty outbox.
     """
 
     def __init__(self, limit: int, lose: Callable[[Event], Gap | Outage] | None = None) -> None:
@@ -45,7 +46,7 @@ class Outbox:
 
     def put(self, items: list[Item]) -> None:
         """Append a batch, or declare it lost if there is no room and the policy is to drop."""
-        if self._lose is not None and self.size + len(items) > self._limit:
+        if self._lose is not None and self.size and self.size + len(items) > self._limit:
             for item in items:
                 self._declare(self._lose(item) if isinstance(item, Event) else item)
             return
@@ -63,7 +64,6 @@ class Outbox:
     async def room(self) -> None:
         """Wait until the outbox is below its bound."""
         while self.full:
-            self._drained = trio.Event()
             await self._drained.wait()
 
     async def get(self) -> list[Item]:
@@ -81,8 +81,7 @@ class Outbox:
             await self._filled.wait()
         items = self._batches.popleft()
         self.size -= len(items)
-        if not self.full:
-            self._drained.set()
+        self._wake_producers()
         return items
 
     def drain(self) -> list[Item]:
@@ -90,23 +89,35 @@ class Outbox:
         items = [item for batch in self._batches for item in batch]
         self._batches.clear()
         self.size = 0
+        self._wake_producers()
         return [*items, *self._declarations()]
 
+    def _wake_producers(self) -> None:
+        if not self.full:
+            # One event for all who wait; those who come later wait for the next one.
+            self._drained.set()
+            self._drained = trio.Event()
+
     def _declare(self, lost: Gap | Outage) -> None:
-        """Remember a loss; runs of ids become one range, so this is bounded by the streams."""
+        """Remember a loss. What a stream loses until it is told is one range, or one time.
+
+        Nothing of the stream was kept in between, so ranges of one reason have nothing between
+        them either (bars step by their interval). So this is bounded by the streams.
+        """
         before = self._lost.setdefault((lost.venue, lost.stream), [])
-        last = before[-1] if before else None
-        if isinstance(last, Outage) and isinstance(lost, Outage):
-            before[-1] = msgspec.structs.replace(last, until=lost.until)
-        elif (
-            isinstance(last, Gap)
-            and isinstance(lost, Gap)
-            and last.reason == lost.reason
-            and last.last + 1 == lost.first
-        ):
-            before[-1] = msgspec.structs.replace(last, last=lost.last)
-        else:
-            before.append(lost)
+        for index in range(len(before) - 1, -1, -1):
+            match before[index], lost:
+                case Outage() as last, Outage():
+                    before[index] = msgspec.structs.replace(last, until=lost.until)
+                    return
+                case Gap(reason="overflow") as last, Gap(reason="overflow"):
+                    before[index] = msgspec.structs.replace(last, last=lost.last)
+                    return
+                case Gap(), Gap():
+                    break  # another reason stands between
+                case _:
+                    pass
+        before.append(lost)
 
     def _declarations(self) -> list[Item]:
         lost: list[Item] = [item for items in self._lost.values() for item in items]

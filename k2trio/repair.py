@@ -3,9 +3,9 @@
 One task per gapped stream, so that streams do not wait for each other; requests of all of them
 share a limiter. A repair may take as long as it makes progress, and ``repair_hold`` without any.
 
-REST is not believed blindly. A page that begins behind the gap, or skips ids, is asked for once
-more before the ids are declared missing at the venue; an answer that is older than the gap is
-asked for again until the hold is over.
+REST is not believed blindly. Ids that a page skips are declared missing at the venue only when a
+second page skips them too; an answer that is older than the gap is asked for again until the hold
+is over; the last bar of an answer may still be open, so only a later one proves that it is not.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .backfill import Backfill, BackfillError
+from .continuity import Outage
 from .streams import Repair
 
 if TYPE_CHECKING:
@@ -28,7 +29,29 @@ if TYPE_CHECKING:
 RETRY_PAUSE_S = 0.5
 """Between two requests for the same rows."""
 LOOKS_AT_A_HOLE = 2
-"""How often the venue must say that ids do not exist before it is believed."""
+"""How many pages must skip an id before it is believed not to exist."""
+
+
+class _Pages:
+    """What REST has told about one gap.
+
+    :ivar rows: what it brought and nobody took yet, by key.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Event] = {}
+        self._looks: list[tuple[int, int]] = []
+
+    def add(self, first: int, rows: dict[int, Event]) -> None:
+        """Take a page that was asked for from ``first`` on, where the gap now begins."""
+        self.rows |= rows
+        self._looks = [look for look in self._looks if look[1] >= first]
+        self._looks.append((first, max(rows)))
+
+    def skipped(self, first: int, then: int) -> bool:
+        """Whether enough pages went from ``first`` to ``then`` with nothing in between."""
+        looks = sum(1 for start, end in self._looks if start <= first and then <= end)
+        return looks >= LOOKS_AT_A_HOLE
 
 
 class Repairs:
@@ -71,106 +94,133 @@ class Repairs:
 
     async def _attend(self, track: Track) -> None:
         """Stay with one stream until it has no gap."""
+        closed_at = float("-inf")
         try:
             while (gap := track.gap) is not None:
-                since = track.held[0].since
-                await trio.sleep_until(since + self._settings.arbitration_hold)
-                if track.gap is None or track.gap[0] != gap[0]:
+                opened_at = track.held[0].since
+                await trio.sleep_until(opened_at + self._settings.arbitration_hold)
+                if not _is_open(track, gap[1]):
                     self._metrics.gap("joined")
                 elif not self._repairable(track):
-                    await self._declare(track, "not_repairable")
-                elif track.repair_kind is Repair.SNAPSHOT:
-                    await self._rebase(track)
+                    await self._abandon(track, gap[1], "not_repairable")
                 else:
-                    await self._fetch(track)
+                    # A gap behind another one could not be asked for before that was closed.
+                    since = max(opened_at, closed_at)
+                    if track.repair_kind is Repair.SNAPSHOT:
+                        await self._rebase(track, gap[1], since)
+                    else:
+                        await self._fetch(track, gap[1], since)
+                closed_at = trio.current_time()
         finally:
             del self._busy[track]
 
     def _repairable(self, track: Track) -> bool:
         return track.repair_kind is not Repair.NONE and self._backfill.serves(track.venue)
 
-    async def _declare(self, track: Track, reason: GapReason) -> None:
+    async def _abandon(self, track: Track, last: int, reason: GapReason) -> None:
+        """Declare what is left of the gap that ended at ``last``."""
+        if not _is_open(track, last):
+            self._metrics.gap("joined")
+            return
         out: list[Item] = []
         track.abandon(reason, out)
         self._metrics.gap("declared")
+        await self._release(out)
+
+    async def _release(self, out: list[Item]) -> None:
+        for item in out:
+            if isinstance(item, Outage):
+                self._metrics.unproven(item.until - item.since)
         await self._publish(out)
 
-    async def _fetch(self, track: Track) -> None:
-        """Fill the first gap page by page."""
-        # From now, not from when the gap opened: a slow consumer may have kept us from it.
-        progress_at = trio.current_time()
-        looks = 0
-        known: dict[int, Event] = {}
-        target = track.gap
-        while target is not None and track.gap is not None and track.gap[0] <= target[1]:
-            first, last = track.gap
-            rows: list[Event] = []
+    async def _fetch(self, track: Track, last: int, since: float) -> None:
+        """Fill the gap that ends at ``last`` page by page."""
+        progress_at = since
+        pages = _Pages()
+        missing, repaired = track.missing, track.repaired
+        while _is_open(track, last):
+            out: list[Item] = []
             with trio.move_on_at(progress_at + self._settings.repair_hold) as patience:
                 async with self._limit:
-                    rows = await self._page(track, first, last)
-                if not rows:  # no answer, or one that is older than the gap
+                    await self._ask(track, pages)
+                self._take(track, pages, out)
+                if not out:
                     await trio.sleep(RETRY_PAUSE_S)
-                    continue
-            if patience.cancelled_caught:
-                await self._declare(track, "not_repaired")
-                return
-            looks = looks + 1 if track.repair_key(rows[0]) > first else 0
-            known |= {track.repair_key(row): row for row in rows}
-            out: list[Item] = []
-            self._take(track, known, out, believe=looks >= LOOKS_AT_A_HOLE)
             if out:
-                await self._publish(out)
+                await self._release(out)
                 progress_at = trio.current_time()
-            else:
-                await trio.sleep(RETRY_PAUSE_S)
-        self._metrics.gap("repaired")
+            elif patience.cancelled_caught:
+                await self._abandon(track, last, "not_repaired")
+                return
+        if track.missing != missing:
+            self._metrics.gap("declared")
+        else:
+            self._metrics.gap("joined" if track.repaired == repaired else "repaired")
 
-    async def _page(self, track: Track, first: int, last: int) -> list[Event]:
-        """Rows from ``first`` on, by key; none if the venue did not answer."""
+    async def _ask(self, track: Track, pages: _Pages) -> None:
+        """Add rows of the open gap, and the one behind it; none if the venue did not answer."""
+        if (gap := track.gap) is None:
+            return
+        first, last = gap
         try:
             rows = await self._backfill.page(track.venue, track.stream, first, last)
         except BackfillError:
-            return []
-        return [row for row in rows if track.repair_key(row) >= first]
+            return
+        keyed = {key: row for row in rows if (key := track.repair_key(row)) >= first}
+        if keyed and track.repair_kind is Repair.KLINES and (newest := max(keyed)) <= last:
+            del keyed[newest]  # it may still be open
+        if keyed:
+            pages.add(first, keyed)
 
-    def _take(
-        self, track: Track, known: dict[int, Event], out: list[Item], *, believe: bool
-    ) -> None:
-        """Use the known rows up to the first hole; ``believe`` that one at the very start is one.
+    def _take(self, track: Track, pages: _Pages, out: list[Item]) -> None:
+        """Use the known rows up to the first hole that is not proven to be one.
 
         Rows behind a hole are kept: the next page begins at the hole, and may have holes elsewhere.
         """
-        for key in sorted(known):
-            gap = track.gap
-            if gap is None:
+        for key in sorted(pages.rows):
+            if (gap := track.gap) is None:
                 return
             if key < gap[0]:
-                del known[key]  # another connection brought it meanwhile
+                del pages.rows[key]  # another connection brought it meanwhile
                 continue
-            hole = key > gap[0]
-            if hole and not believe:
+            if key > gap[0] and not pages.skipped(gap[0], key):
                 return
             if key > gap[1]:
                 track.declare(gap[1], "venue_missing", out)
                 return
-            track.repair(known.pop(key), out)
-            self._metrics.repaired()
-            believe = believe and not hole
+            before = track.repaired
+            track.repair(pages.rows.pop(key), out)
+            if track.repaired != before:
+                self._metrics.repaired()
 
-    async def _rebase(self, track: Track) -> None:
+    async def _rebase(self, track: Track, last: int, since: float) -> None:
         """Replace lost diffs by a snapshot that the held diffs join."""
-        with trio.move_on_after(self._settings.repair_hold):
-            while track.gap is not None:
-                try:
-                    async with self._limit:
-                        event = await self._backfill.snapshot(track.venue, track.stream)
-                except BackfillError:
-                    await trio.sleep(RETRY_PAUSE_S)
-                    continue
-                out: list[Item] = []
-                if track.snapshot(event, out):
-                    self._metrics.gap("repaired")
-                    await self._publish(out)
-                    return
-                await trio.sleep(RETRY_PAUSE_S)
-        await self._declare(track, "not_repaired")
+        out: list[Item] = []
+        with trio.move_on_at(since + self._settings.repair_hold):
+            while _is_open(track, last) and not out:
+                await self._join_snapshot(track, last, out)
+        if out:
+            self._metrics.gap("repaired")
+            await self._release(out)
+        else:
+            await self._abandon(track, last, "not_repaired")
+
+    async def _join_snapshot(self, track: Track, last: int, out: list[Item]) -> None:
+        """Ask for a snapshot; one that is too old is waited for a little."""
+        try:
+            async with self._limit:
+                event = await self._backfill.snapshot(track.venue, track.stream)
+        except BackfillError:
+            pass
+        else:
+            if not _is_open(track, last) or track.snapshot(event, out):
+                return
+        await trio.sleep(RETRY_PAUSE_S)
+
+
+def _is_open(track: Track, last: int) -> bool:
+    """Whether something is left of the gap that ended at ``last`` when it was attended to.
+
+    Meanwhile another connection may have closed it, and a new one may have opened behind it.
+    """
+    return track.gap is not None and track.gap[0] <= last

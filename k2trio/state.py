@@ -8,12 +8,14 @@ much is delivered again. It never runs ahead.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 from .errors import ConfigError, UnknownStreamError
-from .streams import parse_stream
+from .streams import Kind, Rule, parse_stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +29,7 @@ class Position(msgspec.Struct, frozen=True):
 
     venue: str
     stream: str
-    position: int
+    position: Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
 
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,16 +46,21 @@ def load_state(path: Path) -> Sequence[Position]:
     """
     cure = "move it away to start without it, or choose another file"
     try:
-        if path.stat().st_size > MAX_STATE_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"the state file {path} is not a regular file; choose another one")
+        if status.st_size > MAX_STATE_BYTES:
             raise ConfigError(f"{path} is too large to be a k2trio state file; {cure}")
         state = msgspec.json.decode(path.read_bytes(), type=State)
         for position in state.positions:
-            parse_stream(position.stream)
+            stream = parse_stream(position.stream)
+            if stream.order.rule is not Rule.CONTIGUOUS and stream.kind is not Kind.KLINE:
+                raise UnknownStreamError(f"{position.stream} has no position to go on from")
     except FileNotFoundError:
         return ()
     except OSError as error:
         raise ConfigError(f"cannot read the state file {path}: {error.strerror}") from error
-    except (msgspec.MsgspecError, UnknownStreamError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, UnknownStreamError, RecursionError) as error:
         raise ConfigError(f"{path} is not a whole k2trio state file ({error}); {cure}") from error
     return state.positions
 
@@ -64,8 +71,13 @@ def save_state(path: Path, positions: Sequence[Position]) -> None:
     :raises OSError: if it cannot be written; the old file is then untouched.
     """
     temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("wb") as file:
-        file.write(msgspec.json.encode(State("k2trio-state-1", list(positions))))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(msgspec.json.encode(State("k2trio-state-1", list(positions))))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
