@@ -206,5 +206,5 @@ def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     """The exceptions of a group and of the groups inside it, in order."""
     found: list[BaseException] = []
     for error in group.exceptions:
-        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]  # pyright: ignore[reportUnknownArgumentType]
     return found

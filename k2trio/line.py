@@ -8,7 +8,7 @@ replacement can come up beside the one it replaces: new connection first, then r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
@@ -95,7 +95,7 @@ class Line:
                 outcome = gave_up
         raise outcome
 
-    async def _supervise(self, nursery: trio.Nursery) -> None:
+    async def _supervise(self, nursery: trio.Nursery) -> NoReturn:
         session = await self._start(nursery, self._retries.first(trio.current_time()))
         while True:
             reason = await self._until_attention(session)

@@ -36,8 +36,8 @@ def _split(value: object) -> object:
     if isinstance(value, list | tuple):
         # A command line may repeat the flag, each time with a list.
         parts: list[object] = []
-        for item in value:
-            split = _split(item) if isinstance(item, str) else item
+        for item in value:  # pyright: ignore[reportUnknownVariableType]
+            split = _split(item) if isinstance(item, str) else item  # pyright: ignore[reportUnknownVariableType]
             parts += split if isinstance(split, list) else [split]
         return parts
     return value
