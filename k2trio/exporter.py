@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 import hypercorn.config
 import hypercorn.trio
 import trio
-from prometheus_client import make_asgi_app
+from prometheus_client import make_asgi_app  # pyright: ignore[reportUnknownVariableType]
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
@@ -27,13 +27,11 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 LISTEN_BACKLOG = 128
 GRACE_S = 0.5
 """How long requests under way may take at shutdown."""
-END_S = 1.5
-"""After this time the shutdown waits for nobody."""
 IDLE_S = 10.0
 """How long a connection may stay without a complete request."""
 SEND_BUFFER_BYTES = 1 << 20
@@ -85,7 +83,7 @@ class _MetricsApp:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._app = make_asgi_app(registry)
+        self._app: ASGIApp = make_asgi_app(registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
@@ -120,33 +118,17 @@ async def serve_app(
     *,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; starts with the base URL, and closes the socket at the end.
-
-    Hypercorn leaks the sockets of its connections when it is cancelled. So it runs in a shield and
-    is asked to end, which it does within :data:`GRACE_S` even if clients stay connected.
-    """
+    """Serve until cancelled; starts with the base URL, and closes the socket at the end."""
     host, port = listener.getsockname()[:2]
-    end = trio.Event()
-    shield = trio.CancelScope(shield=True)
+    config = _config(listener)
 
     async def serve(*, task_status: trio.TaskStatus[list[str]]) -> None:
-        with shield:
-            await hypercorn.trio.serve(
-                cast("Framework", app),  # pyright: ignore[reportUnknownVariableType]
-                _config(listener),
-                mode="asgi",
-                shutdown_trigger=end.wait,
-                task_status=task_status,
-            )
+        asgi = cast("Framework", app)  # pyright: ignore[reportUnknownVariableType]
+        await hypercorn.trio.serve(asgi, config, mode="asgi", task_status=task_status)  # pyright: ignore[reportUnknownMemberType]
 
     async with trio.open_nursery() as nursery:
-        try:
-            await nursery.start(serve)
-            task_status.started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-            await trio.sleep_forever()
-        finally:
-            end.set()
-            shield.deadline = trio.current_time() + END_S
+        await nursery.start(serve)
+        task_status.started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
 
 def _config(listener: socket.socket) -> hypercorn.config.Config:

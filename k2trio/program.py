@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .transitions import Observer
 
+LAST_WRITE_S = 0.5
+"""How long the last lines may take at shutdown; the sink itself adds its own bound to that."""
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 """The work failed: the feed gave up, the output broke, no endpoint answered."""
@@ -117,15 +120,20 @@ async def run(settings: Settings) -> int:
                 async for batch in feed.batches():
                     await sink.write(batch)
             finally:
-                # Bounded by the sink when its reader is slow. After an error of the sink's own
-                # nothing is left in it that could be written.
-                with trio.CancelScope(shield=True):
-                    if rest := feed.drain():
-                        await sink.write(rest)
-                        feed.acknowledge()
-                    if settings.coverage is not None:
-                        _write_coverage(settings.coverage, feed)
+                await _finish(feed, sink, settings.coverage)
     return EXIT_OK
+
+
+async def _finish(feed: Feed, sink: JsonLines, coverage: Path | None) -> None:
+    """Write what was received but not yet written, within a bound, whatever ended the run."""
+    if rest := feed.drain():
+        with trio.move_on_after(LAST_WRITE_S, shield=True) as patience:
+            await sink.write(rest)
+            feed.acknowledge()
+        if patience.cancelled_caught:
+            raise SinkError(f"{len(rest)} messages were not written; the reader was too slow")
+    if coverage is not None:
+        _write_coverage(coverage, feed)
 
 
 def _write_coverage(path: Path, feed: Feed) -> None:

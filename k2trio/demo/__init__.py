@@ -16,7 +16,7 @@ from .score import Score
 from .screen import Screen, show_summary
 from .script import STREAMS, VENUE, bad_day, explain, make_exchange, make_settings
 
-MIN_SECONDS = 10
+MIN_SECONDS = 15
 """In a shorter day the silence that must be noticed is no longer than a hiccup of the machine."""
 
 

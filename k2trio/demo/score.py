@@ -85,9 +85,10 @@ class Account:
 
     @property
     def adds_up(self) -> bool:
-        """Every id that was emitted was delivered once, in order, or declared missing."""
+        """Something came, and every id was delivered once, in order, or declared missing."""
         return (
-            not self.faulty
+            self.live > 0
+            and not self.faulty
             and self.spanned == self.live + self.repaired + self.missing
             and self.emitted == self.before + self.spanned + self.after
         )

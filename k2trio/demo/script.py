@@ -1,7 +1,8 @@
 """The bad day of the demo: which faults, when, and the settings that make it fit into a minute.
 
-A day is written for 60 s. For another length every time in it is scaled, and so are the settings
-and the exchange's own intervals: what takes the product a minute by default takes 2 s here.
+A day is written as if for 60 s, and every time in it is scaled to the length that was asked for; so
+are the settings and the exchange's own intervals: what takes the product a minute by default takes
+2 s here. One time is not scaled, and the day pauses for it: see :data:`PAUSE_S`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..settings import Settings
 from ..simulator import EndpointConfig, Fault, FaultKind, Limits, RestConfig, ServeConfig
+from ..staleness import IN_FLIGHT_S
 
 if TYPE_CHECKING:
     from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 DAY_S = 60.0
 """Length of the day as it is written below."""
+PAUSE_AT = 18
+PAUSE_S = IN_FLIGHT_S
+"""After the silence that begins at :data:`PAUSE_AT`: so long the feed waits whether news that REST
+has comes after all, before it takes a silent connection for dead."""
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 STREAMS = tuple(f"{symbol.lower()}@trade" for symbol in SYMBOLS)
 ENDPOINTS = ("a", "b")
@@ -52,18 +58,24 @@ class Step:
         return self.faults[0].at
 
 
+def unit_of(seconds: float) -> float:
+    """What one second of the day as it is written takes in a day of that length."""
+    return (seconds - PAUSE_S) / DAY_S
+
+
 def bad_day(seconds: float) -> list[Step]:
     """The faults of a day of that length, in order."""
-    unit = seconds / DAY_S
+    unit = unit_of(seconds)
 
     def step(
         at: float, name: str, noticed_as: str, *faults: tuple[FaultKind, dict[str, Any]]
     ) -> Step:
+        begins = at * unit + (PAUSE_S if at > PAUSE_AT else 0)
         return Step(
             name,
             frozenset({noticed_as}),
             tuple(
-                Fault(at=at * unit, endpoint=ALL, kind=kind, **parameters)
+                Fault(at=begins, endpoint=ALL, kind=kind, **parameters)
                 for kind, parameters in faults
             ),
         )
@@ -72,7 +84,7 @@ def bad_day(seconds: float) -> list[Step]:
     return [
         step(4, "connection dropped (FIN)", "dropped", (kind.FIN, {})),
         step(11, "connection reset (RST)", "reset", (kind.RST, {})),
-        step(18, "data stops, pings go on", "stale_data", (kind.STALL, {})),
+        step(PAUSE_AT, "data stops, pings go on", "stale_data", (kind.STALL, {})),
         step(
             25,
             "reset, then 429 with Retry-After",
@@ -119,7 +131,7 @@ def make_settings(
     seconds: float, running: Running, *, metrics_host: str, metrics_port: int
 ) -> Settings:
     """Settings of the feed for a day of that length."""
-    unit = seconds / DAY_S
+    unit = unit_of(seconds)
     urls = [f"{running.websocket_urls[name]}/stream" for name in ENDPOINTS]
     values: dict[str, Any] = {
         "websocket_url": urls[0],
@@ -147,7 +159,7 @@ def make_settings(
 
 def make_exchange(seconds: float, seed: int) -> ServeConfig:
     """The exchange: one venue with two endpoints, on free ports of this machine."""
-    unit = seconds / DAY_S
+    unit = unit_of(seconds)
     return ServeConfig(
         endpoints=tuple(EndpointConfig(name, VENUE) for name in ENDPOINTS),
         rest=(RestConfig(venue=VENUE),),
@@ -166,9 +178,10 @@ def explain(settings: Settings) -> str:
     """What was made shorter, in one sentence."""
     return (
         f"shortened to fit: silence is noticed after {settings.transport_timeout:.2g} s without a "
-        f"byte or {settings.health_check_timeout:.2g} s without data (45 and 60 by default), "
+        f"byte (45 by default), or {settings.health_check_timeout:.2g} s without data although "
+        f"REST has some (60; then {PAUSE_S:g} s for what may be on its way, as always); "
         f"retries wait {settings.reconnect_delay:.2g} s doubling to "
-        f"{settings.max_reconnect_delay:.2g} s (5 to 60), a breaker opens after "
-        f"{settings.failure_threshold} failures for {settings.recovery_timeout:.2g} s (30), "
+        f"{settings.max_reconnect_delay:.2g} s (5 to 60); a breaker opens after "
+        f"{settings.failure_threshold} failures for {settings.recovery_timeout:.2g} s (30); "
         f"data must flow {settings.stable_after:.2g} s to count (5)"
     )
