@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -311,10 +312,11 @@ class Backfill:
                     if response.status_code not in _ANSWERS:
                         raise BackfillError(f"{url} answered HTTP {response.status_code}")
                     body = bytearray()
-                    async for chunk in response.aiter_bytes():
-                        body += chunk
-                        if len(body) > MAX_BODY_BYTES:
-                            raise BackfillError(f"{url} sent more than {MAX_BODY_BYTES} bytes")
+                    async with aclosing(response.aiter_bytes()) as chunks:
+                        async for chunk in chunks:
+                            body += chunk
+                            if len(body) > MAX_BODY_BYTES:
+                                raise BackfillError(f"{url} sent more than {MAX_BODY_BYTES} bytes")
                     return response.status_code, bytes(body)
             except httpx2.HTTPError as error:
                 raise BackfillError(f"{url}: {error or type(error).__name__}") from error
