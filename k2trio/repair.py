@@ -138,20 +138,22 @@ class Repairs:
         progress_at = since
         pages = _Pages()
         missing, repaired = track.missing, track.repaired
+        pause_s = 0.0
         while _is_open(track, last):
             out: list[Item] = []
             with trio.move_on_at(progress_at + self._settings.repair_hold) as patience:
+                await trio.sleep(pause_s)
                 async with self._limit:
                     await self._ask(track, pages)
                 self._take(track, pages, out)
-                if not out:
-                    await trio.sleep(RETRY_PAUSE_S)
+            if patience.cancelled_caught:
+                await self._abandon(track, last, "not_repaired")
+                return
+            # Rows that were not taken lie behind a hole; the venue gets a moment to fill it.
+            pause_s = 0.0 if out and not pages.rows else RETRY_PAUSE_S
             if out:
                 await self._release(out)
                 progress_at = trio.current_time()
-            elif patience.cancelled_caught:
-                await self._abandon(track, last, "not_repaired")
-                return
         if track.missing != missing:
             self._metrics.gap("declared")
         else:
