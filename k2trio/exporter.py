@@ -7,6 +7,7 @@ one clear error instead of an exception from deep inside a server.
 from __future__ import annotations
 
 import errno
+import functools
 import socket
 from typing import TYPE_CHECKING, cast
 
@@ -120,12 +121,8 @@ async def serve_app(
 ) -> None:
     """Serve until cancelled; starts with the base URL, and closes the socket at the end."""
     host, port = listener.getsockname()[:2]
-    config = _config(listener)
-
-    async def serve(*, task_status: trio.TaskStatus[list[str]]) -> None:
-        asgi = cast("Framework", app)  # pyright: ignore[reportUnknownVariableType]
-        await hypercorn.trio.serve(asgi, config, mode="asgi", task_status=task_status)  # pyright: ignore[reportUnknownMemberType]
-
+    asgi = cast("Framework", app)  # pyright: ignore[reportUnknownVariableType]
+    serve = functools.partial(hypercorn.trio.serve, asgi, _config(listener), mode="asgi")  # pyright: ignore[reportUnknownMemberType]
     async with trio.open_nursery() as nursery:
         await nursery.start(serve)
         task_status.started(f"http://{f'[{host}]' if ':' in host else host}:{port}")

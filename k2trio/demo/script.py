@@ -105,9 +105,9 @@ def bad_day(seconds: float) -> list[Step]:
              (kind.SERVER_SHUTDOWN, {"duration": 2.5 * unit})),
         step(54, "every second message left out", REPAIR,
              (kind.DROPPED, {"duration": 0.5 * unit, "share": 0.5})),
-        step(55.5, "again, and REST does not answer", GAP,
-             (kind.DROPPED, {"duration": 0.5 * unit, "share": 0.5}),
-             (kind.REST_STATUS, {"duration": 4 * unit, "status": 503})),
+        step(55.5, "all left out, and REST does not answer", GAP,
+             (kind.DROPPED, {"duration": 0.3 * unit}),
+             (kind.REST_STATUS, {"duration": 2.5 * unit, "status": 503})),
     ]  # fmt: skip
 
 
