@@ -95,7 +95,7 @@ class Screen:
         facts.add_row("missing", str(score.missing))
         facts.add_row("reconnects", _counts(score.reconnects))
         facts.add_row("rotations", _counts(score.rotations))
-        story = Text()
+        story = Text(no_wrap=True, overflow="ellipsis")
         for at, kind, text in self._lines:
             story.append(f"{at:6.2f} s  {kind:<5}  {text}\n", STYLES.get(kind, ""))
         return Group(

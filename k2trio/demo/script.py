@@ -89,7 +89,7 @@ def bad_day(seconds: float) -> list[Step]:
             25,
             "reset, then 429 with Retry-After",
             "http_429",
-            (kind.HTTP_STATUS, {"status": 429, "count": 1, "retry_after": 2 * unit}),
+            (kind.HTTP_STATUS, {"status": 429, "count": 1, "retry_after": math.ceil(2 * unit)}),
             (kind.RST, {}),
         ),
         step(
