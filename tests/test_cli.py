@@ -71,6 +71,7 @@ def test_run_writes_json_lines_until_a_signal_and_then_ends_in_order(
 ) -> None:
     with started("run", **exchange.variables()) as process:
         lines = list(lines_of(process, 100))
+        time.sleep(0.5)  # so that there is something to end in order
         end = stop(process, number)
     assert (end.code, complaints(end.err)) == (0, [])
     assert end.took_s < SHUTDOWN_S
