@@ -132,6 +132,15 @@ async def _finish(feed: Feed, sink: JsonLines, coverage: Path | None) -> None:
             feed.acknowledge()
         if patience.cancelled_caught:
             raise SinkError(f"{len(rest)} messages were not written; the reader was too slow")
+    rows = feed.coverage()
+    logs.get_logger().info(
+        "coverage",
+        streams=len(rows),
+        live=sum(row.live for row in rows),
+        repaired=sum(row.repaired for row in rows),
+        missing=sum(row.missing for row in rows),
+        outages=sum(row.outages for row in rows),
+    )
     if coverage is not None:
         _write_coverage(coverage, feed)
 
