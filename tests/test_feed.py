@@ -237,6 +237,20 @@ async def test_server_shutdown_rotates_at_once_and_loses_nothing(
     assert_complete(world)
 
 
+async def test_the_old_connection_is_retired_only_when_every_stream_has_joined(
+    autojump_clock: Any,
+) -> None:
+    """Trades join at once, the kline two seconds later: until then both connections live."""
+    settings = {"streams": [SUBJECT, "btcusdt@kline_1m"], **NO_REST}
+    shutdown = fault(20.5, "server_shutdown", duration=10.0)
+    async with open_world([shutdown], rate=20, settings=settings) as world:
+        await trio.sleep(29)
+        ended_at = [round(ending.time, 6) for ending in world.exchange.truth.endings]
+    (rotated_at,) = world.times(on.Rotated)
+    assert world.times(on.Flowing)[1] < rotated_at
+    assert ended_at == [rotated_at]
+
+
 async def test_a_connection_is_replaced_before_its_24_hours_end(autojump_clock: Any) -> None:
     limits = Limits(lifetime_s=1000)
     settings = {"rotate_after": 900, **NO_REST}
