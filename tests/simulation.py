@@ -142,7 +142,7 @@ def make_plan(seed: int, hours: float | None = None, *, faults: bool = True) -> 
             pace, rate, length = SLOW_PACE, rng.choice([0.001, 0.003]), rng.choice([168.0, 336.0])
     length = length if hours is None else hours
     if length < 24:
-        pace = 1
+        pace, rate = 1, max(rate, 0.02)
     horizon = length * 3600
     two_venues = rng.random() < 0.3
     endpoints = ["a", "b", "c"] if two_venues else ["a", "b"]
