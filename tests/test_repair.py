@@ -11,6 +11,7 @@ import trio
 from rest import HOSTS, VENUE, Rest, agg_rows, asked, kline_rows, make_backfill, status
 from world import SUBJECT, fault, open_world
 
+from k2trio import transitions as on
 from k2trio.continuity import Arbiter, Gap, Item, Outage
 from k2trio.messages import AggTrade, Bar, Depth, Event, Kline
 from k2trio.metrics import Metrics
@@ -590,3 +591,29 @@ async def test_holes_that_stay_are_declared_and_the_rest_is_repaired(autojump_cl
     coverage = world.feed.coverage()[0]
     assert coverage.repaired > 50
     assert coverage.missing > 50
+
+
+@pytest.mark.parametrize(("old_s", "new_s"), [(0.5, 0.5), (1.0, 0.01), (0.01, 1.0)])
+async def test_a_rotation_over_a_slow_network_leaves_nothing_to_repair(
+    autojump_clock: Any, old_s: float, new_s: float
+) -> None:
+    """Dialling takes time, and what is on its way on the old connection is waited for."""
+    shutdown = fault(20, "server_shutdown", duration=15.0)
+    settings = {"rest_urls": (), "arbitration_hold": 3, "streams": [SUBJECT, "ethusdt@trade"]}
+    async with open_world(endpoints=["a"], rate=20, settings=settings, consume=False) as world:
+        world.network.latency_s = old_s
+        items: list[Item] = []
+        with trio.move_on_after(19 + old_s):
+            async for batch in world.feed.batches():
+                items += batch
+        world.network.latency_s = new_s
+        world.network.faults.add([shutdown])
+        with trio.move_on_after(60):
+            async for batch in world.feed.batches():
+                items += batch
+    (rotated,) = world.of(on.Rotated)
+    assert rotated[1].reason == "server_shutdown"
+    assert world.of(on.ConnectionLost) == []
+    for stream in settings["streams"]:  # type: ignore[attr-defined]
+        ids = [item.data.trade_id for item in items if item.stream == stream]  # type: ignore[union-attr]
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
