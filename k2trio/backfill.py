@@ -22,7 +22,7 @@ import trio
 from .breaker import CircuitBreaker
 from .errors import CircuitOpen, K2Error
 from .failover import venue_of
-from .messages import AggTrade, Bar, DepthSnapshot, Event, Kline, Trade
+from .messages import AggTrade, Bar, DepthSnapshot, Event, Kline, Trade, frame_of
 from .streams import Kind, Repair, Stream
 
 if TYPE_CHECKING:
@@ -240,7 +240,8 @@ class Backfill:
                 raise BackfillError(f"{stream.name} has no history")
         received = self._wall_clock()
         return [
-            Event(data, stream.name, venue, received, raw, "backfill") for data, raw in payloads
+            Event(data, stream.name, venue, received, frame_of(stream.name, raw), "backfill")
+            for data, raw in payloads
         ]
 
     async def snapshot(self, venue: str, stream: Stream) -> Event:
@@ -250,7 +251,8 @@ class Backfill:
         """
         query: dict[str, str | int] = {"symbol": stream.symbol or "", "limit": 5000}
         book, raw = await self._get_raw(venue, "/api/v3/depth", query, 250, DepthSnapshot)
-        return Event(book, stream.name, venue, self._wall_clock(), raw, "snapshot")
+        frame = frame_of(stream.name, raw)
+        return Event(book, stream.name, venue, self._wall_clock(), frame, "snapshot")
 
     async def newest(self, venue: str, stream: Stream) -> Newest | None:
         """The newest that the venue has of what the stream tells; one cheap request.

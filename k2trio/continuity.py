@@ -20,6 +20,7 @@ from __future__ import annotations
 import datetime as dt
 import operator
 from bisect import bisect_left
+from collections import Counter as Count
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -169,6 +170,7 @@ class Track:
         self.contiguous = stream.order.rule is Rule.CONTIGUOUS
         self.repair_kind = stream.order.repair
         self.first_of, self.last_of = _key_getters(stream.kind)
+        self.one_id = stream.order.first == stream.order.last
         self.held: list[Held] = []
         """Messages that wait for a gap to close, by id."""
         self._max_held = max_held
@@ -204,6 +206,27 @@ class Track:
     def _resume_by(self, limit: int) -> None:
         self._resume_limit = limit
         self._max_gap = max(MAX_GAP_IDS, limit)  # what a restart may go back is no jump
+
+    def follow(self, events: Sequence[Event]) -> bool:
+        """Take a whole batch of this stream if each message begins with the next id.
+
+        :returns: False if that is not so, or not as simple; then nothing was taken.
+        """
+        if not self.contiguous or self.held or self.next is None:
+            return False
+        data = [event.data for event in events]
+        firsts = list(map(self.first_of, data))
+        if self.one_id:
+            after = self.next + len(firsts)
+            if firsts != list(range(self.next, after)):
+                return False
+        else:
+            *nexts, after = [last + 1 for last in map(self.last_of, data)]
+            if firsts != [self.next, *nexts]:
+                return False
+        self.next = after
+        self.delivered = events[-1]
+        return True
 
     def offer(self, event: Event, now: float, out: list[Item]) -> None:
         """Take a message; append to ``out`` what may be delivered because of it."""
@@ -597,6 +620,19 @@ def _month(time_ms: int) -> int:
     return date.year * 12 + date.month - 1
 
 
+class Decision(NamedTuple):
+    """What became of a batch.
+
+    :ivar items: what may be delivered now, in order.
+    :ivar duplicates: how many messages were duplicates.
+    :ivar counts: messages per stream.
+    """
+
+    items: list[Item]
+    duplicates: int
+    counts: Count[str]
+
+
 class Arbiter:
     """All tracks of a feed.
 
@@ -641,25 +677,30 @@ class Arbiter:
             track = tracks[stream] = kind(venue, parsed, self._max_held)
         return track
 
-    def offer(self, venue: str, events: Sequence[Event], now: float) -> tuple[list[Item], int]:
-        """Take a batch of one venue.
-
-        :returns: what may be delivered now, in order, and how many were duplicates.
-        """
+    def offer(self, venue: str, events: Sequence[Event], now: float) -> Decision:
+        """Take a batch of one venue."""
         tracks = self._tracks.setdefault(venue, {})
-        out: list[Item] = []
-        duplicates = 0
-        for event in events:
-            track = tracks.get(event.stream) or self.track(venue, event.stream)
+        counts = Count([event.stream for event in events])
+        for stream, count in counts.items():
+            track = tracks.get(stream) or self.track(venue, stream)
             if not track.received:
                 track.began_at = now
-            track.received += 1
+            track.received += count
             track.seen_at = now
+        if len(counts) == 1 and tracks[events[0].stream].follow(events):
+            return Decision(list(events), 0, counts)
+        out: list[Item] = []
+        add = out.append
+        duplicates = 0
+        for event in events:
+            track = tracks[event.stream]
+            data = event.data
+            first = track.first_of(data)
             # The common case, spelled out: the message begins with the next id.
-            if track.contiguous and track.first_of(event.data) == track.next and not track.held:
-                track.next = track.last_of(event.data) + 1
+            if first == track.next and track.contiguous and not track.held:
+                track.next = (first if track.one_id else track.last_of(data)) + 1
                 track.delivered = event
-                out.append(event)
+                add(event)
             else:
                 before, outages = track.duplicates, track.outages
                 track.offer(event, now, out)
@@ -668,7 +709,7 @@ class Arbiter:
                     self.outage_noted = True
                 if track.held:
                     self.gap_opened = True
-        return out, duplicates
+        return Decision(out, duplicates, counts)
 
 
 def _key_getters(kind: Kind) -> tuple[Callable[[Any], int], Callable[[Any], int]]:

@@ -375,8 +375,8 @@ class Feed:
     async def _deliver(self, line: str, venue: str, events: Sequence[Event]) -> None:
         now = trio.current_time()
         self._last_data_at = now
-        items, duplicates = self._arbiter.offer(venue, events, now)
-        self.metrics.received(events, duplicates)
+        items, duplicates, counts = self._arbiter.offer(venue, events, now)
+        self.metrics.received(counts, events[-1], duplicates)
         if self.settings.redundancy > 1:
             self._compare_lines(line, venue, events, duplicates)
         if self._arbiter.gap_opened:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter as Count
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from .breaker import State
 from .streams import parse_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .messages import Event
 
@@ -227,10 +226,15 @@ class Metrics:
         """Whether data can flow on every line."""
         self._connected.set(connected)
 
-    def received(self, events: Sequence[Event], duplicates: int) -> None:
-        """Count one batch of data messages, and how many of them were duplicates."""
+    def received(self, counts: Mapping[str, int], last: Event, duplicates: int) -> None:
+        """Count one batch of data messages.
+
+        :param counts: messages per stream.
+        :param last: the last one of them.
+        :param duplicates: how many of them were duplicates.
+        """
         children = self._received_by_stream
-        for stream, count in Count([event.stream for event in events]).items():
+        for stream, count in counts.items():
             child = children.get(stream)
             if child is None:
                 symbol = parse_stream(stream).symbol
@@ -239,7 +243,6 @@ class Metrics:
                 if len(children) < MAX_CACHED_STREAMS:
                     children[stream] = child
             child.inc(count)
-        last = events[-1]
         self._last_message.set(last.received)
         event_time = getattr(last.data, "event_time", None)
         if event_time:

@@ -62,7 +62,7 @@ def bar(
 
 
 def offer(arbiter: Arbiter, *events: Event, now: float = 0.0) -> list[Item]:
-    items, _ = arbiter.offer(events[0].venue, events, now)
+    items = arbiter.offer(events[0].venue, events, now).items
     return items
 
 
@@ -157,7 +157,7 @@ def run_script(script: list[tuple[Any, ...]], *, ranges: bool, max_held: int) ->
             case "offer":
                 first, last = rest
                 event = diff(first, last, venue) if ranges else trade(first, venue)
-                items, _ = arbiter.offer(venue, [event], 0.0)
+                items = arbiter.offer(venue, [event], 0.0).items
                 out[venue] += items
                 received[venue] |= set(range(first, last + 1))
             case "repair":

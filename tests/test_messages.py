@@ -226,7 +226,7 @@ def test_each_kind_decodes_to_its_exact_values_on_both_paths(
     stream: str, payload: Any, expected: Any
 ) -> None:
     raw = compact(payload)
-    event = Event(expected, stream, "venue", 1.5, raw)
+    event = Event(expected, stream, "venue", 1.5, frame(stream, raw))
     decoder = Decoder("venue")
     assert one(frame(stream, raw), decoder) == event  # learns the stream
     assert one(frame(stream, raw), decoder) == event  # knows it
@@ -246,7 +246,9 @@ def test_fields_that_the_exchange_may_add_are_ignored(
 
     raw = compact(widened(payload))
     for decoder in (Decoder("venue"), warmed(stream)):
-        assert one(frame(stream, raw), decoder) == Event(expected, stream, "venue", 1.5, raw)
+        event = one(frame(stream, raw), decoder)
+        assert event == Event(expected, stream, "venue", 1.5, frame(stream, raw))
+        assert event.raw == raw
 
 
 def test_order_of_a_batch_is_kept_and_bad_payloads_do_not_spoil_it() -> None:

@@ -196,13 +196,9 @@ def test_every_transition_is_taken(kind: type[Any]) -> None:
 
 def test_a_batch_counts_by_symbol_and_notes_time_and_lag() -> None:
     metrics = make()
-    batch = [
-        event("btcusdt@trade"),
-        event("ethusdt@trade"),
-        event("btcusdt@trade", 1_700_000_001.0),
-    ]
-    metrics.received(batch, duplicates=2)
-    metrics.received(batch[:1], duplicates=0)
+    late = event("btcusdt@trade", 1_700_000_001.0)
+    metrics.received({"btcusdt@trade": 2, "ethusdt@trade": 1}, late, duplicates=2)
+    metrics.received({"btcusdt@trade": 1}, event("btcusdt@trade"), duplicates=0)
     assert value(metrics, "k2_binance_messages_received_total", symbol="BTCUSDT") == 3
     assert value(metrics, "k2_binance_messages_received_total", symbol="ETHUSDT") == 1
     assert value(metrics, "k2_binance_duplicates_total") == 2
@@ -322,7 +318,8 @@ def test_what_the_exchange_sends_makes_no_labels(monkeypatch: pytest.MonkeyPatch
     metrics = make()
     before = series(metrics)
     for number in range(100):
-        metrics.received([event(f"x{number}usdt@trade")], 0)
+        stream = f"x{number}usdt@trade"
+        metrics.received({stream: 1}, event(stream), 0)
     assert value(metrics, "k2_binance_messages_received_total", symbol="other") == 100
     assert series(metrics) == before
     assert len(metrics._received_by_stream) == 20
@@ -331,7 +328,7 @@ def test_what_the_exchange_sends_makes_no_labels(monkeypatch: pytest.MonkeyPatch
 def test_an_all_market_stream_belongs_to_no_symbol() -> None:
     metrics = make()
     events, _ = Decoder("v").decode([b'{"stream":"!miniTicker@arr","data":[]}'], 1.0)
-    metrics.received(events, 0)
+    metrics.received({"!miniTicker@arr": 1}, events[0], 0)
     assert value(metrics, "k2_binance_messages_received_total", symbol="other") == 1
 
 

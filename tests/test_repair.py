@@ -57,7 +57,7 @@ class Bench:
     def offer(self, *events: Event) -> None:
         now = trio.current_time()
         for event in events:
-            items, _ = self.arbiter.offer(event.venue, [event], now)
+            items = self.arbiter.offer(event.venue, [event], now).items
             self.told += [(now, item) for item in items]
         if self.arbiter.gap_opened:
             self.arbiter.gap_opened = False

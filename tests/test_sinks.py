@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from k2trio.continuity import Gap, Outage
 from k2trio.errors import SinkError
-from k2trio.messages import Event
+from k2trio.messages import Event, frame_of
 from k2trio.sinks import jsonl
 from k2trio.sinks.jsonl import JsonLines, encode_lines
 
@@ -29,7 +29,7 @@ GAP = Gap("venue", "btcusdt@trade", 5, 9, "not_repaired")
 
 def event(number: int, raw: bytes | None = None, stream: str = "btcusdt@trade") -> Event:
     payload = b'{"t":%d}' % number if raw is None else raw
-    return Event(None, stream, "venue", 1700000000.25 + number, payload)
+    return Event(None, stream, "venue", 1700000000.25 + number, frame_of(stream, payload))
 
 
 def numbers(data: bytes) -> list[int]:
@@ -66,7 +66,7 @@ def test_gaps_and_outages_have_lines_of_their_own() -> None:
 
 def test_each_message_of_a_batch_has_its_own_time_origin_and_stream() -> None:
     batch = [
-        Event(None, stream, venue, received, RAW, origin)
+        Event(None, stream, venue, received, frame_of(stream, RAW), origin)
         for received, origin in [(1.5, "live"), (1.5, "backfill"), (2.5, "backfill"), (1.5, "live")]
         for stream in ("a@trade", "币安人生usdt@trade")
         for venue in ("one", "two")
@@ -163,7 +163,7 @@ def test_a_file_that_is_not_ours_is_refused_and_left_alone(tmp_path: Path, conte
 
 async def test_a_torn_line_of_the_largest_size_is_found(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    torn = encode_lines([event(2, b'{"t":"' + b"x" * (3 << 20))])[:-2]
+    torn = encode_lines([event(2, b'{"t":"' + b"x" * (3 << 20) + b'"}')])[:-4]
     path.write_bytes(encode_lines([event(1)]) * 10_000 + torn)
     with JsonLines(path) as sink:
         assert sink.cut_bytes == len(torn)
