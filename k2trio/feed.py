@@ -20,7 +20,7 @@ import trio
 from .backfill import Backfill
 from .breaker import CircuitBreaker, Signal, State
 from .connection import Dialer, TcpDialer, make_ssl_context
-from .continuity import Arbiter, Coverage, Gap, Item, KlineTrack, Outage
+from .continuity import Arbiter, Coverage, Gap, Item, KlineTrack, Outage, Track
 from .errors import ConfigError, GaveUp, SinkError, leaves
 from .failover import Endpoint, Endpoints
 from .line import Line
@@ -144,7 +144,9 @@ class Feed:
             transport=backfill_transport,
             wall_clock=wall_clock,
         )
-        self._repairs = Repairs(self._arbiter, self._backfill, settings, self._publish, metrics)
+        self._repairs = Repairs(
+            self._arbiter, self._backfill, settings, self._publish, metrics, self._redundant
+        )
         self._staleness = StalenessCheck(self._arbiter, self._backfill, settings, self._emit)
         self._runtime = Runtime(
             settings,
@@ -414,6 +416,11 @@ class Feed:
                 if first > expected:
                     self.metrics.line_lost(line, first - expected)
                 self._line_keys[key] = max(expected, track.last_of(event.data) + 1)
+
+    def _redundant(self, track: Track) -> bool:
+        """Whether more than one connection carries a stream of a venue."""
+        carriers = (line for line in self._lines if track.stream.name in line.streams)
+        return sum(line.connections(track.venue) for line in carriers) > 1
 
     def _interrupted(self, name: str, venue: str) -> None:
         """A line has lost its connection: what no other line carries is interrupted."""

@@ -52,6 +52,7 @@ class Line:
         self.companions: list[Line] = []
         """Other lines that carry the same streams."""
         self.current: Session | None = None
+        self._sessions: set[Session] = set()
         self.last_message_at: float | None = None
         self._endpoints = endpoints
         self._runtime = runtime
@@ -69,6 +70,12 @@ class Line:
     def connected(self) -> bool:
         """Whether data can flow on this line."""
         return self.current is not None and self.current.connected
+
+    def connections(self, venue: str) -> int:
+        """On how many connections data of a venue can flow: two during a rotation."""
+        return sum(
+            session.connected and session.endpoint.venue == venue for session in self._sessions
+        )
 
     def _rank(self, endpoint: Endpoint) -> int | None:
         """Companions run on one venue, never on two, and on different endpoints if they can."""
@@ -154,6 +161,7 @@ class Line:
             on.Dialing(self.name, endpoint.name, endpoint.index, endpoint.venue, attempt)
         )
         session = Session(self.name, endpoint, self.streams, self._runtime)
+        self._sessions.add(session)
         nursery.start_soon(self._live, session)
         nursery.start_soon(self._note_flow, session)
         return session
@@ -185,6 +193,7 @@ class Line:
             finally:
                 # The line plans its next step only when the breaker knows what happened.
                 session.accounted.set()
+                self._sessions.discard(session)
 
     async def _note_flow(self, session: Session) -> None:
         """Tell when the first message of a session came, and how long the line was without."""

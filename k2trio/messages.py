@@ -354,7 +354,8 @@ _DECODERS: dict[Kind, Callable[[bytes], Any]] = {
     kind: msgspec.json.Decoder(payload).decode for kind, payload in PAYLOADS.items()
 }
 _ENVELOPES: dict[Kind, msgspec.json.Decoder[_Envelope[Any]]] = {
-    kind: msgspec.json.Decoder(_Envelope[payload]) for kind, payload in PAYLOADS.items()
+    kind: msgspec.json.Decoder(_Envelope[payload])  # type: ignore[valid-type] # a type, made here
+    for kind, payload in PAYLOADS.items()
 }
 # msgspec reports nesting beyond the interpreter's limit as RecursionError.
 _DECODE_ERRORS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
@@ -429,8 +430,10 @@ class Decoder:
             except _DECODE_ERRORS:
                 pass  # one by one, then
             else:
-                names = list(map(self._names.get, [envelope.stream for envelope in envelopes]))
-                if len(names) == len(payloads) and None not in names:
+                # A name that is not known becomes an empty one, which no stream has.
+                known, sent = self._names.get, [envelope.stream for envelope in envelopes]
+                names = list(map(known, sent, repeat("")))
+                if len(names) == len(payloads) and "" not in names:
                     data = [envelope.data for envelope in envelopes]
                     stamps = repeat(self.venue), repeat(received)
                     return list(map(Event, data, names, *stamps, payloads)), []

@@ -58,6 +58,8 @@ class Repairs:
     """The repair task of a feed.
 
     :param publish: takes what may be delivered; returns when the consumer has room.
+    :param redundant: whether more than one connection carries the stream now, so that another one
+        may bring what this one skipped.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class Repairs:
         settings: Settings,
         publish: Callable[[list[Item]], Awaitable[None]],
         metrics: Metrics,
+        redundant: Callable[[Track], bool],
     ) -> None:
+        self._redundant = redundant
         self._arbiter = arbiter
         self._backfill = backfill
         self._settings = settings
@@ -98,7 +102,8 @@ class Repairs:
         try:
             while (gap := track.gap) is not None:
                 opened_at = track.held[0].since
-                await trio.sleep_until(opened_at + self._settings.arbitration_hold)
+                if self._redundant(track):
+                    await trio.sleep_until(opened_at + self._settings.arbitration_hold)
                 if not _is_open(track, gap[1]):
                     self._metrics.gap("joined")
                 elif not self._repairable(track):

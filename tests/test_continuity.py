@@ -62,8 +62,7 @@ def bar(
 
 
 def offer(arbiter: Arbiter, *events: Event, now: float = 0.0) -> list[Item]:
-    items = arbiter.offer(events[0].venue, events, now).items
-    return items
+    return arbiter.offer(events[0].venue, events, now).items
 
 
 def told(items: list[Item]) -> list[Any]:

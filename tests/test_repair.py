@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 from rest import HOSTS, VENUE, Rest, agg_rows, asked, kline_rows, make_backfill, status
-from world import SUBJECT, fault, open_world
+from world import START_MS, SUBJECT, fault, open_world
 
 from k2trio import transitions as on
 from k2trio.continuity import Arbiter, Gap, Item, Outage
@@ -106,6 +106,7 @@ async def open_bench(
 ) -> AsyncGenerator[tuple[Bench, Rest]]:
     rest = Rest(answer)
     hosts = values.pop("hosts", HOSTS[:1])
+    redundant = values.pop("redundant", True)
     chosen = Settings(websocket_url="wss://v.test:9/stream", rest_urls=hosts, **values)
     arbiter = Arbiter(1000)
     metrics = Metrics(["BTCUSDT"])
@@ -113,7 +114,8 @@ async def open_bench(
     async def publish(items: list[Item]) -> None:
         await bench.publish(items)
 
-    repairs = Repairs(arbiter, make_backfill(rest, hosts, **values), chosen, publish, metrics)
+    backfill = make_backfill(rest, hosts, **values)
+    repairs = Repairs(arbiter, backfill, chosen, publish, metrics, lambda _: redundant)
     bench = Bench(arbiter, metrics, repairs)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(repairs.run)
@@ -148,6 +150,14 @@ async def test_a_gap_waits_for_another_connection_and_then_asks(autojump_clock: 
     assert bench.lines() == [1, -2, -3, -4, 5, 6]
     assert bench.ended() == {"repaired": 1}
     assert bench.metrics.registry.get_sample_value("k2_binance_repaired_messages_total") == 3
+
+
+async def test_a_gap_without_another_connection_is_asked_for_at_once(autojump_clock: Any) -> None:
+    async with open_bench(having(), redundant=False) as (bench, rest):
+        bench.offer(agg(1), agg(5))
+        await trio.sleep(10)
+    assert rest.times == [0.0]
+    assert bench.lines() == [1, -2, -3, -4, 5]
 
 
 async def test_another_connection_in_time_spares_the_request(autojump_clock: Any) -> None:
@@ -617,3 +627,20 @@ async def test_a_rotation_over_a_slow_network_leaves_nothing_to_repair(
     for stream in settings["streams"]:  # type: ignore[attr-defined]
         ids = [item.data.trade_id for item in items if item.stream == stream]  # type: ignore[union-attr]
         assert ids == list(range(ids[0], ids[0] + len(ids)))
+
+
+@pytest.mark.parametrize(("redundancy", "held_s"), [(1, 0.0), (2, 0.2)])
+async def test_only_a_feed_with_another_connection_waits_for_it(
+    redundancy: int, held_s: float, autojump_clock: Any
+) -> None:
+    """The venue itself skips messages; what reveals it waits for nothing but the repair."""
+    skip = fault(20, "dropped", "*", duration=1.0, symbol="BTCUSDT", share=1.0)
+    async with open_world([skip], rate=20, settings={"redundancy": redundancy}) as world:
+        await trio.sleep(40)
+    waited = [
+        at - (item.received - START_MS / 1000)
+        for at, item in world.items
+        if isinstance(item, Event) and item.origin == "live"
+    ]
+    assert any(item.origin == "backfill" for _, item in world.items if isinstance(item, Event))
+    assert max(waited) == pytest.approx(held_s, abs=0.001)
