@@ -151,6 +151,8 @@ class Feed:
         self._runtime = Runtime(
             settings,
             self._deliver,
+            lambda: self._outbox.full,
+            self._room,
             self._interrupted,
             self._staleness.verify,
             self._emit,
@@ -374,7 +376,7 @@ class Feed:
         self._handed_out = await self._outbox.get()
         return self._handed_out
 
-    async def _deliver(self, line: str, venue: str, events: Sequence[Event]) -> None:
+    def _deliver(self, line: str, venue: str, events: Sequence[Event]) -> None:
         now = trio.current_time()
         self._last_data_at = now
         items, duplicates, counts = self._arbiter.offer(venue, events, now)
@@ -389,12 +391,16 @@ class Feed:
             for item in items:
                 if isinstance(item, Outage):
                     self.metrics.unproven(item.until - item.since)
-        await self._publish(items)
-
-    async def _publish(self, items: list[Item]) -> None:
-        """Hand over what was decided; returns when the consumer has room."""
         if items:
             self._outbox.put(items)
+
+    async def _publish(self, items: list[Item]) -> None:
+        """Hand over what a repair brought; returns when the consumer has room."""
+        if items:
+            self._outbox.put(items)
+        await self._room()
+
+    async def _room(self) -> None:
         if self._outbox.full:
             blocked_at = trio.current_time()
             await self._outbox.room()

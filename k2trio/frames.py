@@ -263,6 +263,9 @@ class FrameTap(trio.abc.Stream):
 
     :ivar failure: why the connection ended, once it has.
     :ivar down: set when it has.
+    :ivar hand_over: takes a batch as soon as it is there, and says whether it did; what it does not
+        take, and what comes before that is taken, waits for :meth:`next_batch`. That saves a task
+        switch for every read.
     """
 
     def __init__(
@@ -288,6 +291,7 @@ class FrameTap(trio.abc.Stream):
         self._pending_ping = b""
         self._pings: deque[float] = deque(maxlen=PINGS_PER_S)
         self.failure: ConnectionFailed | None = None
+        self.hand_over: Callable[[Batch], bool] | None = None
         self.down = trio.Event()
         self.last_bytes_at = self.last_text_at = trio.current_time()
 
@@ -341,10 +345,13 @@ class FrameTap(trio.abc.Stream):
             if self._buffered_bytes >= self._max_buffered:
                 self._room = trio.Event()
                 await self._room.wait()
-            data = b""
-            with trio.CancelScope(deadline=self._pending_ping_due()) as patience:
+            data: bytes | None = None
+            if self._pending_ping:
+                with trio.move_on_at(self._pending_ping_due()):
+                    data = await self._read()
+            else:
                 data = await self._read()
-            if patience.cancelled_caught:
+            if data is None:
                 return self._due_ping(b"")
             if not data:
                 self.fail(Dropped("the peer closed TCP without a close frame"))
@@ -363,8 +370,11 @@ class FrameTap(trio.abc.Stream):
 
     def _keep(self, texts: list[bytes]) -> None:
         self.last_text_at = now = self.last_bytes_at
+        batch = Batch(texts, self._wall_clock(), now)
+        if not self._batches and self.hand_over is not None and self.hand_over(batch):
+            return
         size = sum(map(len, texts)) + MESSAGE_OVERHEAD_BYTES * len(texts)
-        self._batches.append(Batch(texts, self._wall_clock(), now))
+        self._batches.append(batch)
         self._sizes.append(size)
         self._buffered_bytes += size
         self._wake()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from .failover import Endpoint
+    from .frames import Batch
     from .settings import Settings
 
 CONTROL_SPACING_S = 0.4
@@ -63,7 +64,9 @@ def suspended_s() -> float:
 class Runtime:
     """What the sessions and lines of a feed share with it.
 
-    :ivar deliver: takes a batch of events of a line's venue; returns when the consumer has room.
+    :ivar deliver: takes a batch of events of a line's venue; never waits.
+    :ivar full: whether the consumer has enough to do.
+    :ivar room: returns when it has not.
     :ivar interrupted: told when a line no longer carries its streams from a venue.
     :ivar verify: asks the venue whether it has news on streams that are silent.
     :ivar emit: tells the observers.
@@ -71,7 +74,9 @@ class Runtime:
     """
 
     settings: Settings
-    deliver: Callable[[str, str, Sequence[Event]], Awaitable[None]]
+    deliver: Callable[[str, str, Sequence[Event]], None]
+    full: Callable[[], bool]
+    room: Callable[[], Awaitable[None]]
     interrupted: Callable[[str, str], None]
     verify: Callable[[str, Sequence[str]], Awaitable[Verdict]]
     emit: on.Observer
@@ -114,6 +119,7 @@ class Session:
         self._settings = runtime.settings
         self._scope = trio.CancelScope()
         self._delivering = False
+        self._decoder = Decoder(endpoint.venue, lambda name: name in self.streams)
         self._changed = trio.Event()
         self._replies: dict[int, tuple[trio.Event, list[Reply]]] = {}
         self._last_request_id = 0
@@ -207,21 +213,33 @@ class Session:
     # -- receive ------------------------------------------------------------------------------
 
     async def _receive(self, connection: Connection) -> None:
-        decoder = Decoder(self.endpoint.venue, lambda name: name in self.streams)
-        deliver = self._runtime.deliver
+        """Take what cannot be taken at once, because it came early or the consumer is slow."""
+        connection.tap.hand_over = self._take_at_once
         try:
             while True:
                 batch = await connection.next_batch()
-                events, control = decoder.decode(batch.payloads, batch.received)
-                if events:
-                    self._note_data(batch.arrived, events)
-                    self._delivering = True
-                    await deliver(self.line, self.endpoint.venue, events)
+                self._delivering = True
+                try:
+                    await self._runtime.room()
+                finally:
                     self._delivering = False
-                for message in control:
-                    self._take_control(message, batch.arrived)
+                    self._take(batch)  # even if the session ends: it was received
         except ConnectionFailed as failure:
             self.fail(failure)
+
+    def _take_at_once(self, batch: Batch) -> bool:
+        if self._delivering or self._runtime.full():
+            return False
+        self._take(batch)
+        return True
+
+    def _take(self, batch: Batch) -> None:
+        events, control = self._decoder.decode(batch.payloads, batch.received)
+        if events:
+            self._note_data(batch.arrived, events)
+            self._runtime.deliver(self.line, self.endpoint.venue, events)
+        for message in control:
+            self._take_control(message, batch.arrived)
 
     def _note_data(self, arrived: float, events: Sequence[Event]) -> None:
         self.last_data_at = arrived
@@ -261,8 +279,10 @@ class Session:
         if len(self._malformed) == MALFORMED_LIMIT and (
             now - self._malformed[0] <= MALFORMED_WINDOW_S
         ):
-            raise ProtocolViolation(
-                f"{MALFORMED_LIMIT} malformed messages within {MALFORMED_WINDOW_S:g} s"
+            self.fail(
+                ProtocolViolation(
+                    f"{MALFORMED_LIMIT} malformed messages within {MALFORMED_WINDOW_S:g} s"
+                )
             )
 
     # -- watch --------------------------------------------------------------------------------
