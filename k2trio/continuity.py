@@ -171,12 +171,13 @@ class Track:
         self.repair_kind = stream.order.repair
         self.first_of, self.last_of = _key_getters(stream.kind)
         self.one_id = stream.order.first == stream.order.last
+        self.grows = not self.contiguous and stream.kind is not Kind.KLINE
         self.held: list[Held] = []
         """Messages that wait for a gap to close, by id."""
         self._max_held = max_held
         self.delivered: Event | None = None
         """The last live message that was delivered."""
-        self._interrupted = False
+        self.interrupted = False
         self._resume_limit: int | None = None
         self._max_gap = MAX_GAP_IDS
         self._repaired_ranges: list[tuple[int, int]] = []
@@ -320,7 +321,7 @@ class Track:
 
     def interrupt(self) -> None:
         """No connection carries the stream any more."""
-        self._interrupted = self.delivered is not None and not self.contiguous
+        self.interrupted = self.delivered is not None and not self.contiguous
 
     def coverage(self) -> Coverage:
         """The ledger of this stream."""
@@ -347,8 +348,8 @@ class Track:
         return self.next - self.first - self.repaired - self.missing
 
     def _deliver(self, event: Event, first: int, last: int, out: list[Item]) -> None:
-        if self._interrupted and self.delivered is not None:
-            self._interrupted = False
+        if self.interrupted and self.delivered is not None:
+            self.interrupted = False
             self.outages += 1
             since = self.delivered.received
             out.append(Outage(self.venue, self.stream.name, since, event.received))
@@ -370,7 +371,7 @@ class Track:
         if self.contiguous:
             out.append(Gap(self.venue, self.stream.name, self.next, self.next, "reset"))
         else:
-            self._interrupted = self.delivered is not None
+            self.interrupted = self.delivered is not None
         self.first = first
         self.repaired = self.missing = 0
         self._repaired_ranges.clear()
@@ -696,9 +697,18 @@ class Arbiter:
             track = tracks[event.stream]
             data = event.data
             first = track.first_of(data)
-            # The common case, spelled out: the message begins with the next id.
+            # The common cases, spelled out: the message begins with the next id, or its key grows.
             if first == track.next and track.contiguous and not track.held:
                 track.next = (first if track.one_id else track.last_of(data)) + 1
+                track.delivered = event
+                add(event)
+            elif (
+                track.grows
+                and track.next is not None
+                and first >= track.next
+                and not track.interrupted
+            ):
+                track.next = first + 1
                 track.delivered = event
                 add(event)
             else:
