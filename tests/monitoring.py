@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import promql_parser
 import yaml
-from promql_parser import BinaryExpr, ParenExpr, VectorSelector
+from promql_parser import BinaryExpr, Call, ParenExpr, VectorSelector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -127,11 +127,11 @@ def without_filter(expression: str) -> list[str]:
 def _unfiltered(node: Any) -> Iterator[str]:
     while isinstance(node, ParenExpr):
         node = node.expr
-    if not isinstance(node, BinaryExpr):
+    if isinstance(node, Call) and node.func.name == "absent":
+        yield from _unfiltered(node.args[0])  # nothing is absent while all is well
+    elif not isinstance(node, BinaryExpr):
         yield node.prettify()
-        return
-    operator = str(node.op)
-    if operator in ("and", "or", "unless"):
+    elif (operator := str(node.op)) in ("and", "or", "unless"):
         yield from _unfiltered(node.lhs)
         yield from _unfiltered(node.rhs)
     elif operator in ("==", "!=", ">", "<", ">=", "<=") and node.modifier is None:
