@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -230,18 +231,38 @@ def prometheus(
         yield running
 
 
+def unix(text: str) -> float:
+    """Unix time of an RFC 3339 text."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An alert as Alertmanager sent it; times are Unix times."""
+
+    at: float
+    alert: str
+    status: str
+    starts_at: float
+    ends_at: float
+    labels: dict[str, str]
+    annotations: dict[str, str]
+
+
 @dataclass
 class Webhook:
     """Receives what Alertmanager sends."""
 
     url: str
-    got: list[tuple[float, str, str]] = field(default_factory=list)
-    """When (Unix time), the alert's name, and ``firing`` or ``resolved``."""
-    texts: list[dict[str, Any]] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
 
     def when(self, alert: str, status: str, after: float) -> float | None:
         """When it was told so first after a moment."""
-        times = [at for at, *what in self.got if what == [alert, status] and at > after]
+        times = [
+            one.at
+            for one in self.sent
+            if (one.alert, one.status) == (alert, status) and one.at > after
+        ]
         return times[0] if times else None
 
 
@@ -250,11 +271,20 @@ def webhook() -> Generator[Webhook]:
     """Start a receiver on a free port."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - as its base wants it
+        def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             for alert in body["alerts"]:
-                receiver.got.append((time.time(), alert["labels"]["alertname"], alert["status"]))
-                receiver.texts.append(alert)
+                receiver.sent.append(
+                    Sent(
+                        time.time(),
+                        alert["labels"]["alertname"],
+                        alert["status"],
+                        unix(alert["startsAt"]),
+                        unix(alert["endsAt"]),
+                        alert["labels"],
+                        alert["annotations"],
+                    )
+                )
             self.send_response(200)
             self.end_headers()
 
@@ -300,5 +330,3 @@ def timeline(rows: Sequence[tuple[float, str]]) -> str:
     """Moments as text, in order, in seconds since the first one."""
     start = min(at for at, _ in rows)
     return "\n".join(f"{at - start:7.1f} s  {what}" for at, what in sorted(rows))
-
-
