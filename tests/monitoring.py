@@ -1,6 +1,7 @@
 """Runs the real Prometheus and Alertmanager against k2trio, and looks into expressions.
 
-Both are Debian's packages (``prometheus``, ``prometheus-alertmanager``); nothing here installs them.
+Both are Debian's packages, ``prometheus`` and ``prometheus-alertmanager``; nothing here installs
+them.
 """
 
 from __future__ import annotations
