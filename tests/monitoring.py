@@ -199,6 +199,8 @@ class Prometheus:
 
     def ready(self) -> bool:
         """Whether it has scraped its target."""
+        if httpx2.get(f"{self.url}/-/ready", trust_env=False).status_code != 200:
+            return False
         return any(target["health"] == "up" for target in self.get("targets")["activeTargets"])
 
 
