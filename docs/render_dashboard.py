@@ -113,6 +113,8 @@ def amount(value: float, unit: str) -> str:
             return f"{value * 100:.4g} %"
         case "cps":
             return f"{value:.3g}/s"
+        case _ if abs(value) >= 100:
+            return f"{value:,.0f}"
         case _:
             return f"{value:.3g}"
 
@@ -157,7 +159,10 @@ class Picture:
         rows = max(one["gridPos"]["y"] + one["gridPos"]["h"] for one in everything)
         height = rows * ROW_IN + 0.5
         figure = plt.figure(figsize=(24 * COLUMN_IN, height), facecolor=PAPER)
-        figure.text(0.006, 1 - 0.32 / height, "k2trio", size=15, weight="bold", va="center")
+        title = 1 - 0.28 / height
+        figure.text(0.006, title, "k2trio", size=15, weight="bold", va="center")
+        about = "a bad day of the simulated exchange, minutes:seconds; not drawn by Grafana"
+        figure.text(0.994, title, about, size=8.5, va="center", ha="right", color="#9a9da1")
         for panel in everything:
             self._panel(figure, panel, height)
         figure.savefig(path, dpi=100)
@@ -181,7 +186,8 @@ class Picture:
         back.set(xticks=[], yticks=[])
         width, tall = box[2] * 24 * COLUMN_IN, box[3] * height
         back.text(0.08 / width, 1 - 0.14 / tall, panel["title"], size=9.5, weight="bold",
-                  va="center", transform=back.transAxes)  # fmt: skip
+                  va="center", transform=back.transAxes,
+                  color="white" if kind == "stat" else INK)  # fmt: skip
         if kind == "stat":
             self._stat(back, panel)
             return
@@ -233,6 +239,8 @@ class Picture:
                 on = axes
                 if name in right:
                     second = on = axes.twinx()
+                    second.set_zorder(axes.get_zorder() - 1)  # what is on the left stays visible
+                    axes.patch.set_visible(False)
                 if bars:
                     at, values = zip(*points, strict=True)
                     floor = [base.get(moment, 0.0) for moment in at]
