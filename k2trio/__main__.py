@@ -1,4 +1,4 @@
-"""The commands: ``python -m k2trio [run | check | demo | simulate]``."""
+"""The commands: ``python -m k2trio [run | check | demo | simulate | ops]``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ commands:
   check     validate the configuration and try every endpoint
   demo      watch the feed survive a bad day of a simulated exchange; needs no network
   simulate  serve the simulated exchange, for tests of your own
+  ops       print alert rules, a dashboard, or the runbook: ops alerts|dashboard|runbook
 
 Each command tells its options with --help. Every option of run and check is also an
 environment variable: --reconnect-delay is K2_BINANCE_RECONNECT_DELAY.
@@ -65,11 +66,21 @@ def _simulate(arguments: Sequence[str]) -> int:
     return run_until_signalled(functools.partial(simulate, options))
 
 
+def _ops(arguments: Sequence[str]) -> int:
+    from .ops import FILES, OpsOptions, text_of
+
+    name = arguments[0] if arguments and not arguments[0].startswith("-") else ""
+    rest = arguments[1:] if name else arguments
+    put(text_of(name, parse(OpsOptions, f"ops {'|'.join(FILES)}", rest)))
+    return EXIT_OK
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": _run,
     "check": _check,
     "demo": _demo,
     "simulate": _simulate,
+    "ops": _ops,
 }
 
 

@@ -134,9 +134,12 @@ class Feed:
         for endpoint in self._endpoints.all:
             venue = endpoint.venue
             metrics.add_breaker(endpoint.name)
+            metrics.add_endpoint(endpoint.name, venue, endpoint.index)
             metrics.watch_budget(venue, functools.partial(self._budget_left, venue))
         metrics.watch_buffer(lambda: self._outbox.size)
         metrics.watch_held(lambda: sum(len(track.held) for track in self._arbiter.tracks))
+        metrics.watch_oldest_gap(self._oldest_gap_s)
+        metrics.set_limits(settings.max_reconnect_attempts, settings.max_buffered_messages)
         self._backfill = Backfill(
             [endpoint.venue for endpoint in self._endpoints.all],
             settings,
@@ -356,6 +359,10 @@ class Feed:
 
     def _budget_left(self, venue: str) -> int:
         return self._endpoints.budget_left(venue, trio.current_time())
+
+    def _oldest_gap_s(self) -> float:
+        now = trio.current_time()
+        return max((now - track.held[0].since for track in self._arbiter.gapped()), default=0.0)
 
     def _line_status(self, line: Line) -> LineStatus:
         session = line.current

@@ -23,6 +23,15 @@ OTHER = "other"
 MAX_CACHED_STREAMS = 16_384
 """Streams whose counter is remembered: far more than anybody subscribes to."""
 
+MESSAGE_ERRORS = (
+    "bad_json",
+    "bad_payload",
+    "unknown_stream",
+    "unknown_event",
+    "subscription_refused",
+)
+GAP_OUTCOMES = ("joined", "repaired", "declared")
+
 _HTTP_ERRORS = frozenset(f"http_{status.value}" for status in HTTPStatus)
 
 SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
@@ -88,16 +97,39 @@ class Metrics:
             ["symbols"],
             registry=registry,
         ).labels(label)
+        self._attempts = Gauge(
+            "k2_binance_reconnect_attempts",
+            "Retries since data last flowed for long enough to count.",
+            ["line"],
+            registry=registry,
+        )
+        self._attempts_limit = Gauge(
+            "k2_binance_reconnect_attempts_limit",
+            "Retries in a row after which the feed gives up; +Inf: never.",
+            registry=registry,
+        )
         self._breaker_state = Gauge(
             "k2_circuit_breaker_state",
             "0 closed, 1 open, 2 half-open.",
             ["name"],
             registry=registry,
         )
+        self._rank = Gauge(
+            "k2_binance_endpoint_rank",
+            "Place in the failover list; 0 is the first choice.",
+            ["endpoint", "venue"],
+            registry=registry,
+        )
         self._in_use = Gauge(
             "k2_binance_endpoint_in_use",
             "1 for the endpoint that carries the line.",
             ["line", "endpoint", "venue"],
+            registry=registry,
+        )
+        self._dials = Counter(
+            "k2_binance_dials",
+            "Connection attempts, whether they succeed or not.",
+            ["endpoint"],
             registry=registry,
         )
         self._connects = Counter(
@@ -136,6 +168,11 @@ class Metrics:
         self._held = Gauge(
             "k2_binance_held_messages",
             "Messages that wait behind gaps under repair.",
+            registry=registry,
+        )
+        self._oldest_gap = Gauge(
+            "k2_binance_oldest_gap_seconds",
+            "Age of the oldest gap that is open; 0 if none is.",
             registry=registry,
         )
         self._unproven = Counter(
@@ -182,6 +219,11 @@ class Metrics:
             "Decoded messages that wait for the consumer.",
             registry=registry,
         )
+        self._buffer_limit = Gauge(
+            "k2_binance_buffer_limit_messages",
+            "Decoded messages that may wait for the consumer.",
+            registry=registry,
+        )
         self._blocked = Counter(
             "k2_binance_consumer_blocked_seconds",
             "Time for which receiving waited for the consumer.",
@@ -202,6 +244,13 @@ class Metrics:
         for reason in ("connection_closed", "websocket_error", "unexpected_error",
                        "health_check_timeout"):  # fmt: skip
             self._reconnects.labels(reason)
+        # What counts from the start is shown from the start, so that the first one is an increase.
+        for error_type in MESSAGE_ERRORS:
+            self._message_errors.labels(error_type)
+        for outcome in GAP_OUTCOMES:
+            self._gaps.labels(outcome)
+        for rotation in on.RotationReason:
+            self._rotations.labels(rotation)
         self._connected.set(0)
         self._reconnect_delay.set(0)
         for symbol in (*symbols, OTHER):
@@ -213,6 +262,17 @@ class Metrics:
     def add_breaker(self, name: str) -> None:
         """Show a breaker from its start, not only after its first change."""
         self._breaker_state.labels(name).set(State.CLOSED)
+
+    def add_endpoint(self, name: str, venue: str, rank: int) -> None:
+        """Show an endpoint of the failover list, before it is ever dialled."""
+        self._rank.labels(name, venue).set(rank)
+        self._dials.labels(name)
+        self._connects.labels(name)
+
+    def set_limits(self, retries: int, buffered: int) -> None:
+        """Show what the settings allow: retries in a row (0: any), and a backlog in messages."""
+        self._attempts_limit.set(retries or float("inf"))
+        self._buffer_limit.set(buffered)
 
     def watch_budget(self, venue: str, left: Callable[[], int]) -> None:
         """Show the venue's connect budget; ``left`` is called at each scrape."""
@@ -275,6 +335,10 @@ class Metrics:
         """Show how many messages wait behind gaps; ``size`` is called at each scrape."""
         self._held.set_function(size)
 
+    def watch_oldest_gap(self, age_s: Callable[[], float]) -> None:
+        """Show for how long the oldest gap has been open; ``age_s`` is called at each scrape."""
+        self._oldest_gap.set_function(age_s)
+
     def gap(self, outcome: str) -> None:
         """Count a gap that ended: repaired, joined by another connection, or declared."""
         self._gaps.labels(outcome).inc()
@@ -286,6 +350,9 @@ class Metrics:
     def observe(self, transition: on.Transition) -> None:
         """Move the metrics that a transition concerns."""
         match transition:
+            case on.Dialing():
+                self._dials.labels(transition.endpoint).inc()
+                self._attempts.labels(transition.line)
             case on.Connected():
                 self._connects.labels(transition.endpoint).inc()
                 self._handshake.observe(transition.handshake_s)
@@ -293,6 +360,8 @@ class Metrics:
                 self._use(transition.line, transition.endpoint, transition.venue)
                 if transition.outage_s is not None:
                     self._outage.observe(transition.outage_s)
+            case on.BecameStable():
+                self._attempts.labels(transition.line).set(0)
             case on.ConnectionLost():
                 self._count_connection_error(transition.error_type)
                 if transition.carrying:
@@ -302,6 +371,7 @@ class Metrics:
             case on.Reconnecting():
                 self._reconnects.labels(transition.reason).inc()
                 self._reconnect_delay.set(transition.delay_s)
+                self._attempts.labels(transition.line).set(transition.attempt)
             case on.Rotated():
                 self._rotations.labels(transition.reason).inc()
                 self._keep_in_use(transition.line, transition.to_endpoint)

@@ -53,7 +53,7 @@ def test_every_option_in_an_example_exists() -> None:
     blocks = re.findall(r"```sh\n(.+?)```", README, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines() if "-m k2trio" in line]
     known = {f"--{name.replace('_', '-')}" for name in Settings.model_fields}
-    known |= {"--ports", "--rest-port", "--rate", "--faults", "--quiet"}
+    known |= {"--ports", "--rest-port", "--rate", "--faults", "--quiet", "--runbook-url"}
     used = {option for line in lines for option in re.findall(r"(--[a-z-]+)", line)}
     assert used <= known
     assert len(lines) >= 8

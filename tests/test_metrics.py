@@ -103,6 +103,19 @@ def test_what_must_be_seen_before_anything_happens_is_zero_from_the_start() -> N
         assert value(metrics, "k2_binance_reconnects_total", reason=reason.value) == 0
 
 
+def test_what_an_alert_counts_has_a_zero_from_the_start() -> None:
+    metrics = make()
+    metrics.add_endpoint("host:1", "v", 0)
+    for error_type in ("bad_json", "bad_payload", "unknown_stream", "unknown_event"):
+        assert value(metrics, "k2_binance_message_errors_total", error_type=error_type) == 0
+    for outcome in ("joined", "repaired", "declared"):
+        assert value(metrics, "k2_binance_gaps_total", outcome=outcome) == 0
+    for reason in on.RotationReason:
+        assert value(metrics, "k2_binance_rotations_total", reason=reason.value) == 0
+    for sample in ("k2_binance_dials_total", "k2_binance_connects_total"):
+        assert value(metrics, sample, endpoint="host:1") == 0
+
+
 def test_the_build_is_shown() -> None:
     assert b'k2_binance_build_info{python="' in generate_latest(make().registry)
     assert b'version="1.2.3"} 1.0' in generate_latest(make().registry)
@@ -152,6 +165,9 @@ MOVED: list[tuple[Any, str, dict[str, str], float]] = [
         {"symbols": SYMBOLS},
         40,
     ),
+    (transition(on.Dialing, endpoint="e"), "k2_binance_dials_total", {"endpoint": "e"}, 1),
+    (transition(on.Dialing, attempt=3), "k2_binance_reconnect_attempts", {"line": "0"}, 0),
+    (transition(on.Reconnecting, attempt=3), "k2_binance_reconnect_attempts", {"line": "0"}, 3),
     (
         transition(on.Rotated, reason=on.RotationReason.FAIL_BACK),
         "k2_binance_rotations_total",
@@ -222,6 +238,24 @@ def test_counts_that_the_feed_reports() -> None:
     assert value(metrics, "k2_binance_gaps_total", outcome="declared") == 1
     assert value(metrics, "k2_binance_consumer_blocked_seconds_total") == 1.5
     assert value(metrics, "k2_binance_unproven_seconds_total") == 2.5
+
+
+def test_the_retries_start_anew_when_a_line_is_stable() -> None:
+    metrics = make()
+    metrics.observe(transition(on.Reconnecting, attempt=3))
+    metrics.observe(transition(on.Connected))
+    metrics.observe(transition(on.Flowing))
+    assert value(metrics, "k2_binance_reconnect_attempts", line="0") == 3
+    metrics.observe(transition(on.BecameStable))
+    assert value(metrics, "k2_binance_reconnect_attempts", line="0") == 0
+
+
+@pytest.mark.parametrize(("retries", "expected"), [(10, 10), (0, float("inf"))])
+def test_what_the_settings_allow_is_shown(retries: int, expected: float) -> None:
+    metrics = make()
+    metrics.set_limits(retries, 65_536)
+    assert value(metrics, "k2_binance_reconnect_attempts_limit") == expected
+    assert value(metrics, "k2_binance_buffer_limit_messages") == 65_536
 
 
 def test_what_changes_by_itself_is_asked_for_at_each_scrape() -> None:
@@ -334,6 +368,7 @@ def test_an_all_market_stream_belongs_to_no_symbol() -> None:
 
 def test_http_statuses_that_do_not_exist_share_a_label() -> None:
     metrics = make()
+    before = series(metrics)
     for status in range(1000):
         metrics.observe(transition(on.DialFailed, error_type=f"http_{status:03}"))
     for status in (403, 418, 429, 451, 503):
@@ -342,7 +377,7 @@ def test_http_statuses_that_do_not_exist_share_a_label() -> None:
     others = value(metrics, "k2_binance_connection_errors_total", error_type="http_other")
     assert others is not None
     assert others > 900
-    assert series(metrics) < 300
+    assert series(metrics) < before + 200
 
 
 # -- against a whole feed -------------------------------------------------------------------------
@@ -369,3 +404,39 @@ async def test_the_metrics_of_a_run_tell_what_happened(autojump_clock: Any) -> N
         last = world.metric("k2_binance_last_message_timestamp_seconds", symbols="BTCUSDT")
         newest = [item for _, item in world.items if isinstance(item, Event)][-1]
         assert (last, newest.stream) == (newest.received, SUBJECT)
+
+
+async def test_the_failover_list_is_shown_before_anything_is_dialled(autojump_clock: Any) -> None:
+    async with open_world([]) as world:
+        for rank, endpoint in enumerate("ab"):
+            labels = {"endpoint": name(endpoint), "venue": "venue.test"}
+            assert world.metric("k2_binance_endpoint_rank", **labels) == rank
+        await trio.sleep(20)
+        assert world.metric("k2_binance_dials_total", endpoint=name("a")) == 1
+        assert world.metric("k2_binance_dials_total", endpoint=name("b")) == 0
+
+
+async def test_the_retries_of_an_outage_count_up_to_its_end(autojump_clock: Any) -> None:
+    async with open_world([fault(20.0, "outage", "*", duration=30.0)]) as world:
+        await trio.sleep(45)
+        tried = world.metric("k2_binance_reconnect_attempts", line="0")
+        assert tried == world.of(on.Reconnecting)[-1][1].attempt >= 2
+        await trio.sleep(115)
+        assert world.metric("k2_binance_reconnect_attempts", line="0") == 0
+
+
+async def test_a_gap_that_rest_does_not_close_shows_its_age(autojump_clock: Any) -> None:
+    faults = [
+        fault(20.0, "dropped", duration=1.0),
+        fault(20.0, "rest_refused", "venue", duration=30.0),
+    ]
+    async with open_world(faults, rate=10.0) as world:
+        await trio.sleep(19)
+        assert world.metric("k2_binance_oldest_gap_seconds") == 0
+        await trio.sleep(7)
+        age = world.metric("k2_binance_oldest_gap_seconds")
+        assert age is not None
+        assert 4 < age < 6
+        await trio.sleep(14)
+        assert world.metric("k2_binance_oldest_gap_seconds") == 0
+        assert world.metric("k2_binance_gaps_total", outcome="declared")
