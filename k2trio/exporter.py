@@ -1,4 +1,4 @@
-"""Serves ``/metrics``, ``/healthz`` and ``/readyz`` over HTTP, beside the feed.
+"""Serves the application of ``web`` over HTTP, beside the feed.
 
 Hypercorn's Trio worker runs the server. The socket is opened before it starts: a busy port is then
 one clear error instead of an exception from deep inside a server.
@@ -14,21 +14,12 @@ from typing import TYPE_CHECKING, cast
 import hypercorn.config
 import hypercorn.trio
 import trio
-from prometheus_client import make_asgi_app  # pyright: ignore[reportUnknownVariableType]
-from starlette.applications import Starlette
-from starlette.responses import JSONResponse, PlainTextResponse
-from starlette.routing import Route
 
 from .errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from hypercorn.typing import Framework  # pyright: ignore[reportUnknownVariableType]
-    from prometheus_client import CollectorRegistry
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.applications import Starlette
 
 LISTEN_BACKLOG = 128
 GRACE_S = 0.5
@@ -74,43 +65,6 @@ def open_socket(host: str, port: int) -> socket.socket:
             "or K2_BINANCE_METRICS_HOST / --metrics-host"
         ) from error
     return listener
-
-
-class _MetricsApp:
-    """prometheus_client's ASGI app as an object.
-
-    ``Route`` would take the bare function for a request handler, and ``Mount`` would redirect
-    ``/metrics`` to ``/metrics/``, which plain curl does not follow.
-    """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._app: ASGIApp = make_asgi_app(registry)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
-
-
-def make_app(registry: CollectorRegistry, problems: Callable[[], Sequence[str]]) -> Starlette:
-    """The ASGI application.
-
-    :param problems: why the process is not ready; an empty sequence when it is.
-    """
-
-    async def healthz(_: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
-    async def readyz(_: Request) -> Response:
-        reasons = list(problems())
-        status = 503 if reasons else 200
-        return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=status)
-
-    return Starlette(
-        routes=[
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", _MetricsApp(registry)),
-        ]
-    )
 
 
 async def serve_app(
