@@ -20,7 +20,7 @@ MAX_DETAIL = 200
 """Characters kept of what a failure says: some of it is the peer's own words."""
 
 _CREDENTIALS = re.compile(r"(?<=//)[^/\s@]*@")
-_QUERY = re.compile(r"(?<=[\w/])\?[^\s'\"]*")
+_QUERY = re.compile(r"(?<=[\w/])\?[^\s'\"]+")
 
 
 def presentable(text: str) -> str:

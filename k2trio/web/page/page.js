@@ -3,21 +3,22 @@
 /* Shows the reports of /events. Text from outside only ever becomes textContent. */
 
 const KEEP_MS = 120_000;      // how far back the graphs go
-const SILENT_MS = 5_000;      // without a report for so long, what is shown is old
-const REOPEN_MS = 2_000;      // between attempts, where the browser makes none of its own
+const SILENT_MS = 4_000;      // without a report for so long, what is shown is old
+const REOPEN_MS = 4_000;      // between attempts, where the browser's own bring nothing
 const SVG = "http://www.w3.org/2000/svg";
 
 const VERDICTS = {
   ok: "All data is flowing",
-  degraded: "Data is flowing, with a warning",
+  degraded: "Data is flowing, with warnings",
   down: "Data is not flowing",
   starting: "Starting",
+  unknown: "State unknown",
 };
 const LINE_STATES = {
   streaming: ["ok", "streaming"],
-  connected: ["warn", "connected, no data yet"],
+  connected: ["warn", "no data yet"],
   connecting: ["warn", "connecting"],
-  waiting: ["bad", "waiting to retry"],
+  waiting: ["bad", "waiting"],
 };
 const BREAKERS = {
   closed: ["ok", "closed"],
@@ -33,6 +34,7 @@ const perSecond = (value) => (value >= 100 ? whole : short).format(value);
 const clock = (unix) => new Date(unix * 1000).toLocaleTimeString([], { hour12: false });
 
 function duration(seconds) {
+  if (seconds < 0.95) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const s = Math.round(seconds);
   if (s < 60) return `${s} s`;
@@ -195,7 +197,7 @@ const streamKey = (stream) => `${stream.venue ?? ""} ${stream.stream}`;
 
 const tables = {
   lines: new Table("lines", (line) => line.name, "No line is configured.", [
-    ["", text((line) => line.name)],
+    ["", text((line) => `Line ${line.name}`)],
     ["pair", badge((line) => LINE_STATES[line.state])],
     ["whole", twoLines((line) => [
       line.endpoint ?? "–",
@@ -241,7 +243,7 @@ function carried(lines) {
 }
 
 function admission(seconds) {
-  if (seconds === null) return "after the probe";
+  if (seconds === null) return "probing";
   return seconds > 0 ? `in ${duration(seconds)}` : "now";
 }
 
@@ -260,8 +262,8 @@ function streamNote(stream) {
 function recovery(outage) {
   const retries = `${number(outage.attempts)} ${outage.attempts === 1 ? "attempt" : "attempts"}`;
   return outage.ended === null
-    ? ["not yet", retries]
-    : [`${clock(outage.ended)} on ${outage.recovered_on}`, retries];
+    ? ["not yet back", `after ${retries}`]
+    : [`back at ${clock(outage.ended)} on ${outage.recovered_on}`, `after ${retries}`];
 }
 
 function tally(counts, noun) {
@@ -311,8 +313,9 @@ function show(report) {
 /* -- where it comes from ----------------------------------------------------------------------- */
 
 let source = null;
-let heardAt = null;
 let openedAt = 0;
+let heardAt = performance.now();
+let everHeard = false;
 
 function open() {
   source?.close();
@@ -320,27 +323,27 @@ function open() {
   source = new EventSource("events");
   source.addEventListener("status", (event) => {
     heardAt = performance.now();
+    everHeard = true;
+    document.body.classList.remove("stale");
+    $("lost").hidden = true;
     show(JSON.parse(event.data));
-    look();
   });
-  source.addEventListener("error", look);
 }
 
-/** Say so if what is shown is old, and see that somebody tries to change that. */
+/** If what is shown is old, say so, and try to change that. */
 function look() {
   const now = performance.now();
-  const silent = now - (heardAt ?? 0);
-  const lost = source.readyState !== EventSource.OPEN ? heardAt !== null || silent > SILENT_MS
-                                                      : silent > SILENT_MS;
-  document.body.classList.toggle("stale", lost && heardAt !== null);
-  $("lost").hidden = !lost;
-  if (lost) {
-    setText($("age"), heardAt === null ? "" : `Last update ${duration(silent / 1000)} ago.`);
-    document.title = "Disconnected · k2trio";
-  }
-  // The browser reconnects after a lost connection, but not after a refusal or a silent one.
-  const stuck = source.readyState === EventSource.CLOSED || silent > SILENT_MS;
-  if (stuck && now - openedAt > REOPEN_MS + SILENT_MS * (source.readyState !== EventSource.CLOSED)) open();
+  const silent = now - heardAt;
+  if (silent < SILENT_MS) return;
+  document.body.classList.toggle("stale", everHeard);
+  document.body.dataset.state = "unknown";
+  setText($("verdict"), VERDICTS.unknown);
+  $("reasons").replaceChildren();
+  $("lost").hidden = false;
+  setText($("age"), everHeard ? `Last update ${duration(silent / 1000)} ago.` : "");
+  document.title = "Disconnected · k2trio";
+  // The browser tries again by itself after a lost connection, but not after a refusal or silence.
+  if (now - openedAt > REOPEN_MS) open();
 }
 
 open();
