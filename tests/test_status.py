@@ -12,8 +12,8 @@ import trio
 import trio.testing
 from world import START_MS, fault, name, open_world
 
-from k2trio import transitions as on
 from k2trio import status as status_module
+from k2trio import transitions as on
 from k2trio.history import MAX_DETAIL, History, presentable
 from k2trio.report import (
     MAX_ROWS,
