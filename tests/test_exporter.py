@@ -197,3 +197,30 @@ async def test_the_descriptor_is_closed_at_the_end() -> None:
         nursery.cancel_scope.cancel()
     again = exporter.open_socket("127.0.0.1", port)
     os.close(again.detach())
+
+
+async def test_a_byte_too_many_does_not_end_the_program() -> None:
+    # The answer and the complaint about the rest of the bytes get into each other's way.
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\nx"
+    async with serving() as url, clients() as connect:
+        for _ in range(50):
+            await (await connect(url)).send_all(request)
+        assert (await get(f"{url}/healthz")).text == "ok\n"
+
+
+async def test_connections_beyond_the_bound_are_closed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exporter, "MAX_CONNECTIONS", 3)
+    async with serving() as url, clients() as connect:
+        for _ in range(3):
+            await connect(url)
+        assert await until_closed(await connect(url)) == b""
+
+
+async def test_a_connection_ends_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporter, "LIFE_S", 0.2)
+    async with clients() as connect, serving() as url:
+        stream = await connect(url)
+        await stream.send_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"200" in await until_closed(stream)
