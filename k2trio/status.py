@@ -77,7 +77,7 @@ class Reporter:
         look = _look(now, tracks)
         before = self._before(look)
         health = feed.status()
-        warnings = _warnings(feed, health)
+        warnings = _warnings(feed, health, now)
         streams = _streams(tracks, lines)
         return Status(
             state=_state(health, warnings, silent=not (look.total or history.outages)),
@@ -188,7 +188,7 @@ def _line_state(line: Line) -> LineState:
     return "connected" if session.first_data_at is None else "streaming"
 
 
-def _warnings(feed: Feed, health: FeedStatus) -> list[str]:
+def _warnings(feed: Feed, health: FeedStatus, now: float) -> list[str]:
     """What is not as it should be while data flows, one sentence each."""
     home = feed.endpoints.all[0].venue
     found = [
@@ -201,10 +201,11 @@ def _warnings(feed: Feed, health: FeedStatus) -> list[str]:
         found += [
             f"line {line.name} is not connected" for line in health.lines if not line.connected
         ]
+    # One that would admit a probe, which nobody needs to make, stays as it is for hours.
     found += [
-        f"the circuit breaker of {name} is {state.replace('_', '-')}"
-        for name, state in health.breakers.items()
-        if state != "closed"
+        f"the circuit breaker of {endpoint.name} is {_words(endpoint.breaker.state.name)}"
+        for endpoint in feed.endpoints.all
+        if not endpoint.breaker.admits(now)
     ]
     if gapped := sum(1 for track in feed.tracks if track.held):
         found.append(f"{gapped} {'stream waits' if gapped == 1 else 'streams wait'} for a repair")
@@ -212,6 +213,10 @@ def _warnings(feed: Feed, health: FeedStatus) -> list[str]:
     if health.buffered >= BACKLOG_SHARE * limit:
         found.append(f"the consumer is slow: {health.buffered} of {limit} messages wait for it")
     return found
+
+
+def _words(name: str) -> str:
+    return name.lower().replace("_", "-")
 
 
 def _coverage(tracks: Sequence[Track]) -> CoverageReport:

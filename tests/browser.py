@@ -8,6 +8,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 from selenium import webdriver
@@ -64,8 +65,9 @@ class Browser:
         return self.driver.execute_script(f"return {expression};")
 
     def text(self, selector: str) -> str:
-        """What an element shows."""
-        return str(self.ask(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
+        """What an element shows; nothing if it is hidden."""
+        node = f"document.querySelector({json.dumps(selector)})"
+        return str(self.ask(f"{node}?.checkVisibility() ? {node}.innerText : ''"))
 
     def wait(self, selector: str, claim: Callable[[str], object]) -> str:
         """Wait until what an element shows fulfils a claim; returns it."""
@@ -83,13 +85,15 @@ class Browser:
         """The URLs that were asked for since the last look."""
         messages = [json.loads(row["message"]) for row in self.driver.get_log("performance")]
         sent = (item["message"] for item in messages)
-        return [
+        urls = [
             item["params"]["request"]["url"]
             for item in sent
             if item["method"] == "Network.requestWillBeSent"
         ]
+        own = {"chrome", "data"}  # the empty tab that it begins with
+        return [url for url in urls if urlsplit(url).scheme not in own]
 
-    def picture(self, path: Path, *, height: int | None = None) -> None:
+    def picture(self, path: Path) -> None:
         """Save what the window shows."""
         path.write_bytes(self.driver.get_screenshot_as_png())
 

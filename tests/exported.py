@@ -68,12 +68,13 @@ async def serving(
     metrics: Metrics | None = None,
     problems: Sequence[str] = (),
     report: Callable[[], Status] = quiet,
+    port: int = 0,
 ) -> AsyncGenerator[str]:
-    """The exporter on a free port: its URL. It must end within the bound and leak nothing."""
+    """The exporter, and its URL. It must end within the bound and leak nothing."""
     chosen = Metrics(SYMBOLS, version="1") if metrics is None else metrics
     app = application(chosen, problems, report)
     files = open_files()
-    listener = exporter.open_socket("127.0.0.1", 0)
+    listener = exporter.open_socket("127.0.0.1", port)
     async with trio.open_nursery() as nursery:
         yield await nursery.start(exporter.serve_app, app, listener)
         before = trio.current_time()

@@ -177,6 +177,20 @@ async def test_an_open_breaker_tells_how_long_it_stays_so(autojump_clock: Any) -
     assert status.warnings == [f"the circuit breaker of {A} is open"]
 
 
+async def test_a_breaker_that_would_admit_a_probe_is_no_warning(autojump_clock: Any) -> None:
+    faults = [fault(0, "refused", "b", duration=1000), fault(10, "refused", "a", duration=1)]
+    faults.append(fault(10, "rst", "a"))
+    settings = {"failure_threshold": 1, "recovery_timeout": 30}
+    async with watched(faults, settings=settings) as seen:
+        await trio.sleep(30)
+        during = seen.status()
+        await trio.sleep(120)
+        after = seen.status()
+    assert during.warnings
+    assert after.endpoints[1].breaker == "open"
+    assert (after.state, after.warnings) == ("ok", [])
+
+
 async def test_a_foreign_venue_in_use_is_a_warning(autojump_clock: Any) -> None:
     faults = [fault(0, "refused", "a", duration=1000)]
     async with watched(faults, venues={"a": "home", "b": "abroad"}) as seen:
