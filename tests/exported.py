@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SYMBOLS = ["BTCUSDT", "ETHUSDT"]
 SOON_S = 2.0
+PATIENCE_S = 10.0
 SMALL_BUFFER_BYTES = 4096
 """What the kernel takes for a client that does not read."""
 
@@ -108,8 +109,9 @@ async def close_later(stream: trio.SocketStream) -> None:
 
 
 async def get(url: str, method: str = "GET", **headers: str) -> httpx2.Response:
-    async with httpx2.AsyncClient(trust_env=False) as client:
-        return await client.request(method, url, headers=headers)
+    with trio.fail_after(PATIENCE_S):  # a stream of events would go on for ever
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            return await client.request(method, url, headers=headers)
 
 
 async def call(app: Starlette, path: str, host: str = "localhost") -> str:
