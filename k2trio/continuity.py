@@ -199,6 +199,11 @@ class Track:
         """The last id that was delivered or declared; what :meth:`resume` takes."""
         return None if self.next is None else self.next - 1
 
+    @property
+    def gaps(self) -> Sequence[Missing]:
+        """The declared ranges, oldest first; :data:`MAX_RANGES` of them at most."""
+        return self._missing_ranges
+
     def resume(self, position: int, limit: int) -> None:
         """Begin after what an earlier run delivered, going back ``limit`` ids at most."""
         self.next = self.first = position + 1
@@ -330,7 +335,7 @@ class Track:
             stream=self.stream.name,
             first=self.first,
             last=None if self.next is None else self.next - 1,
-            live=self._live(),
+            live=self.live,
             repaired=self.repaired,
             missing=self.missing,
             duplicates=self.duplicates,
@@ -340,7 +345,9 @@ class Track:
             outages=self.outages,
         )
 
-    def _live(self) -> int:
+    @property
+    def live(self) -> int:
+        """Ids that came over a connection, as :class:`Coverage` counts them."""
         if not self.contiguous:
             return self.received - self.duplicates - len(self.held)
         if self.next is None or self.first is None:

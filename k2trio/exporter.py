@@ -1,38 +1,38 @@
-"""Serves ``/metrics``, ``/healthz`` and ``/readyz`` over HTTP, beside the feed.
+"""Serves the application of ``web`` over HTTP, beside the feed.
 
-Hypercorn's Trio worker runs the server. The socket is opened before it starts: a busy port is then
-one clear error instead of an exception from deep inside a server.
+Hypercorn speaks HTTP on each connection. The socket is opened before the feed is: a busy port is
+then one clear error instead of an exception from deep inside a server.
 """
 
 from __future__ import annotations
 
 import errno
-import functools
+import logging
 import socket
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import hypercorn.config
-import hypercorn.trio
 import trio
-from prometheus_client import make_asgi_app  # pyright: ignore[reportUnknownVariableType]
-from starlette.applications import Starlette
-from starlette.responses import JSONResponse, PlainTextResponse
-from starlette.routing import Route
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import wrap_app  # pyright: ignore[reportUnknownVariableType]
 
 from .errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from hypercorn.typing import Framework  # pyright: ignore[reportUnknownVariableType]
-    from prometheus_client import CollectorRegistry
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.applications import Starlette
+
+log = logging.getLogger(__name__)
 
 LISTEN_BACKLOG = 128
-GRACE_S = 0.5
-"""How long requests under way may take at shutdown."""
+MAX_CONNECTIONS = 256
+"""Connections that may be open; further ones are closed at once."""
+LIFE_S = 3600.0
+"""How long one connection may last, whatever it does."""
+MAX_HEAD_BYTES = 16 * 1024
+"""Room for a request's line and headers."""
 IDLE_S = 10.0
 """How long a connection may stay without a complete request."""
 SEND_BUFFER_BYTES = 1 << 20
@@ -76,43 +76,6 @@ def open_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-class _MetricsApp:
-    """prometheus_client's ASGI app as an object.
-
-    ``Route`` would take the bare function for a request handler, and ``Mount`` would redirect
-    ``/metrics`` to ``/metrics/``, which plain curl does not follow.
-    """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._app: ASGIApp = make_asgi_app(registry)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
-
-
-def make_app(registry: CollectorRegistry, problems: Callable[[], Sequence[str]]) -> Starlette:
-    """The ASGI application.
-
-    :param problems: why the process is not ready; an empty sequence when it is.
-    """
-
-    async def healthz(_: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
-    async def readyz(_: Request) -> Response:
-        reasons = list(problems())
-        status = 503 if reasons else 200
-        return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=status)
-
-    return Starlette(
-        routes=[
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", _MetricsApp(registry)),
-        ]
-    )
-
-
 async def serve_app(
     app: Starlette,
     listener: socket.socket,
@@ -121,23 +84,49 @@ async def serve_app(
 ) -> None:
     """Serve until cancelled; starts with the base URL, and closes the socket at the end."""
     host, port = listener.getsockname()[:2]
-    asgi = cast("Framework", app)  # pyright: ignore[reportUnknownVariableType]
-    serve = functools.partial(hypercorn.trio.serve, asgi, _config(listener), mode="asgi")  # pyright: ignore[reportUnknownMemberType]
-    async with trio.open_nursery() as nursery:
-        await nursery.start(serve)
-        task_status.started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    clients = _Clients(app)
+    task_status.started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    await trio.serve_listeners(
+        clients.serve, [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
+    )
 
 
-def _config(listener: socket.socket) -> hypercorn.config.Config:
-    config = hypercorn.config.Config()
-    # Hypercorn makes a socket object of its own from the descriptor and closes it at the end, so
-    # ours must let go: two owners would close it twice, and the second time it may be another's.
-    config.bind = [f"fd://{listener.detach()}"]
+class _Clients:
+    """Serves each connection for itself, so that what one client does can end only its own.
+
+    Hypercorn's own accept loop lets an error in one connection end all of them, and with them the
+    program: a byte too many after a request, at the wrong moment, is enough for that.
+    """
+
+    def __init__(self, app: Starlette) -> None:
+        framework = cast("Framework", app)  # pyright: ignore[reportUnknownVariableType]
+        self._app: Any = wrap_app(framework, 0, "asgi")  # pyright: ignore[reportUnknownArgumentType]
+        self._config = _config()
+        self._context = WorkerContext(None)
+        self._open = 0
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Serve one connection to its end, within its bounds."""
+        if self._open >= MAX_CONNECTIONS:
+            await stream.aclose()
+            return
+        self._open += 1
+        plain: Any = stream  # Hypercorn takes it as well, but says that it wants TLS
+        server = TCPServer(self._app, self._config, self._context, ConnectionState({}), plain)
+        try:
+            with trio.move_on_after(LIFE_S):
+                await server
+        except* Exception as errors:  # noqa: BLE001 - whatever it is, the feed goes on
+            log.warning("a connection to the exporter failed: %r", errors.exceptions)
+        finally:
+            self._open -= 1
+
+
+def _config() -> Config:
+    config = Config()
     config.accesslog = None
     config.errorlog = None
-    config.graceful_timeout = GRACE_S
-    config.shutdown_timeout = GRACE_S
     config.keep_alive_timeout = IDLE_S
-    config.h11_max_incomplete_size = 16 * 1024
+    config.h11_max_incomplete_size = MAX_HEAD_BYTES
     config.include_server_header = False
     return config

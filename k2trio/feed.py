@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from .continuity import Track
     from .messages import Event
     from .transitions import Observer, Transition
 
@@ -251,6 +252,21 @@ class Feed:
             missing=sum(track.missing for track in self._arbiter.tracks),
             problems=tuple(problems),
         )
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The failover list; to look at, not to change."""
+        return self._endpoints
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """All lines; to look at, not to change."""
+        return self._lines
+
+    @property
+    def tracks(self) -> Sequence[Track]:
+        """What is known of each stream that brought something; to look at, not to change."""
+        return self._arbiter.tracks
 
     async def subscribe(self, *streams: str) -> None:
         """Add streams while the feed runs; they stay subscribed across reconnects.

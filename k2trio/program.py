@@ -15,8 +15,12 @@ import trio
 from . import exporter, logs
 from .errors import ConfigError, K2Error, SinkError, leaves
 from .feed import open_feed, symbols_of
+from .history import History
 from .metrics import Metrics
+from .settings import is_loopback
 from .sinks.jsonl import JsonLines
+from .status import Reporter
+from .web import make_app
 
 if TYPE_CHECKING:
     import random
@@ -96,13 +100,23 @@ async def exported_feed(
     :param rng: source of jitter.
     :raises ConfigError: if the exporter's port is taken.
     """
-    metrics = Metrics(symbols_of(settings.stream_names), version=version("k2trio"))
+    release = version("k2trio")
+    metrics = Metrics(symbols_of(settings.stream_names), version=release)
+    history = History()
     listener = exporter.open_socket(settings.metrics_host, settings.metrics_port)
     async with (
         trio.open_nursery() as nursery,
-        open_feed(settings=settings, metrics=metrics, observers=observers, rng=rng) as feed,
+        open_feed(
+            settings=settings, metrics=metrics, observers=[history.observe, *observers], rng=rng
+        ) as feed,
     ):
-        app = exporter.make_app(metrics.registry, lambda: feed.status().problems)
+        app = make_app(
+            metrics.registry,
+            lambda: feed.status().problems,
+            Reporter(feed, history, version=release).report,
+            version=release,
+            local_only=is_loopback(settings.metrics_host),
+        )
         url = await nursery.start(exporter.serve_app, app, listener)
         yield feed, url
         nursery.cancel_scope.cancel()
@@ -115,7 +129,7 @@ async def run(settings: Settings) -> int:
         if sink.cut_bytes:
             log.warning("torn_line_cut", output=str(settings.output), bytes=sink.cut_bytes)
         async with exported_feed(settings, observers=[logs.TransitionLog(log)]) as (feed, url):
-            log.info("exporting", metrics=f"{url}/metrics", ready=f"{url}/readyz")
+            log.info("exporting", page=url, metrics=f"{url}/metrics", ready=f"{url}/readyz")
             try:
                 async for batch in feed.batches():
                     await sink.write(batch)

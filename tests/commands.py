@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -30,6 +31,8 @@ FAST = {
     "LOG_LEVEL": "error",
 }
 """Settings that make a test short."""
+LOGGED = {"LOG_LEVEL": "info", "LOG_FORMAT": "json"}
+"""Settings that let a test read the program's log."""
 
 COMMAND = (sys.executable, "-X", "dev", "-W", "error", "-m", "k2trio")
 
@@ -79,6 +82,16 @@ def lines_of(process: subprocess.Popen[bytes], count: int) -> Iterator[str]:
         if not line:
             return
         yield line.decode()
+
+
+def exporter_url(process: subprocess.Popen[bytes]) -> str:
+    """Where the program serves its status; needs ``LOGGED`` among its settings."""
+    assert process.stderr is not None
+    while line := process.stderr.readline():
+        event = json.loads(line)
+        if event["event"] == "exporting":
+            return str(event["page"])
+    raise AssertionError("the program ended")
 
 
 @dataclass

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-import httpx2
 import pytest
 import trio
 import trio.testing
+from exported import SYMBOLS, application, call, clients, close_later, get, serving, until_closed
 from prometheus_client.parser import text_string_to_metric_families
 from world import fault, open_world
 
@@ -19,17 +16,6 @@ from k2trio import exporter
 from k2trio import transitions as on
 from k2trio.errors import ConfigError
 from k2trio.metrics import Metrics
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
-
-    from starlette.applications import Starlette
-    from starlette.types import Message
-
-SYMBOLS = ["BTCUSDT", "ETHUSDT"]
-SOON_S = 2.0
-SMALL_BUFFER_BYTES = 4096
-"""What the kernel takes for a client that does not read."""
 
 REQUIRED = {
     ("k2_binance_connection_status", ("symbols",)),
@@ -43,87 +29,13 @@ REQUIRED = {
 }
 
 
-@asynccontextmanager
-async def serving(
-    metrics: Metrics | None = None, problems: list[str] | None = None
-) -> AsyncGenerator[str]:
-    """The exporter on a free port: its URL. It must end within the bound and leak nothing."""
-    registry = (Metrics(SYMBOLS, version="1") if metrics is None else metrics).registry
-    found: list[str] = [] if problems is None else problems
-    files = open_files()
-    listener = exporter.open_socket("127.0.0.1", 0)
-    async with trio.open_nursery() as nursery:
-        app = exporter.make_app(registry, lambda: found)
-        yield await nursery.start(exporter.serve_app, app, listener)
-        before = trio.current_time()
-        nursery.cancel_scope.cancel()
-    assert trio.current_time() - before < SOON_S
-    assert open_files() <= files + 1, "only the test's own end of the connection may be open"
-
-
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
-
-
-@asynccontextmanager
-async def clients() -> AsyncGenerator[Callable[[str], Awaitable[trio.SocketStream]]]:
-    """Opens connections that stay open until this block ends, after the exporter's."""
-    async with AsyncExitStack() as stack:
-
-        async def connect(url: str) -> trio.SocketStream:
-            host, _, port = url.removeprefix("http://").partition(":")
-            raw = trio.socket.socket()
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER_BYTES)
-            await raw.connect((host, int(port)))
-            return await stack.enter_async_context(trio.SocketStream(raw))
-
-        yield connect
-
-
-async def close_later(stream: trio.SocketStream) -> None:
-    await trio.sleep(2 * SOON_S)
-    await stream.aclose()
-
-
-async def get(url: str, method: str = "GET") -> httpx2.Response:
-    async with httpx2.AsyncClient(trust_env=False) as client:
-        return await client.request(method, url)
-
-
-async def call(app: Starlette, path: str) -> str:
-    """A GET without a socket: those and a clock that jumps do not go together."""
-    body = b""
-
-    async def receive() -> Message:
-        return {"type": "http.request"}
-
-    async def send(message: Message) -> None:
-        nonlocal body
-        body += message.get("body", b"")
-
-    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}
-    await app(scope, receive, send)
-    return body.decode()
-
-
-async def until_closed(stream: trio.SocketStream) -> bytes:
-    data = b""
-    with trio.fail_after(20):
-        try:
-            while more := await stream.receive_some():
-                data += more
-        except trio.BrokenResourceError:
-            pass
-    return data
-
-
 async def test_metrics_have_the_required_names_and_labels_and_no_others_of_them(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     faults = [fault(10, "rst"), fault(20, "bad_json", "b")]
     async with open_world(faults, rate=5) as world:
         await trio.sleep(60)
-        text = await call(exporter.make_app(world.feed.metrics.registry, tuple), "/metrics")
+        text = await call(application(world.feed.metrics), "/metrics")
     found = {
         (sample.name, tuple(sample.labels))
         for family in text_string_to_metric_families(text)
@@ -219,7 +131,7 @@ async def test_an_address_that_is_not_ours_is_one_clear_error(host: str) -> None
 async def test_an_idle_kept_connection_does_not_delay_the_end() -> None:
     async with clients() as connect, serving() as url:
         stream = await connect(url)
-        await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = b""
         with trio.fail_after(5):
             while b"\r\n\r\nok\n" not in answer:
@@ -227,7 +139,12 @@ async def test_an_idle_kept_connection_does_not_delay_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", [b"", b"GET /metr", b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab"]
+    "sent",
+    [
+        b"",
+        b"GET /metr",
+        b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nab",
+    ],
 )
 async def test_a_client_in_the_middle_of_a_request_does_not_delay_the_end(sent: bytes) -> None:
     async with clients() as connect, serving() as url:
@@ -266,7 +183,7 @@ async def test_a_client_that_does_not_read_does_not_delay_the_end() -> None:
     async with clients() as connect, serving(metrics) as url:
         stream = await connect(url)
         trio.lowlevel.spawn_system_task(close_later, stream)  # so that this test fails, not hangs
-        await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await trio.lowlevel.wait_readable(stream.socket)
         await trio.sleep(0.2)
 
@@ -275,8 +192,35 @@ async def test_the_descriptor_is_closed_at_the_end() -> None:
     listener = exporter.open_socket("127.0.0.1", 0)
     port = listener.getsockname()[1]
     async with trio.open_nursery() as nursery:
-        app = exporter.make_app(Metrics(SYMBOLS).registry, tuple)
+        app = application(Metrics(SYMBOLS))
         await nursery.start(exporter.serve_app, app, listener)
         nursery.cancel_scope.cancel()
     again = exporter.open_socket("127.0.0.1", port)
     os.close(again.detach())
+
+
+async def test_a_byte_too_many_does_not_end_the_program() -> None:
+    # The answer and the complaint about the rest of the bytes get into each other's way.
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\nx"
+    async with serving() as url, clients() as connect:
+        for _ in range(50):
+            await (await connect(url)).send_all(request)
+        assert (await get(f"{url}/healthz")).text == "ok\n"
+
+
+async def test_connections_beyond_the_bound_are_closed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exporter, "MAX_CONNECTIONS", 3)
+    async with serving() as url, clients() as connect:
+        for _ in range(3):
+            await connect(url)
+        assert await until_closed(await connect(url)) == b""
+
+
+async def test_a_connection_ends_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporter, "LIFE_S", 0.2)
+    async with clients() as connect, serving() as url:
+        stream = await connect(url)
+        await stream.send_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"200" in await until_closed(stream)

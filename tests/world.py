@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from k2trio.continuity import Item
     from k2trio.failover import Endpoint
-    from k2trio.transitions import Transition
+    from k2trio.transitions import Observer, Transition
 
 START_MS = 1_767_225_600_000
 SUBJECT = "btcusdt@trade"
@@ -110,6 +110,7 @@ async def open_world(
     consume: bool = True,
     settings: dict[str, Any] | None = None,
     suspended: Any = lambda: 0.0,
+    observers: Sequence[Observer] = (),
 ) -> AsyncGenerator[World]:
     """A feed that runs against simulated endpoints; see :func:`place`.
 
@@ -144,7 +145,7 @@ async def open_world(
         async with open_feed(
             settings=chosen,
             dial=dial,
-            observers=[lambda what: diary.append((trio.current_time(), what))],
+            observers=[lambda what: diary.append((trio.current_time(), what)), *observers],
             rng=random.Random(seed),
             wall_clock=wall_clock,
             suspended=suspended,

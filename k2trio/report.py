@@ -1,0 +1,164 @@
+"""What ``/status`` says, as values. The published JSON Schema is made from these types.
+
+Every list is bounded, and says how many of its kind are not shown. Durations are seconds, points in
+time are Unix time in seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+MAX_ROWS = 100
+"""Streams, lines, endpoints, outages or sentences in one list of a report."""
+
+Count = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0)]
+Rate = Annotated[float, Meta(ge=0, description="Messages a second over `messages.window_s`.")]
+
+State = Literal["starting", "ok", "degraded", "down"]
+"""``starting``: no data yet, and no failure. ``down``: not ready, as ``/readyz`` says.
+``degraded``: data flows, but something is not as it should be."""
+LineState = Literal["waiting", "connecting", "connected", "streaming"]
+BreakerState = Literal["closed", "open", "half_open"]
+
+
+class MessagesReport(msgspec.Struct, frozen=True):
+    """All data messages together, those of a second connection included."""
+
+    received: Count
+    rate: Rate
+    window_s: Annotated[Seconds, Meta(description="What rates are averaged over.")]
+    silence_s: Annotated[Seconds, Meta(description="Since the last one, or since the start.")]
+
+
+class LineReport(msgspec.Struct, frozen=True):
+    """One supervised succession of connections."""
+
+    name: str
+    state: LineState
+    stable: Annotated[bool, Meta(description="Data has flowed for long enough to count.")]
+    endpoint: Annotated[str | None, Meta(description="In use, or tried last.")]
+    venue: str | None
+    streams: Count
+    connected_s: Annotated[Seconds | None, Meta(description="Age of the connection.")]
+    silence_s: Annotated[Seconds | None, Meta(description="Since this connection's last message.")]
+    retry_in_s: Annotated[Seconds | None, Meta(description="Until the next attempt.")]
+
+
+class EndpointReport(msgspec.Struct, frozen=True):
+    """One URL of the failover list, in order of preference."""
+
+    name: Annotated[str, Meta(description="Host and port.")]
+    venue: str
+    lines: Annotated[list[str], Meta(description="The lines that it carries.")]
+    breaker: BreakerState
+    admits_in_s: Annotated[
+        Seconds | None,
+        Meta(description="Until it may be dialled; null while a probe decides that."),
+    ]
+    connect_budget_left: Annotated[
+        Count, Meta(description="Attempts that the venue admits in the current 5 minutes.")
+    ]
+
+
+class OutageReport(msgspec.Struct, frozen=True):
+    """A time in which a line brought nothing, because its connection had failed."""
+
+    line: str
+    began: Annotated[float, Meta(description="Unix time of the last message before.")]
+    ended: Annotated[float | None, Meta(description="Null while it lasts.")]
+    duration_s: Seconds
+    reason: str
+    error_type: str
+    detail: str
+    endpoint: Annotated[str, Meta(description="Where the connection failed.")]
+    recovered_on: str | None
+    attempts: Count
+
+
+class GapReport(msgspec.Struct, frozen=True):
+    """Ids that will not be delivered, both inclusive; for klines open times in milliseconds."""
+
+    first: int
+    last: int
+    reason: str
+
+
+class CoverageReport(msgspec.Struct, frozen=True):
+    """The ledger of all streams together."""
+
+    live: Annotated[Count, Meta(description="Ids that came over a connection.")]
+    repaired: Annotated[Count, Meta(description="Ids that REST brought.")]
+    missing: Annotated[Count, Meta(description="Ids declared missing.")]
+    gaps: Annotated[Count, Meta(description="Declared ranges that the ledger still lists.")]
+    open_gaps: Annotated[Count, Meta(description="Streams that wait for a gap to close.")]
+    duplicates: Count
+    interruptions: Annotated[
+        Count, Meta(description="Outages declared for streams without provable ids.")
+    ]
+
+
+class StreamReport(msgspec.Struct, frozen=True):
+    """One stream of one venue; the counts are those of :class:`CoverageReport`."""
+
+    venue: Annotated[str | None, Meta(description="Null before the first message.")]
+    stream: str
+    symbol: str | None
+    subscribed: bool
+    received: Count = 0
+    rate: Rate = 0.0
+    silence_s: Seconds | None = None
+    last: Annotated[int | None, Meta(description="The last id that was delivered or declared.")] = (
+        None
+    )
+    live: Count = 0
+    repaired: Count = 0
+    missing: Count = 0
+    gaps: Count = 0
+    held: Annotated[Count, Meta(description="Messages that wait behind a gap.")] = 0
+    duplicates: Count = 0
+    interruptions: Count = 0
+    last_gap: GapReport | None = None
+
+
+class BufferReport(msgspec.Struct, frozen=True):
+    """Messages on their way to the consumer."""
+
+    waiting: Count
+    limit: Count
+    held: Annotated[Count, Meta(description="Messages that wait behind gaps under repair.")]
+
+
+class NotShown(msgspec.Struct, frozen=True):
+    """How many of each kind the lists leave out."""
+
+    lines: Count
+    endpoints: Count
+    streams: Count
+    outages: Count
+
+
+class Status(msgspec.Struct, frozen=True):
+    """What a feed is doing, and what happened to it."""
+
+    state: State
+    problems: Annotated[list[str], Meta(description="Why it is not ready; empty if it is.")]
+    warnings: Annotated[list[str], Meta(description="What else is not as it should be.")]
+    at: Annotated[float, Meta(description="Unix time of this report.")]
+    uptime_s: Seconds
+    version: str
+    messages: MessagesReport
+    buffer: BufferReport
+    lines: list[LineReport]
+    endpoints: list[EndpointReport]
+    reconnects: Annotated[dict[str, int], Meta(description="By reason.")]
+    rotations: Annotated[dict[str, int], Meta(description="Planned replacements, by reason.")]
+    outages: Annotated[list[OutageReport], Meta(description="Newest first.")]
+    coverage: CoverageReport
+    streams: Annotated[
+        list[StreamReport], Meta(description="Those with trouble first if not all are shown.")
+    ]
+    not_shown: NotShown

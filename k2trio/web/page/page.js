@@ -1,0 +1,350 @@
+"use strict";
+
+/* Shows the reports of /events. Text from outside only ever becomes textContent. */
+
+const KEEP_MS = 120_000;      // how far back the graphs go
+const SILENT_MS = 4_000;      // without a report for so long, what is shown is old
+const REOPEN_MS = 4_000;      // between attempts, where the browser's own bring nothing
+const SVG = "http://www.w3.org/2000/svg";
+
+const VERDICTS = {
+  ok: "All data is flowing",
+  degraded: "Data is flowing, with warnings",
+  down: "Data is not flowing",
+  starting: "Starting",
+  unknown: "State unknown",
+};
+const LINE_STATES = {
+  streaming: ["ok", "streaming"],
+  connected: ["warn", "no data yet"],
+  connecting: ["warn", "connecting"],
+  waiting: ["bad", "waiting"],
+};
+const BREAKERS = {
+  closed: ["ok", "closed"],
+  half_open: ["warn", "half-open"],
+  open: ["bad", "open"],
+};
+
+const $ = (id) => document.getElementById(id);
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const short = new Intl.NumberFormat("en", { maximumFractionDigits: 1, minimumFractionDigits: 1 });
+const number = (value) => whole.format(value);
+const perSecond = (value) => (value >= 100 ? whole : short).format(value);
+const clock = (unix) => new Date(unix * 1000).toLocaleTimeString([], { hour12: false });
+
+function duration(seconds) {
+  if (seconds < 0.95) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const s = Math.round(seconds);
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+}
+
+const ago = (seconds) => (seconds === null ? "–" : seconds < 1 ? "now" : `${duration(seconds)} ago`);
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function element(name, text = "", className = "") {
+  const node = document.createElement(name);
+  node.textContent = text;
+  if (className) node.className = className;
+  return node;
+}
+
+/* -- tables: rows keep their identity from report to report ------------------------------------ */
+
+class Table {
+  /** @param columns functions that fill a cell from an item; the first one fills the row's head. */
+  constructor(id, key, empty, columns) {
+    this.body = $(id).tBodies[0];
+    this.labels = [...$(id).tHead.rows[0].cells].map((cell) => cell.textContent);
+    this.key = key;
+    this.empty = empty;
+    this.columns = columns;
+    this.rows = new Map();
+    // Laid out as cards on a phone, a table would lose its meaning for screen readers.
+    $(id).setAttribute("role", "table");
+  }
+
+  show(items) {
+    const rows = new Map();
+    for (const item of items) {
+      const key = this.key(item);
+      const row = this.rows.get(key) ?? this.makeRow();
+      this.columns.forEach(([, fill], index) => fill(row.cells[index], item));
+      rows.set(key, row);
+    }
+    this.rows = rows;
+    const wanted = items.length ? [...rows.values()] : [this.emptyRow()];
+    const same = wanted.length === this.body.rows.length &&
+      wanted.every((row, index) => row === this.body.rows[index]);
+    if (!same) this.body.replaceChildren(...wanted);
+  }
+
+  makeRow() {
+    const row = element("tr");
+    row.setAttribute("role", "row");
+    this.columns.forEach(([className], index) => {
+      const cell = element(index ? "td" : "th", "", className);
+      if (index) cell.setAttribute("role", "cell");
+      else { cell.scope = "row"; cell.setAttribute("role", "rowheader"); }
+      cell.dataset.label = this.labels[index];
+      row.append(cell);
+    });
+    return row;
+  }
+
+  emptyRow() {
+    if (!this.nothing) {
+      this.nothing = element("tr");
+      const cell = element("td", this.empty, "none");
+      cell.colSpan = this.columns.length;
+      this.nothing.append(cell);
+    }
+    return this.nothing;
+  }
+}
+
+const text = (get) => (cell, item) => setText(cell, get(item));
+const alarming = (get) => (cell, item) => {
+  setText(cell, number(get(item)));
+  cell.classList.toggle("warn-text", get(item) > 0);
+};
+
+function badge(get) {
+  return (cell, item) => {
+    const [kind, words] = get(item);
+    const mark = cell.firstElementChild ?? cell.appendChild(element("span"));
+    mark.className = `badge ${kind}`;
+    setText(mark, words);
+  };
+}
+
+function twoLines(get) {
+  return (cell, item) => {
+    const [first, second] = get(item);
+    if (!cell.firstElementChild) cell.append(element("span"), element("small"));
+    setText(cell.firstElementChild, first);
+    setText(cell.lastElementChild, second);
+  };
+}
+
+/* -- graphs ------------------------------------------------------------------------------------ */
+
+const trails = new Map();
+
+/** Note a counter; its rate since the last report becomes a point of the trail. */
+function follow(name, at, count) {
+  const trail = trails.get(name) ?? { at, count, points: [] };
+  trails.set(name, trail);
+  const elapsed = at - trail.at;
+  if (elapsed > 0.2) {
+    // After a pause, or when the program started anew, nothing is known of the time between.
+    const known = count >= trail.count && elapsed < SILENT_MS / 1000;
+    trail.points.push({ at, rate: known ? (count - trail.count) / elapsed : null });
+    trail.at = at;
+    trail.count = count;
+  }
+  while (trail.points.length && trail.points[0].at < at - KEEP_MS / 1000) trail.points.shift();
+  return trail.points;
+}
+
+function draw(svg, points, now) {
+  const { width, height } = svg.viewBox.baseVal;
+  const top = Math.max(1, ...points.map((point) => point.rate ?? 0));
+  const x = (at) => (width * (1 - (now - at) / (KEEP_MS / 1000))).toFixed(1);
+  const y = (rate) => (height - 1 - (height - 3) * (rate / top)).toFixed(1);
+  let line = "", area = "", start = null, last = null;
+  for (const point of points) {
+    if (point.rate === null) {
+      if (start !== null) area += `L${last} ${height}Z`;
+      start = null;
+      continue;
+    }
+    last = x(point.at);
+    line += `${start === null ? "M" : "L"}${last} ${y(point.rate)}`;
+    if (start === null) { start = last; area += `M${start} ${height}`; }
+    area += `L${last} ${y(point.rate)}`;
+  }
+  if (start !== null) area += `L${last} ${height}Z`;
+  svg.querySelector(".line").setAttribute("d", line);
+  svg.querySelector(".area").setAttribute("d", area);
+}
+
+function spark(cell) {
+  if (cell.firstElementChild) return cell.firstElementChild;
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "spark");
+  svg.setAttribute("viewBox", "0 0 120 32");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  for (const name of ["area", "line"]) {
+    const path = document.createElementNS(SVG, "path");
+    path.setAttribute("class", name);
+    svg.append(path);
+  }
+  return cell.appendChild(svg);
+}
+
+/* -- what is shown ----------------------------------------------------------------------------- */
+
+const streamKey = (stream) => `${stream.venue ?? ""} ${stream.stream}`;
+
+const tables = {
+  lines: new Table("lines", (line) => line.name, "No line is configured.", [
+    ["", text((line) => `Line ${line.name}`)],
+    ["pair", badge((line) => LINE_STATES[line.state])],
+    ["whole", twoLines((line) => [
+      line.endpoint ?? "–",
+      line.retry_in_s !== null ? `next attempt in ${duration(line.retry_in_s)}` : line.venue ?? "",
+    ])],
+    ["n", text((line) => (line.connected_s === null ? "–" : duration(line.connected_s)))],
+    ["n", text((line) => ago(line.silence_s))],
+    ["n", text((line) => number(line.streams))],
+  ]),
+  endpoints: new Table("endpoints", (endpoint) => endpoint.name, "No endpoint is configured.", [
+    ["", text((endpoint) => endpoint.name)],
+    ["pair", text((endpoint) => endpoint.venue)],
+    ["pair", text((endpoint) => carried(endpoint.lines))],
+    ["pair", badge((endpoint) => BREAKERS[endpoint.breaker])],
+    ["n", text((endpoint) => admission(endpoint.admits_in_s))],
+    ["n", text((endpoint) => number(endpoint.connect_budget_left))],
+  ]),
+  streams: new Table("streams", streamKey, "No stream is subscribed.", [
+    ["", twoLines((stream) => [stream.stream, streamNote(stream)])],
+    ["n", text((stream) => `${perSecond(stream.rate)}/s`)],
+    ["graph", (cell, stream) => draw(spark(cell), stream.points, stream.now)],
+    ["n", text((stream) => ago(stream.silence_s))],
+    ["n", text((stream) => number(stream.live))],
+    ["n", text((stream) => number(stream.repaired))],
+    ["n", alarming((stream) => stream.missing)],
+    ["n", alarming((stream) => stream.held)],
+  ]),
+  outages: new Table("outages", (outage) => `${outage.line} ${outage.began}`, "None so far.", [
+    ["", text((outage) => clock(outage.began))],
+    ["n", text((outage) => duration(outage.duration_s))],
+    ["pair", text((outage) => outage.line)],
+    ["whole", twoLines((outage) => [
+      `${outage.error_type.replaceAll("_", " ")} on ${outage.endpoint}`, outage.detail,
+    ])],
+    ["whole", twoLines((outage) => recovery(outage))],
+  ]),
+};
+
+function carried(lines) {
+  if (!lines.length) return "–";
+  if (lines.length > 4) return `${lines.length} lines`;
+  return `${lines.length === 1 ? "line" : "lines"} ${lines.join(", ")}`;
+}
+
+function admission(seconds) {
+  if (seconds === null) return "probing";
+  return seconds > 0 ? `in ${duration(seconds)}` : "now";
+}
+
+function streamNote(stream) {
+  const notes = [stream.venue ?? "no message yet"];
+  if (!stream.subscribed) notes.push("unsubscribed");
+  if (stream.interruptions) notes.push(`${number(stream.interruptions)} interruptions`);
+  const gap = stream.last_gap;
+  if (gap) {
+    const ids = gap.first === gap.last ? `${gap.first}` : `${gap.first}–${gap.last}`;
+    notes.push(`last gap ${ids}, ${gap.reason.replaceAll("_", " ")}`);
+  }
+  return notes.join(" · ");
+}
+
+function recovery(outage) {
+  const retries = `${number(outage.attempts)} ${outage.attempts === 1 ? "attempt" : "attempts"}`;
+  return outage.ended === null
+    ? ["not yet back", `after ${retries}`]
+    : [`back at ${clock(outage.ended)} on ${outage.recovered_on}`, `after ${retries}`];
+}
+
+function tally(counts, noun) {
+  const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const parts = Object.entries(counts).filter(([, count]) => count)
+    .map(([reason, count]) => `${number(count)} ${reason.replaceAll("_", " ")}`);
+  const head = `${number(total)} ${noun}${total === 1 ? "" : "s"}`;
+  return parts.length ? `${head} (${parts.join(", ")})` : head;
+}
+
+function show(report) {
+  const { state, messages, coverage, buffer } = report;
+  document.body.dataset.state = state;
+  setText($("verdict"), VERDICTS[state]);
+  const reasons = [...report.problems, ...report.warnings];
+  if ([...$("reasons").children].map((item) => item.textContent).join("\n") !== reasons.join("\n")) {
+    $("reasons").replaceChildren(...reasons.map((reason) => element("li", reason)));
+  }
+  document.title = `${state === "ok" ? "" : `${VERDICTS[state]} · `}k2trio`;
+  setText($("version"), report.version);
+  setText($("heard"), `updated ${clock(report.at)}`);
+
+  setText($("rate"), perSecond(messages.rate));
+  draw($("pulse"), follow("", report.at, messages.received), report.at);
+  setText($("silence"), ago(messages.silence_s));
+  setText($("missing"), number(coverage.missing));
+  $("missing").classList.toggle("warn", coverage.missing > 0);
+  setText($("repaired"), number(coverage.repaired));
+  setText($("backlog"), number(buffer.waiting + buffer.held));
+  setText($("uptime"), duration(report.uptime_s));
+
+  tables.lines.show(report.lines);
+  tables.endpoints.show(report.endpoints);
+  const names = new Set(["", ...report.streams.map(streamKey)]);
+  for (const name of trails.keys()) if (!names.has(name)) trails.delete(name);
+  tables.streams.show(report.streams.map((stream) => ({
+    ...stream, now: report.at, points: follow(streamKey(stream), report.at, stream.received),
+  })));
+  tables.outages.show(report.outages);
+  setText($("tally"), `${tally(report.reconnects, "reconnect")} · ${tally(report.rotations, "planned rotation")}`);
+  for (const [kind, count] of Object.entries(report.not_shown)) {
+    $(`${kind}-more`).hidden = !count;
+    setText($(`${kind}-more`), `and ${number(count)} more ${kind}`);
+  }
+}
+
+/* -- where it comes from ----------------------------------------------------------------------- */
+
+let source = null;
+let openedAt = 0;
+let heardAt = performance.now();
+let everHeard = false;
+
+function open() {
+  source?.close();
+  openedAt = performance.now();
+  source = new EventSource("events");
+  source.addEventListener("status", (event) => {
+    heardAt = performance.now();
+    everHeard = true;
+    document.body.classList.remove("stale");
+    $("lost").hidden = true;
+    show(JSON.parse(event.data));
+  });
+}
+
+/** If what is shown is old, say so, and try to change that. */
+function look() {
+  const now = performance.now();
+  const silent = now - heardAt;
+  if (silent < SILENT_MS) return;
+  document.body.classList.toggle("stale", everHeard);
+  document.body.dataset.state = "unknown";
+  setText($("verdict"), VERDICTS.unknown);
+  $("reasons").replaceChildren();
+  $("lost").hidden = false;
+  setText($("age"), everHeard ? `Last update ${duration(silent / 1000)} ago.` : "");
+  document.title = "Disconnected · k2trio";
+  // The browser tries again by itself after a lost connection, but not after a refusal or silence.
+  if (now - openedAt > REOPEN_MS) open();
+}
+
+open();
+setInterval(look, 1000);
