@@ -47,9 +47,10 @@ def measure(
     counts: dict[str, int] = {}
 
     def run(row: Client, count: int) -> dict[str, Any]:
-        load.prepare(mode=mode, count=count, segments=segments)
+        traffic = row.traffic(mode)
+        load.prepare(mode=traffic, count=count, segments=segments)
         result = run_client(
-            row, load.url, MODES[mode], count,
+            row, load.url, MODES[traffic], count,
             cpu=cores()[0], ca=load.ca, checkout=options.checkout,
         )  # fmt: skip
         if not result["messages"]:
@@ -104,7 +105,6 @@ def _summary(row: Client, rounds: dict[str, list[dict[str, float]]], count: int)
     }
     return {
         "hands": row.hands,
-        "note": row.note,
         "messages_per_run": count,
         "messages_per_s": statistics.median(rates),
         "lowest": min(rates),
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="plain, coalesced, one short round")
     options = parser.parse_args()
     modes = options.mode.split(",")
-    if unknown := set(modes) - set(MODES):
+    if unknown := set(modes) - set(MOST_MESSAGES):
         parser.error(f"unknown mode {', '.join(unknown)}")
     if options.quick:
         options.rounds, options.seconds = 1, 0.2

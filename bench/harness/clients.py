@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ class Client:
     :ivar adapter: file in ``peers/``.
     :ivar hands: what the library hands its user.
     :ivar modes: what it can do; empty: everything.
+    :ivar stands_in: mode → the traffic that it gets instead.
     :ivar latency: whether it is part of the latency benchmark.
     """
 
@@ -47,8 +48,12 @@ class Client:
     environment: str = ""
     variant: str = ""
     modes: tuple[str, ...] = ()
+    stands_in: dict[str, str] = field(default_factory=dict)
     latency: bool = False
-    note: str = ""
+
+    def traffic(self, mode: str) -> str:
+        """What the load server sends to it in a mode."""
+        return self.stands_in.get(mode, mode)
 
     @property
     def ours(self) -> bool:
@@ -164,7 +169,7 @@ def run_client(
             text=True,
             timeout=RUN_BOUND_S,
             env=client_environment(checkout, ca),
-            preexec_fn=lambda: pin(cpu),  # noqa: PLW1509 - no threads run here
+            preexec_fn=lambda: pin(cpu),
         )
     except subprocess.TimeoutExpired:
         raise NotMeasuredError(f"no result within {RUN_BOUND_S:g} s") from None

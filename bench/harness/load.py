@@ -49,7 +49,7 @@ def load_server(*, tls: bool = False, cpu: int | None = None) -> Iterator[Load]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: pin(cpu),  # noqa: PLW1509 - no threads run here
+            preexec_fn=lambda: pin(cpu),
         )
         try:
             port = _read(process.stdout)["port"]

@@ -32,6 +32,7 @@ MODES = {
         for suffix in ("trade", "aggTrade", "bookTicker", "depth@100ms", "kline_1m")
     ),
     "depth": ("btcusdt@depth@100ms",),
+    "aggTrade": ("btcusdt@aggTrade",),
 }
 """Streams per mode."""
 
@@ -92,7 +93,8 @@ def messages(mode: str) -> Iterator[bytes]:
     rng = random.Random(4)
     if mode == "mixed":
         return _mixed(rng)
-    return _WRITERS["trade" if mode == "trade" else "depth@100ms"](SYMBOLS[0], rng)
+    symbol, _, kind = MODES[mode][0].partition("@")
+    return _WRITERS[kind](symbol, rng)
 
 
 def _mixed(rng: random.Random) -> Iterator[bytes]:

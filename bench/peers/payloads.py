@@ -18,6 +18,7 @@ Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Level = tuple[str, str]
 SEPARATOR = b'","data":'
+TEXT_SEPARATOR = SEPARATOR.decode()
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="trade"):
@@ -90,15 +91,24 @@ TYPES: dict[str, Any] = {
 }
 
 
-def make_routes(streams: Sequence[str]) -> dict[bytes, Callable[[bytes], Any]]:
-    """What stands before the payload → the payload's decoder.
+def make_routes(streams: Sequence[str]) -> dict[bytes | str, Callable[[bytes | str], Any]]:
+    """What stands before the payload, as bytes and as text → the payload's decoder.
 
-    A frame is then decoded in three lines, which adapters have in place, without a call::
+    A frame is then decoded in two lines, which adapters have in place, without a call::
 
         start = frame.find(SEPARATOR, 11, 160) + 9
         data = routes[frame[:start]](frame[start:-1])
     """
     decoders = {kind: msgspec.json.Decoder(type_).decode for kind, type_ in TYPES.items()}
-    return {
-        b'{"stream":"' + name.encode() + SEPARATOR: decoders[name.split("@")[1]] for name in streams
-    }
+    heads = {name: b'{"stream":"' + name.encode() + SEPARATOR for name in streams}
+    routes: dict[bytes | str, Callable[[bytes | str], Any]] = {}
+    for name, head in heads.items():
+        routes[head] = routes[head.decode()] = decoders[name.split("@")[1]]
+    return routes
+
+
+class Frame(msgspec.Struct):
+    """A whole combined frame in one call, where every payload says its type."""
+
+    stream: str
+    data: Trade | AggTrade | Depth | Kline

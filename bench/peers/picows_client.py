@@ -1,14 +1,16 @@
 """picows on uvloop, with a decoder behind it.
 
-Variants: ``msgspec`` (typed by stream, as k2trio does), ``orjson`` (the whole frame as a dict).
+Variants: ``msgspec`` (typed by stream, as k2trio does), ``frame`` (msgspec too, but the whole frame
+in one call, which needs payloads that say their type), ``orjson`` (the whole frame as a dict).
 """
 
 import asyncio
 
+import msgspec
 import orjson
 import uvloop
 from meter import Latencies, Meter, parse_options
-from payloads import SEPARATOR, make_routes
+from payloads import SEPARATOR, Frame, make_routes
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 options = parse_options()
@@ -35,13 +37,17 @@ class CountTyped(WSListener):
                 self.mark = self.meter.reached(self.count)
 
 
-class CountDicts(CountTyped):
-    """The same with orjson, straight from the receive buffer."""
+class CountWhole(CountTyped):
+    """Decodes whole frames straight from the receive buffer."""
+
+    decode = staticmethod(
+        orjson.loads if options.variant == "orjson" else msgspec.json.Decoder(Frame).decode
+    )
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Called for each frame."""
         if frame.msg_type == TEXT:
-            orjson.loads(frame.get_payload_as_memoryview())
+            self.decode(frame.get_payload_as_memoryview())
             self.count += 1
             if self.count >= self.mark:
                 self.mark = self.meter.reached(self.count)
@@ -65,7 +71,7 @@ class Time(WSListener):
 
 async def main() -> None:
     """Run until the listener ends the process."""
-    listener = CountDicts if options.variant == "orjson" else CountTyped
+    listener = CountTyped if options.variant == "msgspec" else CountWhole
     if options.latency:
         listener = Time
     await ws_connect(listener, options.stream_url, ssl_context=options.ssl_context())
