@@ -5,9 +5,9 @@ Each round runs every client once, so that a slow minute of the machine hits all
 are medians over rounds, and ratios are taken within a round before the median. The first row shows
 that the server is not the limit.
 
-    python bench/throughput.py [--mode trade,mixed,depth] [--tls both] [--segments both] [--rounds 5]
+    python bench/throughput.py [--mode trade,mixed,depth] [--tls both] [--segments both]
 
-``--checkout PATH`` measures another tree of k2trio, ``--clients picows,k2trio`` a few clients only.
+``--checkout PATH`` measures another tree of k2trio, ``--clients picows,k2trio`` some clients only.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def measure(
 
     def run(row: Client, count: int) -> dict[str, Any]:
         traffic = row.traffic(mode)
-        load.prepare(mode=traffic, count=count, segments=segments)
+        load.prepare(mode=traffic, count=count, segments=segments, streams=len(MODES[traffic]))
         result = run_client(
             row, load.url, MODES[traffic], count,
             cpu=cores()[0], ca=load.ca, checkout=options.checkout,
@@ -174,29 +174,31 @@ def main() -> None:
     parser.add_argument(
         "--mode", default="trade,mixed,depth", help="comma list of trade,mixed,depth"
     )
-    parser.add_argument("--tls", choices=("no", "yes", "both"), default="both")
-    parser.add_argument("--segments", choices=(*SEGMENTS, "both"), default="both")
+    parser.add_argument("--tls", choices=("no", "yes", "both"))
+    parser.add_argument("--segments", choices=(*SEGMENTS, "both"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="length of one run of a client")
     parser.add_argument("--clients", default="", help="comma list of parts of names")
     parser.add_argument("--checkout", type=Path, default=CHECKOUT, help="tree of k2trio to measure")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plots", type=Path, metavar="FOLDER")
-    parser.add_argument("--quick", action="store_true", help="plain, coalesced, one short round")
+    parser.add_argument("--quick", action="store_true", help="one short round; plain, coalesced")
     options = parser.parse_args()
     modes = options.mode.split(",")
     if unknown := set(modes) - set(MOST_MESSAGES):
         parser.error(f"unknown mode {', '.join(unknown)}")
     if options.quick:
         options.rounds, options.seconds = 1, 0.2
-        options.tls, options.segments = "no", "coalesced"
+        options.tls = options.tls or "no"
+        options.segments = options.segments or "coalesced"
     rows = clients(options.clients)
+    wanted = tuple(SEGMENTS) if options.segments in (None, "both") else (options.segments,)
     results = []
-    for tls in {"no": (False,), "yes": (True,), "both": (False, True)}[options.tls]:
+    for tls in {"no": (False,), "yes": (True,), "both": (False, True)}[options.tls or "both"]:
         with load_server(tls=tls, cpu=cores()[1]) as load:
             for mode in modes:
                 able = [row for row in rows if not row.modes or mode in row.modes]
-                for segments in SEGMENTS if options.segments == "both" else (options.segments,):
+                for segments in wanted:
                     results.append(measure(load, able, mode, segments, options))
                     print(show(results[-1]), flush=True)
     measured = {name for result in results for name in result["clients"]}

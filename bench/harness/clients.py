@@ -38,6 +38,7 @@ class Client:
     :ivar adapter: file in ``peers/``.
     :ivar hands: what the library hands its user.
     :ivar modes: what it can do; empty: everything.
+    :ivar cannot: ``plain`` or ``tls`` → why it cannot be measured so.
     :ivar stands_in: mode → the traffic that it gets instead.
     :ivar latency: whether it is part of the latency benchmark.
     """
@@ -48,6 +49,7 @@ class Client:
     environment: str = ""
     variant: str = ""
     modes: tuple[str, ...] = ()
+    cannot: dict[str, str] = field(default_factory=dict)
     stands_in: dict[str, str] = field(default_factory=dict)
     latency: bool = False
 
@@ -156,6 +158,8 @@ def run_client(
     :param checkout: the tree of k2trio that is measured.
     :raises NotMeasuredError: if it fails.
     """
+    if why := client.cannot.get("plain" if ca is None else "tls"):
+        raise NotMeasuredError(why)
     command = [
         python_of(client), str(PEERS / client.adapter), "--url", url, "--count", str(count),
         "--streams", "/".join(streams), "--variant", client.variant, *arguments,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import bisect
 import hashlib
 import json
 import select
@@ -31,7 +32,7 @@ import trustme
 from harness.market import Pool, TradeTemplate, interleaved_pool, make_pool
 
 BLOCK_BYTES = 256 * 1024
-"""What one send takes of the prepared frames in coalesced mode."""
+"""What one send takes of the prepared frames in coalesced mode, about."""
 SEND_TIMEOUT_S = 900.0
 """A client that reads nothing for so long is gone; the memory benchmark pauses for minutes."""
 HANDSHAKE_BYTES = 64 * 1024
@@ -103,11 +104,11 @@ class Server:
                 if self._tls is not None:
                     sock = self._tls.wrap_socket(accepted, server_side=True)
                 _Client(sock, self).serve()
-            except (OSError, _Gone):
+            except (OSError, _GoneError):
                 pass  # clients end when they have what they came for
 
 
-class _Gone(Exception):
+class _GoneError(Exception):
     """The client has said goodbye."""
 
 
@@ -150,7 +151,7 @@ class _Client:
         while b"\r\n\r\n" not in head:
             data = self._sock.recv(HANDSHAKE_BYTES)
             if not data or len(head) > HANDSHAKE_BYTES:
-                raise _Gone
+                raise _GoneError
             head += data
         head, _, rest = head.partition(b"\r\n\r\n")
         self._unread += rest
@@ -173,9 +174,13 @@ class _Client:
         return target
 
     def _send_blocks(self, pool: Pool, count: int) -> None:
-        data, end = memoryview(pool.data), pool.size(count)
-        for start in range(0, end, BLOCK_BYTES):
-            self._sock.sendall(data[start : min(start + BLOCK_BYTES, end)])
+        # Blocks end where frames end: between them an answer may go out.
+        data, ends = memoryview(pool.data), pool.ends
+        sent = start = 0
+        while sent < count:
+            sent = min(count, bisect.bisect_right(ends, start + BLOCK_BYTES, sent + 1))
+            self._sock.sendall(data[start : ends[sent - 1]])
+            start = ends[sent - 1]
             self._poll()
 
     def _send_frames(self, pool: Pool, count: int) -> None:
@@ -208,7 +213,7 @@ class _Client:
         if wait or self._readable():
             data = self._sock.recv(65536)
             if not data:
-                raise _Gone
+                raise _GoneError
             self._unread += data
         while (message := self._cut_message()) is not None:
             self._answer(*message)
@@ -237,7 +242,7 @@ class _Client:
     def _answer(self, opcode: int, body: bytes) -> None:
         if opcode == _CLOSE:
             self._sock.sendall(b"\x88" + bytes((len(body),)) + body)
-            raise _Gone
+            raise _GoneError
         if opcode == _PING:
             self._sock.sendall(b"\x8a" + bytes((len(body),)) + body)
         if opcode == _TEXT:

@@ -10,7 +10,13 @@ import ccxt.pro
 from meter import Meter, parse_options
 
 options = parse_options()
-exchange = ccxt.pro.binance({"newUpdates": True, **({"cafile": options.ca} if options.ca else {})})
+exchange = ccxt.pro.binance(
+    {
+        "newUpdates": True,
+        "options": {"tradesLimit": options.count},
+        **({"cafile": options.ca} if options.ca else {}),
+    }
+)
 exchange.urls["api"]["ws"]["spot"] = options.url + "/ws"
 exchange.set_markets(
     [

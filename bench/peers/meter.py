@@ -1,9 +1,9 @@
 """What every adapter measures itself with, and its command line.
 
 An adapter is a small program: it connects with its library's defaults, lets the library decode to
-what it hands its users, counts, and prints one line of JSON. The first tenth of the messages warms
-up and does not count. The program ends at once after the last message: how libraries close is no
-part of these figures.
+what it hands its users, counts, and prints one line of JSON. The first tenth of the messages (for
+latency: the first second) warms up and does not count. The program ends at once after the last
+message: how libraries close is no part of these figures.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Options:
     :ivar streams: what to subscribe to.
     :ivar count: messages that will come.
     :ivar latency: take the time of each message, instead of counting.
+    :ivar warm_up: messages that do not count.
     :ivar variant: of adapters that know several ways.
     """
 
@@ -40,6 +41,7 @@ class Options:
     streams: list[str]
     count: int
     latency: bool
+    warm_up: int
     variant: str
     ca: str | None
 
@@ -60,11 +62,18 @@ def parse_options() -> Options:
     parser.add_argument("--streams", required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--latency", action="store_true")
+    parser.add_argument("--warm-up", type=int)
     parser.add_argument("--variant", default="")
     parser.add_argument("--ca")
     given = parser.parse_args()
     return Options(
-        given.url, given.streams.split("/"), given.count, given.latency, given.variant, given.ca
+        url=given.url,
+        streams=given.streams.split("/"),
+        count=given.count,
+        latency=given.latency,
+        warm_up=max(1, given.count // 10) if given.warm_up is None else given.warm_up,
+        variant=given.variant,
+        ca=given.ca,
     )
 
 
@@ -77,8 +86,7 @@ class Meter:
     def __init__(self, options: Options) -> None:
         self._count = options.count
         self._step = max(1, options.count // MARKS)
-        self._warm_up = max(1, options.count // 10)
-        self.mark = self._warm_up
+        self.mark = options.warm_up
         self._started: tuple[int, float, float] | None = None
         self._latest = (0, time.perf_counter(), 0.0)
         threading.Thread(target=self._watch, daemon=True).start()
@@ -117,8 +125,7 @@ class Latencies:
     def __init__(self, options: Options) -> None:
         self._values = array("q")
         self._count = options.count
-        self._warm_up = options.count // 10
-        self._started = time.perf_counter()
+        self._warm_up = options.warm_up
         threading.Thread(target=self._watch, daemon=True).start()
 
     def take(self, scheduled_ns: int) -> None:

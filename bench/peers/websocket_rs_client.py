@@ -1,7 +1,6 @@
 """websocket-rs, with a typed decoder behind it.
 
-Variants: ``sync`` (blocking, in a thread of its own as far as a program is concerned) and ``native``
-(asyncio on uvloop, by callback).
+Variants: ``sync`` (blocking calls) and ``native`` (asyncio on uvloop, by callback).
 """
 
 import asyncio
