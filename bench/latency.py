@@ -22,12 +22,11 @@ from typing import Any
 from harness.clients import CHECKOUT, Client, NotMeasuredError, clients, run_client, versions_of
 from harness.load import cores, load_server
 from harness.market import MODES
-from harness.report import OTHERS, OURS, caption, document, figure, table, write_json
+from harness.report import caption, document, ranges, table, write_json
 
 SHOWN = ("50", "99", "99.9")
 WARM_UP_S = 1.0
 """The first second does not count: connecting, first uses of everything."""
-STRONG, FAINT = 2.2, 1.1
 
 
 def measure(rate: int, rows: list[Client], options: argparse.Namespace) -> dict[str, Any]:
@@ -100,52 +99,18 @@ def _microseconds(value: float) -> str:
 
 
 def plot(result: dict[str, Any], folder: Path, foot: str) -> None:
-    """Percentiles from the lowest to the highest, a line per client, named at its end."""
-    path = folder / f"latency-{result['rate']}.png"
-    chart = figure(path, 5)
-    if chart is None:
-        return
-    axes = chart.add_subplot()
-    ends = []
-    for name, row in result["clients"].items():
-        shares = list(row["percentiles_us"])
-        values = list(row["percentiles_us"].values())
-        ours = name.startswith("k2trio")
-        axes.plot(
-            range(len(shares)), values,
-            color=OURS if ours else OTHERS, linewidth=STRONG if ours else FAINT,
-        )  # fmt: skip
-        ends.append((values[-1], name, ours))
-    axes.set_yscale("log")
-    axes.set_xticks(range(len(shares)), [f"p{share}" for share in shares])
-    axes.set_xlim(0, len(shares) * 1.42)
-    for place, (value, name, ours) in zip(_apart(axes, ends), sorted(ends), strict=True):
-        axes.annotate(
-            name, (len(shares) - 1, value), (len(shares) - 0.5, place), textcoords="data",
-            fontsize=8, va="center", color=OURS if ours else "#52606d",
-            fontweight="bold" if ours else "normal",
-            arrowprops={"arrowstyle": "-", "color": "#d8dde3", "linewidth": 0.6},
-        )  # fmt: skip
-    axes.set_title(
-        f"Socket to handler at {result['rate']:,} messages a second (µs, lower is better)",
-        loc="left", fontweight="bold",
-    )  # fmt: skip
-    axes.set_xlabel(f"share of messages that were at least as quick\n{foot}", fontsize=8)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.grid(axis="y", color="#eef0f2")
-    axes.spines[["top", "right"]].set_visible(False)
-    chart.savefig(path)
-    print(f"wrote {path}", file=sys.stderr)
-
-
-def _apart(axes: Any, ends: list[tuple[float, str, bool]]) -> list[float]:
-    """Where the names stand: at the lines' ends in order, a line of text apart (log scale)."""
-    low, high = axes.get_ylim()
-    step = (high / low) ** (1 / 22)
-    places: list[float] = []
-    for value, _, _ in sorted(ends):
-        places.append(max(value, places[-1] * step) if places else value)
-    return places
+    """The shown percentiles of each client, on one scale."""
+    ranges(
+        folder / f"latency-{result['rate']}.png",
+        f"Socket to handler at {result['rate']:,} messages a second",
+        "µs after the message should have been sent; further left is better",
+        [
+            (name, [row["percentiles_us"][share] for share in SHOWN])
+            for name, row in result["clients"].items()
+        ],
+        [f"p{share}" for share in SHOWN],
+        foot,
+    )
 
 
 def main() -> None:

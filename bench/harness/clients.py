@@ -41,6 +41,8 @@ class Client:
     :ivar cannot: ``plain`` or ``tls`` → why it cannot be measured so.
     :ivar stands_in: mode → the traffic that it gets instead.
     :ivar latency: whether it is part of the latency benchmark.
+    :ivar memory: whether it is part of the memory benchmark.
+    :ivar pausable: whether its consumer can rest while the library goes on.
     """
 
     name: str
@@ -52,6 +54,8 @@ class Client:
     cannot: dict[str, str] = field(default_factory=dict)
     stands_in: dict[str, str] = field(default_factory=dict)
     latency: bool = False
+    memory: bool = False
+    pausable: bool = False
 
     def traffic(self, mode: str) -> str:
         """What the load server sends to it in a mode."""
@@ -152,9 +156,11 @@ def run_client(
     ca: Path | None,
     checkout: Path = CHECKOUT,
     arguments: Sequence[str] = (),
+    bound_s: float = RUN_BOUND_S,
 ) -> dict[str, Any]:
     """Let a client read from the load server, on the given core; what it reports.
 
+    :param streams: names, or one name ``@PATH`` of a file that holds them.
     :param checkout: the tree of k2trio that is measured.
     :raises NotMeasuredError: if it fails.
     """
@@ -171,12 +177,12 @@ def run_client(
             command,
             capture_output=True,
             text=True,
-            timeout=RUN_BOUND_S,
+            timeout=bound_s,
             env=client_environment(checkout, ca),
             preexec_fn=lambda: pin(cpu),
         )
     except subprocess.TimeoutExpired:
-        raise NotMeasuredError(f"no result within {RUN_BOUND_S:g} s") from None
+        raise NotMeasuredError(f"no result within {bound_s:g} s") from None
     lines = done.stdout.strip().splitlines()
     try:
         result = dict(json.loads(lines[-1]))

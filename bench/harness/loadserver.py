@@ -38,6 +38,8 @@ SEND_TIMEOUT_S = 900.0
 HANDSHAKE_BYTES = 64 * 1024
 POLL_EVERY = 64
 """Frames between two looks at what the client sent, where frames are sent one by one."""
+SETTLE_S = 3.0
+"""Between the first message of every stream and the rest, in ``subscribed`` mode."""
 NANOSECOND = 1_000_000_000
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -48,7 +50,8 @@ _TEXT, _CLOSE, _PING = 0x1, 0x8, 0x9
 class Plan:
     """What the next clients get.
 
-    :ivar mode: of ``market.MODES``; or ``subscribed``: trades of whatever the client asks for.
+    :ivar mode: of ``market.MODES``; or ``subscribed``: trades of whatever the client asks for,
+        first one of each stream, then, a while later, the rest.
     :ivar count: messages per connection.
     :ivar segments: ``coalesced`` (large sends), or ``frames`` (one send per frame, TCP_NODELAY).
     :ivar rate: messages a second, each at its own scheduled time, which it carries as trade time
@@ -136,15 +139,23 @@ class _Client:
         else:
             if plan.mode == "subscribed":
                 pool = interleaved_pool(self._streams, plan.count)
+                self._begin_each(pool)
+                pool = pool.after(len(self._streams))
             else:
                 pool = self._server.pool(plan.mode, plan.count, combined=combined)
             self._server.start_together.wait()
             if plan.segments == "frames":
-                self._send_frames(pool, plan.count)
+                self._send_frames(pool, min(plan.count, len(pool.ends)))
             else:
-                self._send_blocks(pool, plan.count)
+                self._send_blocks(pool, min(plan.count, len(pool.ends)))
         while True:
             self._poll(wait=True)
+
+    def _begin_each(self, pool: Pool) -> None:
+        """Send the first message of every stream, and give all clients time to take theirs."""
+        self._server.start_together.wait()
+        self._sock.sendall(memoryview(pool.data)[: pool.size(len(self._streams))])
+        time.sleep(SETTLE_S)
 
     def _upgrade(self) -> Any:
         head = b""

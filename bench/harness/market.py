@@ -61,6 +61,12 @@ class Pool:
     data: bytes
     ends: array[int]
 
+    def after(self, count: int) -> Pool:
+        """The frames after the first so many."""
+        skipped = self.ends[count - 1]
+        ends = array("Q", (end - skipped for end in self.ends[count:]))
+        return Pool(self.data[skipped:], ends)
+
     def size(self, count: int) -> int:
         """Bytes of the first so many frames."""
         return self.ends[count - 1]

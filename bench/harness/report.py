@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 OURS, OTHERS, FLOOR = "#0b6e4f", "#9aa5b1", "#d8dde3"
 """Colours of the bars."""
+MARKERS = ("o", "|", "D", "s")
 
 
 def machine() -> dict[str, Any]:
@@ -109,3 +110,65 @@ def bars(
     axes.margins(x=0.18, y=0.01)
     chart.savefig(path)
     print(f"wrote {path}", file=sys.stderr)
+
+
+def ranges(
+    path: Path,
+    title: str,
+    unit: str,
+    rows: Sequence[tuple[str, Sequence[float]]],
+    marks: Sequence[str],
+    foot: str,
+) -> None:
+    """A row of dots per name, lowest first, on a logarithmic scale; each dot with its value.
+
+    :param rows: name, and one value per mark, ascending.
+    :param marks: what the values are, e.g. ``p50``.
+    """
+    if not rows:
+        return
+    chart = figure(path, 1.5 + 0.42 * len(rows))
+    if chart is None:
+        return
+    axes = chart.add_subplot()
+    rows = sorted(rows, key=lambda row: row[1][0], reverse=True)
+    for place, (name, values) in enumerate(rows):
+        colour = OURS if name.startswith("k2trio") else OTHERS
+        axes.plot(values, [place] * len(values), color=colour, linewidth=1.2, zorder=1)
+        for number, value in enumerate(values):
+            axes.scatter(value, place, s=34, color=colour, marker=MARKERS[number], zorder=2)
+            axes.annotate(
+                f"{value:,.0f}" if value >= 10 else f"{value:.1f}", (value, place),
+                (0, 6), textcoords="offset points", ha="center", fontsize=7,
+            )  # fmt: skip
+    for number, mark in enumerate(marks):
+        axes.scatter([], [], s=34, color=OTHERS, marker=MARKERS[number], label=mark)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.13), ncols=len(marks), frameon=False)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axes.set_ylim(-0.6, len(rows) - 0.2)
+    axes.set_title(title, loc="left", fontweight="bold")
+    axes.set_xlabel(f"{unit}\n{foot}", fontsize=8)
+    axes.grid(axis="x", color="#eef0f2")
+    axes.spines[["top", "right"]].set_visible(False)
+    chart.savefig(path)
+    print(f"wrote {path}", file=sys.stderr)
+
+
+def name_lines(axes: Any, lines: Sequence[tuple[float, float, str, bool]]) -> None:
+    """Write names at the right ends of lines, apart from each other: x, y, name, whether ours."""
+    low, high = axes.get_ylim()
+    step = (high - low) / 26
+    ordered = sorted(lines, key=lambda line: line[1])
+    right = max(at for at, *_ in lines)
+    place = low
+    for at, value, name, ours in ordered:
+        place = max(value, place + step)
+        axes.annotate(
+            f"{name} {value:.0f}", (at, value), (right * 1.04, place), textcoords="data",
+            fontsize=8, va="center", color=OURS if ours else "#52606d",
+            fontweight="bold" if ours else "normal",
+        )  # fmt: skip
+    axes.set_ylim(low, max(high, place + step))
+    axes.set_xlim(0, right * 1.45)

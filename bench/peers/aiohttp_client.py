@@ -1,5 +1,7 @@
 """aiohttp on uvloop, with a typed decoder behind it."""
 
+import asyncio
+
 import aiohttp
 import uvloop
 from meter import Latencies, Meter, parse_options
@@ -32,6 +34,7 @@ async def main() -> None:
             count += 1
             if count >= mark:
                 mark = meter.reached(count)
+                await asyncio.sleep(meter.rest_s())
 
 
 uvloop.run(main())

@@ -1,7 +1,7 @@
 """ccxt: ``watch_trades``, which hands over lists of its unified dicts.
 
-The markets are given to it, so that it loads none; it keeps the last 1000 trades and hands over
-what is new.
+The markets are given to it, so that it loads none. It keeps the last 1000 trades and hands over what
+is new among them, so a burst would lose some: unless messages are paced, it may keep them all.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ options = parse_options()
 exchange = ccxt.pro.binance(
     {
         "newUpdates": True,
-        "options": {"tradesLimit": options.count},
+        "options": {} if options.paced else {"tradesLimit": options.count},
         **({"cafile": options.ca} if options.ca else {}),
     }
 )

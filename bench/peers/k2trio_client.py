@@ -72,11 +72,13 @@ async def feed_level(*, by_event: bool) -> None:
                 if count >= mark:
                     check(feed)
                     mark = meter.reached(count)
+                    await trio.sleep(meter.rest_s())
         async for batch in feed.batches():
             count += len(batch)
             if count >= mark:
                 check(feed)
                 mark = meter.reached(count)
+                await trio.sleep(meter.rest_s())
 
 
 match options.variant:

@@ -17,12 +17,17 @@ import threading
 import time
 from array import array
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 MARKS = 20
 """Into so many parts the run is cut: what was reached is known even if the rest never comes."""
 STALL_S = 8.0
 """Without a part in this time the run is over, and its loss is told."""
+FIRST_STALL_S = 30.0
+"""The same before the first part: some libraries take seconds to subscribe."""
+SAMPLE_S = 0.5
+"""Between two looks at the memory."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Options:
     :ivar count: messages that will come.
     :ivar latency: take the time of each message, instead of counting.
     :ivar warm_up: messages that do not count.
+    :ivar paced: messages come at a rate that the library can take with its own queue lengths.
+    :ivar pause_s: for so long the consumer rests after warming up, while messages pile up.
     :ivar variant: of adapters that know several ways.
     """
 
@@ -42,6 +49,8 @@ class Options:
     count: int
     latency: bool
     warm_up: int
+    paced: bool
+    pause_s: float
     variant: str
     ca: str | None
 
@@ -63,22 +72,32 @@ def parse_options() -> Options:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--latency", action="store_true")
     parser.add_argument("--warm-up", type=int)
+    parser.add_argument("--paced", action="store_true")
+    parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--variant", default="")
     parser.add_argument("--ca")
     given = parser.parse_args()
     return Options(
         url=given.url,
-        streams=given.streams.split("/"),
+        streams=_names(given.streams),
         count=given.count,
         latency=given.latency,
         warm_up=max(1, given.count // 10) if given.warm_up is None else given.warm_up,
+        paced=given.paced,
+        pause_s=given.pause,
         variant=given.variant,
         ca=given.ca,
     )
 
 
+def _names(given: str) -> list[str]:
+    """Streams in a list, or in a file (``@PATH``) where a command line could not hold them."""
+    text = Path(given[1:]).read_text() if given.startswith("@") else given
+    return text.split("/")
+
+
 class Meter:
-    """Counts messages.
+    """Counts messages, and watches the memory of the process.
 
     :ivar mark: when the adapter's own count gets here, it calls :meth:`reached`.
     """
@@ -87,8 +106,12 @@ class Meter:
         self._count = options.count
         self._step = max(1, options.count // MARKS)
         self.mark = options.warm_up
+        self._pause_s = options.pause_s
+        self._patience_s = FIRST_STALL_S
+        self._born = time.perf_counter()
         self._started: tuple[int, float, float] | None = None
-        self._latest = (0, time.perf_counter(), 0.0)
+        self._latest = (0, self._born, 0.0)
+        self._memory: list[tuple[float, int]] = [(0.0, resident_kib())]
         threading.Thread(target=self._watch, daemon=True).start()
 
     def reached(self, count: int) -> int:
@@ -96,14 +119,21 @@ class Meter:
         self._latest = (count, time.perf_counter(), time.process_time())
         if self._started is None:
             self._started = self._latest
+            self._patience_s = STALL_S + self._pause_s
         if count >= self._count:
             self._report()
         self.mark = min(self._count, count + self._step)
         return self.mark
 
+    def rest_s(self) -> float:
+        """How long the consumer should rest now: the pause, once, after warming up."""
+        pause, self._pause_s = self._pause_s, 0.0
+        return pause
+
     def _watch(self) -> None:
-        while time.perf_counter() - self._latest[1] < STALL_S:
-            time.sleep(0.5)
+        while (now := time.perf_counter()) - self._latest[1] < self._patience_s:
+            self._memory.append((round(now - self._born, 2), resident_kib()))
+            time.sleep(SAMPLE_S)
         self._report()
 
     def _report(self) -> NoReturn:
@@ -115,6 +145,7 @@ class Meter:
                 "wall_s": ended - started,
                 "cpu_s": cpu - cpu_before,
                 "missing": self._count - count,
+                "memory_kib": self._memory,
             }
         )
 
@@ -163,8 +194,15 @@ class Latencies:
 PERCENTILES = ("1", "5", "10", "25", "50", "75", "90", "95", "99", "99.5", "99.9", "99.99")
 
 
+def resident_kib() -> int:
+    """Memory of this process, as the system counts it."""
+    statm = Path("/proc/self/statm")
+    if statm.is_file():
+        return int(statm.read_text().split()[1]) * resource.getpagesize() // 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def end(result: dict[str, Any]) -> NoReturn:
     """Print the result and end, whatever the library is still doing."""
-    result["max_rss_kib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     os.write(1, b"\n" + json.dumps(result).encode() + b"\n")
     os._exit(0)

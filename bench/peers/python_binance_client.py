@@ -1,7 +1,7 @@
 """python-binance: a multiplex socket, which hands over dicts.
 
 Its queue holds 100 messages by default and the reader gives up when it is full, so a burst ends the
-stream; here it gets as long a queue as it needs.
+stream: unless messages are paced, it gets as long a queue as it needs.
 """
 
 import asyncio
@@ -14,7 +14,9 @@ options = parse_options()
 
 async def main() -> None:
     """Connect and read until the meter ends the process."""
-    manager = BinanceSocketManager(AsyncClient(), max_queue_size=options.count + 1)
+    manager = BinanceSocketManager(
+        AsyncClient(), max_queue_size=100 if options.paced else options.count + 1
+    )
     manager.STREAM_URL = options.url + "/"
     async with manager.multiplex_socket(options.streams) as socket:
         if options.latency:
@@ -28,6 +30,7 @@ async def main() -> None:
             count += 1
             if count >= mark:
                 mark = meter.reached(count)
+                await asyncio.sleep(meter.rest_s())
 
 
 asyncio.run(main())

@@ -27,6 +27,7 @@ async def main() -> None:
             count += 1
             if count >= mark:
                 mark = meter.reached(count)
+                await trio.sleep(meter.rest_s())
 
 
 trio.run(main)

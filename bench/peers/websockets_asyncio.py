@@ -28,6 +28,7 @@ async def main() -> None:
             count += 1
             if count >= mark:
                 mark = meter.reached(count)
+                await asyncio.sleep(meter.rest_s())
 
 
 asyncio.run(main())
