@@ -139,7 +139,7 @@ def ranges(
             axes.scatter(value, place, s=34, color=colour, marker=MARKERS[number], zorder=2)
             axes.annotate(
                 f"{value:,.0f}" if value >= 10 else f"{value:.1f}", (value, place),
-                (0, 6), textcoords="offset points", ha="center", fontsize=7,
+                (0, -13 if number == 1 else 6), textcoords="offset points", ha="center", fontsize=7,
             )  # fmt: skip
     for number, mark in enumerate(marks):
         axes.scatter([], [], s=34, color=OTHERS, marker=MARKERS[number], label=mark)

@@ -1,7 +1,7 @@
 """ccxt: ``watch_trades``, which hands over lists of its unified dicts.
 
-The markets are given to it, so that it loads none. It keeps the last 1000 trades and hands over what
-is new among them, so a burst would lose some: unless messages are paced, it may keep them all.
+The markets are given to it, so that it loads none. It keeps the last 1000 trades and hands over
+what is new among them, so a burst would lose some: unless messages are paced, it may keep them all.
 """
 
 import asyncio
