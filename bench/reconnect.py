@@ -30,6 +30,7 @@ import json
 import math
 import os
 import random
+import re
 import socket
 import ssl
 import statistics
@@ -187,13 +188,14 @@ class Following:
         self._arrivals: list[tuple[float, int]] = []
         self._flowing: list[float] = []
         self._news = threading.Condition()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         self._process = subprocess.Popen(
             [
                 python_of(row), str(PEERS / row.adapter), "--variant", row.variant,
                 "--url", exchange.urls["as"], "--ca", str(exchange.ca),
                 "--failover", exchange.urls["bs"], "--rest", *exchange.rest,
             ],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=self._said,
             env=client_environment(checkout, exchange.ca), preexec_fn=lambda: pin(cores()[0]),
         )  # fmt: skip
         threading.Thread(target=self._listen, daemon=True).start()
@@ -202,6 +204,17 @@ class Following:
         """End it."""
         self._process.kill()
         self._process.wait()
+        self._said.close()
+
+    def check_alive(self) -> None:
+        """See that its program runs: a library that is not back is one thing, a crash another.
+
+        :raises NotMeasuredError: if it has ended by itself.
+        """
+        if self._process.poll() is not None:
+            self._said.seek(0)
+            lines = self._said.read().decode(errors="replace").strip().splitlines()
+            raise NotMeasuredError(f"its program ended: {(lines or ['it said nothing'])[-1][:200]}")
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
@@ -295,6 +308,7 @@ def measure_in_turn(
                 time.sleep(random.uniform(0, 0.02))
                 struck_at, last = exchange.strike(fault.faults, endpoint)
                 trials.note(following, exchange, struck_at, last, options.bound)
+                following.check_alive()
                 if fault.fresh or math.isinf(trials.delivered[-1]):
                     following.close()
                     following = None
@@ -451,7 +465,7 @@ def plot(result: dict[str, Any], floor_ms: float, folder: Path, foot: str) -> No
     ]
     rows.append(("floor: TCP + TLS + upgrade", [floor_ms] * 3))
     ranges(
-        folder / f"reconnect-{'-'.join(result['fault'].replace(',', '').split())}.png",
+        folder / f"reconnect-{'-'.join(re.findall(r'[a-z0-9]+', result['fault'].lower()))}.png",
         f"After {result['fault']}: first new message received",
         f"ms after the fault (not back within {result['bound_s']:g} s: "
         f"{', '.join(beyond) or 'none'})",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import ssl
 import time
@@ -113,13 +114,16 @@ def websocket_rs_loop() -> None:
     """websocket-rs, blocking."""
     from websocket_rs.sync.client import connect
 
+    errors = (OSError, RuntimeError)
     while True:
         try:
-            with connect(URL) as websocket:
-                while True:
-                    take_frame(websocket.recv())
-        except (OSError, RuntimeError, ConnectionError, TimeoutError):
+            websocket = connect(URL)
+        except errors:
             time.sleep(REDIAL_S)
+            continue
+        with contextlib.suppress(*errors):
+            while True:
+                take_frame(websocket.recv())
 
 
 def trio_websocket_loop() -> None:
@@ -201,12 +205,17 @@ def ccxt() -> None:
     exchange.set_markets([exchange.safe_market_structure(market)])
 
     async def main() -> None:
+        pause_s = 0.0
         while True:
             try:
-                for trade in await exchange.watch_trades("BTC/USDT"):
-                    arrived(int(trade["id"]), int(trade["id"]))
+                trades = await exchange.watch_trades("BTC/USDT")
             except ccxt.NetworkError:
-                await asyncio.sleep(REDIAL_S)
+                await asyncio.sleep(pause_s)
+                pause_s = REDIAL_S
+                continue
+            pause_s = 0.0
+            for trade in trades:
+                arrived(int(trade["id"]), int(trade["id"]))
 
     asyncio.run(main())
 
