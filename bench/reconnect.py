@@ -1,369 +1,536 @@
-"""How fast a feed notices a failure, and how fast data flows again from the next endpoint.
+"""Reconnect: how long a user of each library is without data after a fault, and what is lost.
 
-The simulated exchange runs in a process of its own, on loopback; each trial opens a feed on two of
-its endpoints, waits until the first one is stable, breaks it, and takes four times:
+The simulated exchange (TLS) breaks connections while each library follows a stream the way its
+users do, with its defaults: ``peers/follow.py``. Times are milliseconds after the fault:
 
-detected
-    from the fault (or the first dial) until the feed knows;
-flowing
-    until the first message of the next endpoint has arrived;
+dialled
+    until the exchange answers the next attempt to connect, of whatever outcome;
+received
+    until the library has a message that the exchange sent after the fault;
 delivered
-    until the consumer gets a live message again, with everything before it repaired;
-backoff
-    how much of it was a delay that the settings ask for.
+    until its user has one. k2trio delivers in order, so it first repairs what was missed, while
+    others hand over what comes;
+lost
+    trades that the user never got, per fault.
 
-Where the transport lives, silence is verified: the feed asks REST whether there is news, and gives
-it three seconds to arrive. A gap waits ``arbitration_hold`` (0.2 s) for another connection before
-REST is asked for it, which is most of ``delivered``.
+The floor is a bare socket: TCP, TLS 1.3 and upgrade, one after the other, on the same loopback. A
+library that is not back within the bound counts as ``> bound``. Silence is measured on all
+libraries at once, since each takes a minute or more. On a planned rotation the exchange announces
+that it will shut down; the old connection goes on until then. Only k2trio knows a second endpoint,
+which is where it goes when the first is gone.
 
-Run ``python bench/reconnect.py``; ``--trials 100`` and ``--json FILE`` as wanted. Times are
-milliseconds, median and 95th percentile. They hold for loopback: add the round trips of a real path
-(TCP 1, TLS 1.3 1, upgrade 1).
+    python bench/reconnect.py [--trials 30] [--only RST]
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import math
-import platform
+import os
+import random
+import re
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-import trio
-
-from k2trio import transitions as on
-from k2trio.feed import open_feed
-from k2trio.messages import Event
-from k2trio.settings import Settings
-from k2trio.simulator import (
-    EndpointConfig,
-    FaultKind,
-    Limits,
-    RestConfig,
-    Running,
-    ServeConfig,
-    parse_faults,
-    serve,
+from harness.clients import (
+    BENCH,
+    CHECKOUT,
+    PEERS,
+    Client,
+    NotMeasuredError,
+    client_environment,
+    pin,
+    python_of,
+    versions_of,
 )
+from harness.load import cores
+from harness.report import caption, document, ranges, table, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import Iterator, Sequence
 
-RATE = 200.0
-"""Messages a second: the next one is 5 ms away on average."""
-TRIAL_BOUND_S = 30.0
-STABLE_AFTER_S = 0.1
-SILENCE_S = 1.0
+SETTLE_S = 0.5
+"""Data must flow so long before a fault; k2trio counts a connection as stable after 0.2 s here."""
+START_BOUND_S = 20.0
+RECENT = 20
+"""Trades before the fault that may have been lost with it, on their way."""
+GIVE_UP_AFTER = 2
+"""Trials beyond the bound, after which a library's row is closed."""
+GONE_S = 3.0
+"""For so long the endpoint refuses dials, where it is gone."""
+TIMES = ("dialled", "received", "delivered")
 
 
 @dataclass(frozen=True)
-class Case:
-    """One row of the table.
+class Fault:
+    """One table.
 
-    :param strike: what breaks the running connection; None: the first endpoint fails the dial.
-    :param slow: each trial takes seconds, so make fewer.
+    :ivar faults: what the exchange does, as its simulator takes it.
+    :ivar together: all libraries at once, few trials, a bound of its own.
+    :ivar fresh: a new client for each trial, so that it is on the first endpoint.
+    :ivar ours: only k2trio knows what to do.
     """
 
     name: str
-    strike: FaultKind | None
-    tls: bool = False
-    slow: bool = False
-    refusal: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
+    faults: tuple[dict[str, Any], ...]
+    together: bool = False
+    fresh: bool = False
+    ours: bool = False
 
 
-CASES = (
-    Case("RST", FaultKind.RST),
-    Case("FIN without a close frame", FaultKind.FIN),
-    Case("close frame 1001", FaultKind.CLOSE),
-    Case("RST, TLS", FaultKind.RST, tls=True),
-    Case("close frame 1001, TLS", FaultKind.CLOSE, tls=True),
-    Case(
-        f"half-open, transport limit {SILENCE_S:g} s",
-        FaultKind.HALF_OPEN,
-        slow=True,
-        settings={"transport_timeout": SILENCE_S},
+FAULTS = (
+    Fault("clean close (1001)", ({"kind": "close", "code": 1001},)),
+    Fault("RST", ({"kind": "rst"},)),
+    Fault(
+        "RST, then refused once",
+        ({"kind": "refused", "count": 1, "duration": 2.0}, {"kind": "rst"}),
+        fresh=True,
     ),
-    Case(
-        f"data stalls, data limit {SILENCE_S:g} s, verified",
-        FaultKind.STALL,
-        slow=True,
-        settings={"health_check_timeout": SILENCE_S, "health_check_interval": SILENCE_S / 2},
-    ),
-    Case("dial refused", None, refusal="port"),
-    Case("upgrade answered with 429", None, refusal="429"),
+    Fault(f"endpoint gone for {GONE_S:g} s", ({"kind": "outage", "duration": GONE_S},), fresh=True),
+    Fault("silence", ({"kind": "half_open"},), together=True, fresh=True),
+    Fault("planned rotation", ({"kind": "server_shutdown", "duration": 5.0},), ours=True),
 )
 
 
-# -- the server's process -----------------------------------------------------------------------
+def follower(name: str, environment: str = "", variant: str = "") -> Client:
+    """A row."""
+    return Client(name, "follow.py", "", environment=environment, variant=variant or environment)
 
 
-async def run_server(ca_path: Path) -> None:
-    """Serve until standard input ends; each line of it is a fault, answered by its time."""
-    config = ServeConfig(
-        endpoints=tuple(
-            EndpointConfig(name + suffix, tls=bool(suffix)) for name in "ab" for suffix in ("", "s")
-        ),
-        rest=(RestConfig(),),
-        rate=RATE,
-        limits=Limits(connects=1_000_000),
-        tick_s=0.001,
-        ca_path=ca_path,
-    )
-    async with trio.open_nursery() as nursery:
-        running: Running = await nursery.start(serve, config)
-        say({"urls": running.websocket_urls, "rest": list(running.rest_urls.values())})
-        while line := await trio.to_thread.run_sync(sys.stdin.readline):
-            faults = parse_faults(line)
-            struck_at = time.perf_counter()
-            running.faults.add(faults)
-            say({"at": struck_at})
-        nursery.cancel_scope.cancel()
+FOLLOWERS = (
+    follower("k2trio, one line", variant="k2trio"),
+    follower("k2trio, two lines", variant="k2trio two lines"),
+    follower("k2trio, one line, 1 s limit", variant="k2trio 1 s limit"),
+    follower("picows loop", "picows"),
+    follower("aiohttp loop", "aiohttp"),
+    follower("websockets iterator", "websockets"),
+    follower("websocket-rs loop", "websocket-rs"),
+    follower("trio-websocket loop", "trio-websocket"),
+    follower("python-binance", "python-binance"),
+    follower("unicorn-binance-websocket-api", "unicorn"),
+    follower("binance-sdk-spot", "binance-sdk-spot"),
+    follower("ccxt", "ccxt"),
+    follower("cryptofeed", "cryptofeed"),
+)
+UNMEASURED = {"nautilus-trader": "trusts its built-in authorities only, so no local TLS server"}
 
 
-def say(message: dict[str, Any]) -> None:
-    """One line to the client's process."""
-    print(json.dumps(message), flush=True)
+class Exchange:
+    """The bench's end of the simulated exchange."""
 
+    def __init__(self, process: subprocess.Popen[str], ca: Path) -> None:
+        self._process = process
+        self.ca = ca
+        said = self._receive()
+        self.urls: dict[str, str] = said["urls"]
+        self.rest: list[str] = said["rest"]
 
-@dataclass
-class Server:
-    """The client's end of the server's process."""
+    def strike(self, faults: Sequence[dict[str, Any]], endpoint: str) -> tuple[float, int]:
+        """Let faults happen now; when, and the last trade before."""
+        said = self._ask([{"at": 0, "endpoint": endpoint, **fault} for fault in faults])
+        return said["at"], said["last"]
 
-    process: trio.Process
-    urls: dict[str, str]
-    rest: list[str]
-    ca_path: Path
-    _unread: bytes = b""
+    def first_attempt_after(self, at: float) -> float:
+        """When the first dial after a time was answered; infinite if there was none."""
+        attempts = self._ask({"attempts_since": at})["attempts"]
+        return min((time_ for time_, _ in attempts), default=math.inf)
 
-    async def receive(self) -> dict[str, Any]:
-        """The next thing that it says."""
-        assert self.process.stdout is not None
-        while b"\n" not in self._unread:
-            data = await self.process.stdout.receive_some()
-            if not data:
-                raise RuntimeError("the server has ended")
-            self._unread += data
-        line, _, self._unread = self._unread.partition(b"\n")
+    def _ask(self, request: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return self._receive()
+
+    def _receive(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit("the simulated exchange has ended; what it said is above")
         return dict(json.loads(line))
 
-    async def strike(self, kind: FaultKind, endpoint: str, **details: Any) -> float:
-        """Let a fault happen now; its time in :func:`time.perf_counter` seconds.
 
-        That clock is the same one in all processes of a machine.
-        """
-        assert self.process.stdin is not None
-        fault = {"at": 0, "kind": kind.value, "endpoint": endpoint, **details}
-        await self.process.stdin.send_all(json.dumps(fault).encode() + b"\n")
-        return float((await self.receive())["at"])
-
-
-@asynccontextmanager
-async def server_process() -> AsyncGenerator[Server]:
+@contextmanager
+def exchange_process(checkout: Path) -> Iterator[Exchange]:
     """Run the simulated exchange beside us."""
     with tempfile.TemporaryDirectory() as directory:
-        ca_path = Path(directory) / "ca.pem"
-        process = await trio.lowlevel.open_process(
-            [sys.executable, __file__, "--serve", str(ca_path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        async with process.stdin, process.stdout:  # type: ignore[union-attr]
-            server = Server(process, {}, [], ca_path)
-            said = await server.receive()
-            server.urls, server.rest = said["urls"], said["rest"]
-            yield server
-        await process.wait()
+        ca = Path(directory) / "ca.pem"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness.exchange", str(ca)],
+            cwd=BENCH, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=client_environment(checkout, None), preexec_fn=lambda: pin(cores()[1]),
+        )  # fmt: skip
+        try:
+            yield Exchange(process, ca)
+        finally:
+            process.kill()
+            process.wait()
 
 
-# -- a trial ------------------------------------------------------------------------------------
+class Following:
+    """A client that follows, and what it says."""
+
+    def __init__(self, row: Client, exchange: Exchange, checkout: Path) -> None:
+        self.row = row
+        self._ids: set[int] = set()
+        self._arrivals: list[tuple[float, int]] = []
+        self._flowing: list[float] = []
+        self._news = threading.Condition()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        self._process = subprocess.Popen(
+            [
+                python_of(row), str(PEERS / row.adapter), "--variant", row.variant,
+                "--url", exchange.urls["as"], "--ca", str(exchange.ca),
+                "--failover", exchange.urls["bs"], "--rest", *exchange.rest,
+            ],
+            stdout=subprocess.PIPE, stderr=self._said,
+            env=client_environment(checkout, exchange.ca), preexec_fn=lambda: pin(cores()[0]),
+        )  # fmt: skip
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+        self._said.close()
+
+    def check_alive(self) -> None:
+        """See that its program runs: a library that is not back is one thing, a crash another.
+
+        :raises NotMeasuredError: if it has ended by itself.
+        """
+        if self._process.poll() is not None:
+            self._said.seek(0)
+            lines = self._said.read().decode(errors="replace").strip().splitlines()
+            raise NotMeasuredError(f"its program ended: {(lines or ['it said nothing'])[-1][:200]}")
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            parts = line.split()
+            with self._news:
+                if parts[:1] == [b"flowing"]:
+                    self._flowing.append(int(parts[1]) / 1e9)
+                elif len(parts) == 3 and parts[0].isdigit():
+                    first, last = int(parts[0]), int(parts[1])
+                    self._ids.update(range(first, last + 1))
+                    self._arrivals.append((int(parts[2]) / 1e9, last))
+                self._news.notify_all()
+
+    def wait_steady(self) -> None:
+        """Until data has flowed for a while.
+
+        :raises NotMeasuredError: if it does not begin.
+        """
+        began = time.perf_counter()
+        while time.perf_counter() < began + START_BOUND_S:
+            seen = len(self._arrivals)
+            time.sleep(SETTLE_S)
+            if seen and len(self._arrivals) > seen:
+                return
+        raise NotMeasuredError("no data flowed")
+
+    def delivered_after(self, last: int, struck_at: float, bound_s: float) -> float:
+        """When its user had the first trade after ``last``; infinite if not within the bound."""
+        with self._news:
+            self._news.wait_for(
+                lambda: bool(self._arrivals) and self._arrivals[-1][1] > last,
+                max(0.0, struck_at + bound_s - time.perf_counter()),
+            )
+            times = (at for at, number in self._arrivals if number > last and at >= struck_at)
+            return min(times, default=math.inf)
+
+    def flowing_after(self, struck_at: float) -> float:
+        """When the library had received something on a new connection."""
+        return min((at for at in self._flowing if at > struck_at), default=math.inf)
+
+    def lost(self, since: int) -> int:
+        """Trades missing from ``since`` on."""
+        with self._news:
+            return sum(number not in self._ids for number in range(since, max(self._ids)))
 
 
 @dataclass
-class Trial:
-    """Times in milliseconds after the fault."""
+class Trials:
+    """What a library did in one table; times in ms, infinite for ``> bound``."""
 
-    detected: float
-    flowing: float
-    delivered: float
-    backoff: float
+    dialled: list[float] = field(default_factory=list)
+    received: list[float] = field(default_factory=list)
+    delivered: list[float] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
 
-
-class Diary:
-    """When what happened, in :func:`time.perf_counter` seconds."""
-
-    def __init__(self) -> None:
-        self.entries: list[tuple[float, on.Transition]] = []
-        self.live: list[float] = []
-        self._changed = trio.Event()
-
-    def observe(self, transition: on.Transition) -> None:
-        """For the feed."""
-        self.entries.append((time.perf_counter(), transition))
-        self.wake()
-
-    def wake(self) -> None:
-        """Let :meth:`until` look again."""
-        self._changed.set()
-        self._changed = trio.Event()
-
-    def when(self, *kinds: type, index: int) -> float | None:
-        """When a transition of such a kind first happened at the endpoint."""
-        for at, what in self.entries:
-            if isinstance(what, kinds) and getattr(what, "url_index", index) == index:
-                return at
-        return None
-
-    async def until(self, *kinds: type, index: int) -> float:
-        """The same, and wait for it."""
-        while (at := self.when(*kinds, index=index)) is None:
-            await self._changed.wait()
-        return at
-
-    async def until_live_after(self, at: float) -> float:
-        """When the consumer got the first live message after a time."""
-        while not self.live or self.live[-1] < at:
-            await self._changed.wait()
-        return next(time_ for time_ in self.live if time_ >= at)
+    def note(
+        self, following: Following, exchange: Exchange, struck_at: float, last: int, bound_s: float
+    ) -> None:
+        """Wait for the end of one trial, and add it."""
+        delivered = following.delivered_after(last, struck_at, bound_s)
+        if math.isfinite(delivered):
+            time.sleep(SETTLE_S)  # repairs and further dials may still come
+            self.lost.append(following.lost(last - RECENT))
+        received = min(delivered, following.flowing_after(struck_at))
+        dialled = exchange.first_attempt_after(struck_at)
+        for times, at in zip(
+            (self.dialled, self.received, self.delivered), (dialled, received, delivered),
+            strict=True,
+        ):  # fmt: skip
+            times.append((at - struck_at) * 1000)
 
 
-async def consume(feed: Any, diary: Diary) -> None:
-    """Read the feed; a hole in the ids ends the benchmark."""
-    last: int | None = None
-    async for item in feed:
-        if not isinstance(item, Event):
-            raise TypeError(f"something was lost: {item}")
-        assert last is None or item.data.trade_id == last + 1
-        last = item.data.trade_id
-        if item.origin == "live":
-            diary.live.append(time.perf_counter())
-            diary.wake()
+def measure_in_turn(
+    fault: Fault, rows: Sequence[Client], exchange: Exchange, options: argparse.Namespace
+) -> tuple[dict[str, Trials], dict[str, str]]:
+    """One library after the other, many trials each."""
+    found: dict[str, Trials] = {}
+    failures: dict[str, str] = {}
+    for row in rows:
+        trials = found[row.name] = Trials()
+        following: Following | None = None
+        count = max(1, options.trials // 3) if fault.fresh else options.trials
+        try:
+            for _ in range(count):
+                if following is None:
+                    following = Following(row, exchange, options.checkout)
+                following.wait_steady()
+                # Two lines lose one connection; which messages come when is left to chance.
+                endpoint = "as" if fault.fresh or "two lines" in row.name else "*"
+                time.sleep(random.uniform(0, 0.02))
+                struck_at, last = exchange.strike(fault.faults, endpoint)
+                trials.note(following, exchange, struck_at, last, options.bound)
+                following.check_alive()
+                if fault.fresh or math.isinf(trials.delivered[-1]):
+                    following.close()
+                    following = None
+                    time.sleep(max(0.0, struck_at + GONE_S - time.perf_counter()))
+                if trials.delivered.count(math.inf) >= GIVE_UP_AFTER:
+                    break
+        except NotMeasuredError as error:
+            failures[row.name] = str(error)
+            if not trials.delivered:
+                del found[row.name]
+        finally:
+            if following is not None:
+                following.close()
+        print(f"{fault.name}: {row.name}", file=sys.stderr)
+    return found, failures
 
 
-async def run_trial(case: Case, server: Server, dead_port: int) -> Trial:
-    """Break one feed and see."""
-    suffix = "s" if case.tls else ""
-    first, second = (f"{server.urls[name + suffix]}/stream" for name in "ab")
-    if case.refusal == "port":
-        first = f"ws://127.0.0.1:{dead_port}/stream"
-    if case.refusal == "429":
-        await server.strike(FaultKind.HTTP_STATUS, "a", status=429, count=1)
-    settings = Settings(
-        **{
-            "websocket_url": first,
-            "failover_urls": [second],
-            "rest_urls": server.rest,
-            "streams": ["btcusdt@trade"],
-            "stable_after": STABLE_AFTER_S,
-            "reconnect_delay": 0.01,
-            "reconnect_jitter": 0,
-            "close_timeout": 0.2,
-            "ca_file": server.ca_path,
-            **case.settings,
-        }
+def measure_together(
+    fault: Fault, rows: Sequence[Client], exchange: Exchange, options: argparse.Namespace
+) -> tuple[dict[str, Trials], dict[str, str]]:
+    """All libraries at once: one fault for all, and each is watched until the bound."""
+    found = {row.name: Trials() for row in rows}
+    failures: dict[str, str] = {}
+    for number in range(options.silence_trials):
+        with ExitStack() as stack:
+            running: list[Following] = []
+            for row in rows:
+                following = Following(row, exchange, options.checkout)
+                stack.callback(following.close)
+                running.append(following)
+            for following in list(running):
+                try:
+                    following.wait_steady()
+                except NotMeasuredError as error:
+                    failures[following.row.name] = str(error)
+                    running.remove(following)
+            struck_at, last = exchange.strike(fault.faults, "as")
+            watchers = [
+                threading.Thread(
+                    target=found[following.row.name].note,
+                    args=(following, _Mute(), struck_at, last, options.silence_bound),
+                )
+                for following in running
+            ]
+            for watcher in watchers:
+                watcher.start()
+            for watcher in watchers:
+                watcher.join()
+        print(f"{fault.name}: trial {number + 1} of {options.silence_trials}", file=sys.stderr)
+    return {name: trials for name, trials in found.items() if trials.delivered}, failures
+
+
+class _Mute:
+    """Stands in for the exchange where many dial at once: nobody can tell whose dial it was."""
+
+    def first_attempt_after(self, _: float) -> float:
+        """Unknown."""
+        return math.nan
+
+
+def floor(exchange: Exchange, trials: int) -> list[float]:
+    """TCP, TLS and upgrade on a bare socket: milliseconds each."""
+    where = urlsplit(exchange.urls["as"])
+    assert where.hostname is not None
+    context = ssl.create_default_context(cafile=exchange.ca)
+    times = []
+    for _ in range(trials):
+        key = base64.b64encode(os.urandom(16)).decode()
+        began = time.perf_counter()
+        with socket.create_connection((where.hostname, where.port)) as bare:
+            bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with context.wrap_socket(bare, server_hostname=where.hostname) as secure:
+                secure.sendall(
+                    f"GET /stream?streams=btcusdt@trade HTTP/1.1\r\nHost: {where.netloc}\r\n"
+                    "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                    f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+                )
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    head += secure.recv(4096)
+                times.append((time.perf_counter() - began) * 1000)
+    return times
+
+
+def distribution(times: Sequence[float]) -> dict[str, float | None]:
+    """Median, 95th percentile (nearest rank) and maximum; None: beyond the bound, or unknown."""
+    known = sorted(at for at in times if not math.isnan(at))
+    if not known:
+        return {"median": None, "p95": None, "max": None}
+    picked = (
+        known[(len(known) - 1) // 2],
+        known[max(0, math.ceil(0.95 * len(known)) - 1)],
+        known[-1],
     )
-    diary = Diary()
-    struck_at = flowing_at = delivered_at = detected_at = 0.0
-    with trio.fail_after(TRIAL_BOUND_S):
-        async with (
-            open_feed(settings=settings, observers=[diary.observe]) as feed,
-            trio.open_nursery() as nursery,
-        ):
-            nursery.start_soon(consume, feed, diary)
-            if case.strike is not None:
-                await diary.until(on.BecameStable, index=0)
-                struck_at = await server.strike(case.strike, "a" + suffix, code=1001)
-            else:
-                struck_at = await diary.until(on.Dialing, index=0)
-            flowing_at = await diary.until(on.Flowing, index=1)
-            connected_at = await diary.until(on.Connected, index=1)
-            delivered_at = await diary.until_live_after(connected_at)
-            detected_at = await diary.until(on.ConnectionLost, on.DialFailed, index=0)
-            nursery.cancel_scope.cancel()
-    backoff = sum(what.wait_s for _, what in diary.entries if isinstance(what, on.Reconnecting))
-    return Trial(
-        (detected_at - struck_at) * 1000,
-        (flowing_at - struck_at) * 1000,
-        (delivered_at - struck_at) * 1000,
-        backoff * 1000,
+    return {
+        name: round(at, 3) if math.isfinite(at) else None
+        for name, at in zip(("median", "p95", "max"), picked, strict=True)
+    }
+
+
+def summary(trials: Trials) -> dict[str, Any]:
+    """One row, for JSON."""
+    return {
+        "trials": len(trials.delivered),
+        "beyond_bound": trials.delivered.count(math.inf),
+        **{name: distribution(getattr(trials, name)) for name in TIMES},
+        "lost_mean": round(statistics.mean(trials.lost), 2) if trials.lost else None,
+        "lost_max": max(trials.lost, default=None),
+        "samples": {
+            name: [round(at, 3) if math.isfinite(at) else None for at in getattr(trials, name)]
+            for name in TIMES
+        },
+    }
+
+
+def show(
+    name: str, rows: dict[str, dict[str, Any]], bound_s: float, failures: dict[str, str]
+) -> str:
+    """The table, for people."""
+
+    def cell(times: dict[str, float | None], trials: int, beyond: int) -> str:
+        if times["median"] is None:
+            return f"> {bound_s:g} s" if beyond == trials else "?"
+        texts = [
+            f"> {bound_s:g} s" if at is None else f"{at:,.1f}" for at in times.values()
+        ]  # fmt: skip
+        return " / ".join(texts)
+
+    lines = [
+        [
+            client,
+            *(cell(row[key], row["trials"], row["beyond_bound"]) for key in TIMES),
+            "?" if row["lost_mean"] is None else f"{row['lost_mean']:g} ({row['lost_max']})",
+            str(row["trials"]),
+        ]
+        for client, row in rows.items()
+    ]
+    head = ["client", *(f"{key} ms (median / p95 / max)" for key in TIMES), "lost (most)", "trials"]
+    text = f"### {name}, TLS\n\n{table(head, lines)}\n"
+    for client, why in failures.items():
+        text += f"\nNot measured: {client}: {why}\n"
+    return text
+
+
+def plot(result: dict[str, Any], floor_ms: float, folder: Path, foot: str) -> None:
+    """First message after the fault, median to maximum."""
+    rows = [
+        (client, [row["received"][key] for key in ("median", "p95", "max")])
+        for client, row in result["clients"].items()
+        if None not in row["received"].values()
+    ]
+    beyond = [
+        client for client, row in result["clients"].items() if None in row["received"].values()
+    ]
+    rows.append(("floor: TCP + TLS + upgrade", [floor_ms] * 3))
+    ranges(
+        folder / f"reconnect-{'-'.join(re.findall(r'[a-z0-9]+', result['fault'].lower()))}.png",
+        f"After {result['fault']}: first new message received",
+        f"ms after the fault (not back within {result['bound_s']:g} s: "
+        f"{', '.join(beyond) or 'none'})",
+        rows,
+        ("median", "p95", "max"),
+        foot,
     )
-
-
-# -- the table ----------------------------------------------------------------------------------
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile."""
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
-
-
-def summarise(trials: Sequence[Trial]) -> dict[str, dict[str, float]]:
-    """Median and 95th percentile of each time."""
-    summary: dict[str, dict[str, float]] = {}
-    for name in Trial.__dataclass_fields__:
-        values = [asdict(trial)[name] for trial in trials]
-        summary[name] = {
-            "median": round(statistics.median(values), 2),
-            "p95": round(percentile(values, 0.95), 2),
-        }
-    return summary
-
-
-async def measure(trials: int, only: str) -> list[dict[str, Any]]:
-    """Run every case and print its row as it is known."""
-    names = tuple(Trial.__dataclass_fields__)
-    print(f"| failure | trials | {' | '.join(f'{name} ms' for name in names)} |")
-    print(f"|---|---:|{'---:|' * len(names)}")
-    results: list[dict[str, Any]] = []
-    with socket.socket() as dead:
-        dead.bind(("127.0.0.1", 0))  # bound and not listening: refuses, and nobody else gets it
-        async with server_process() as server:
-            for case in CASES:
-                if only not in case.name:
-                    continue
-                count = max(5, trials // 5) if case.slow else trials
-                port = dead.getsockname()[1]
-                await run_trial(case, server, port)  # warms up caches and imports
-                done = [await run_trial(case, server, port) for _ in range(count)]
-                summary = summarise(done)
-                cells = [
-                    f"{summary[name]['median']:.1f} ({summary[name]['p95']:.1f})" for name in names
-                ]
-                print(f"| {case.name} | {count} | {' | '.join(cells)} |", flush=True)
-                results.append({"failure": case.name, "trials": count, **summary})
-    return results
 
 
 def main() -> None:
-    """Measure, print, and write JSON if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=50, help="trials of each quick case")
-    parser.add_argument("--only", default="", help="run the cases whose name holds this")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
-    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    """Command line of the benchmark."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trials", type=int, default=30, help="per library and quick fault")
+    parser.add_argument("--bound", type=float, default=20, help="seconds that a trial may take")
+    parser.add_argument("--silence-trials", type=int, default=3)
+    parser.add_argument("--silence-bound", type=float, default=75)
+    parser.add_argument("--only", default="", help="faults whose name holds this")
+    parser.add_argument("--clients", default="", help="comma list of parts of names")
+    parser.add_argument("--checkout", type=Path, default=CHECKOUT, help="tree of k2trio to measure")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plots", type=Path, metavar="FOLDER")
+    parser.add_argument("--quick", action="store_true", help="few trials, short bounds")
     options = parser.parse_args()
-    if options.serve is not None:
-        trio.run(run_server, options.serve)
-        return
-    results = trio.run(measure, options.trials, options.only)
+    if options.quick:
+        options.trials, options.bound = 2, 4
+        options.silence_trials, options.silence_bound = 1, 3
+    words = [word.strip() for word in options.clients.split(",") if word.strip()]
+    rows = [row for row in FOLLOWERS if not words or any(word in row.name for word in words)]
+    results = []
+    with exchange_process(options.checkout) as exchange:
+        floor_times = distribution(floor(exchange, max(options.trials, 5)))
+        print("floor, TCP + TLS + upgrade, ms (median / p95 / max): "
+              + " / ".join(f"{at:.2f}" for at in floor_times.values()) + "\n")  # fmt: skip
+        for fault in FAULTS:
+            if options.only not in fault.name:
+                continue
+            able = [row for row in rows if row.ours or not fault.ours]
+            measure = measure_together if fault.together else measure_in_turn
+            found, failures = measure(fault, able, exchange, options)
+            bound_s = options.silence_bound if fault.together else options.bound
+            clients = {name: summary(trials) for name, trials in found.items()}
+            results.append(
+                {
+                    "fault": fault.name,
+                    "bound_s": bound_s,
+                    "clients": clients,
+                    "not_measured": {**failures, **({} if fault.ours else UNMEASURED)},
+                }
+            )
+            print(show(fault.name, clients, bound_s, results[-1]["not_measured"]), flush=True)
+    content = document(
+        options.checkout,
+        floor_ms=floor_times,
+        versions={row.name: versions_of(row) for row in rows},
+        results=results,
+    )
+    print(caption(content))
     if options.json is not None:
-        document = {
-            "python": platform.python_version(),
-            "trio": trio.__version__,
-            "machine": platform.machine(),
-            "unit": "ms",
-            "results": results,
-        }
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
+        write_json(options.json, content)
+    if options.plots is not None:
+        options.plots.mkdir(parents=True, exist_ok=True)
+        for result in results:
+            plot(result, floor_times["median"] or 0.0, options.plots, caption(content))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What the benchmarks share: the market, the load server, the peers' environments, the reports."""

@@ -1,0 +1,83 @@
+"""The simulated exchange in a process of its own, with faults on demand: for what breaks.
+
+    python -m harness.exchange CA_FILE     (in the folder bench/)
+
+Each line on standard input is answered by one: faults in JSON by when they struck and the last
+trade before that; ``{"attempts_since": T}`` by the attempts to connect after T. All times are
+:func:`time.perf_counter` seconds, which is one clock for all processes of a machine.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from k2trio.simulator import (
+    EndpointConfig,
+    Limits,
+    RestConfig,
+    Running,
+    ServeConfig,
+    parse_faults,
+    serve,
+)
+
+if TYPE_CHECKING:
+    from k2trio.simulator.exchange import Exchange
+
+RATE = 200.0
+"""Taker orders a second: the next trade is 5 ms away on average."""
+SYMBOL = "BTCUSDT"
+ENDPOINTS = tuple(EndpointConfig(name + tls, tls=bool(tls)) for name in "ab" for tls in ("", "s"))
+"""Two endpoints of one venue, each plain and with TLS (``as``, ``bs``)."""
+
+
+async def run(ca_path: Path) -> None:
+    """Serve until standard input ends."""
+    config = ServeConfig(
+        endpoints=ENDPOINTS,
+        rest=(RestConfig(),),
+        symbols=(SYMBOL,),
+        rate=RATE,
+        limits=Limits(connects=1_000_000),
+        tick_s=0.001,
+        ca_path=ca_path,
+    )
+    offset = time.perf_counter() - trio.current_time()
+    async with trio.open_nursery() as nursery:
+        running: Running = await nursery.start(serve, config)
+        (exchange,) = running.exchanges.values()
+        say({"urls": running.websocket_urls, "rest": list(running.rest_urls.values())})
+        while line := await trio.to_thread.run_sync(sys.stdin.readline):
+            request = json.loads(line)
+            if "attempts_since" in request:
+                attempts = [(attempt.time + offset, attempt.outcome)
+                            for attempt in exchange.truth.attempts]  # fmt: skip
+                since = request["attempts_since"]
+                say({"attempts": [attempt for attempt in attempts if attempt[0] > since]})
+                continue
+            faults = parse_faults(line)
+            exchange.catch_up()
+            struck_at, last = time.perf_counter(), newest_id(exchange)
+            running.faults.add(faults)
+            say({"at": struck_at, "last": last})
+        nursery.cancel_scope.cancel()
+
+
+def newest_id(exchange: Exchange) -> int:
+    """The last trade that the exchange has emitted."""
+    return exchange.market.symbols[SYMBOL].trades.newest(1)[0].id
+
+
+def say(message: dict[str, Any]) -> None:
+    """One line to the bench's process."""
+    print(json.dumps(message), flush=True)
+
+
+if __name__ == "__main__":
+    trio.run(run, Path(sys.argv[1]))

@@ -1,0 +1,92 @@
+"""k2trio, at the level that the variant names.
+
+``frames``: batches of undecoded frames. ``typed``: the same and the decoder. ``batches``: the whole
+feed (continuity, ledger, metrics, bounded outbox) by ``feed.batches()``. ``events``: the whole feed
+by ``async for event in feed``, the way most users have it.
+"""
+
+import random
+
+import trio
+from meter import Latencies, Meter, parse_options
+
+from k2trio.breaker import CircuitBreaker
+from k2trio.connection import TcpDialer, make_ssl_context, open_connection
+from k2trio.failover import Endpoint
+from k2trio.feed import Feed, open_feed
+from k2trio.messages import Decoder
+from k2trio.settings import Settings
+
+options = parse_options()
+settings = Settings(
+    websocket_url=f"{options.url}/stream",
+    failover_urls=(),
+    rest_urls=(options.url.replace("ws", "http", 1),),
+    streams=tuple(options.streams),
+    ca_file=options.ca,
+)
+
+
+def check(feed: Feed) -> None:
+    """Nothing may be missing: a figure for a feed that lost messages would mean nothing."""
+    if missing := feed.status().missing:
+        raise SystemExit(f"{missing} messages were lost")
+
+
+async def connection_level(*, typed: bool) -> None:
+    """Below the feed: one connection."""
+    endpoint = Endpoint.from_url(settings.websocket_url, 0, lambda name: CircuitBreaker(name))
+    decode = Decoder(endpoint.venue).decode
+    dial = TcpDialer(make_ssl_context(settings))
+    async with open_connection(endpoint, options.streams, settings, dial) as connection:
+        if options.latency:
+            take = Latencies(options).take
+            while True:
+                batch = await connection.next_batch()
+                for event in decode(batch.payloads, batch.received)[0]:
+                    take(event.data.trade_time)
+        meter = Meter(options)
+        count = 0
+        while True:
+            batch = await connection.next_batch()
+            if typed:
+                count += len(decode(batch.payloads, batch.received)[0])
+            else:
+                count += len(batch.payloads)
+            if count >= meter.mark:
+                meter.reached(count)
+
+
+async def feed_level(*, by_event: bool) -> None:
+    """All guarantees on."""
+    async with open_feed(settings=settings, rng=random.Random(1)) as feed:
+        if options.latency:
+            take = Latencies(options).take
+            async for event in feed:
+                take(event.data.trade_time)
+        meter = Meter(options)
+        count, mark = 0, meter.mark
+        if by_event:
+            async for _ in feed:
+                count += 1
+                if count >= mark:
+                    check(feed)
+                    mark = meter.reached(count)
+                    await trio.sleep(meter.rest_s())
+        async for batch in feed.batches():
+            count += len(batch)
+            if count >= mark:
+                check(feed)
+                mark = meter.reached(count)
+                await trio.sleep(meter.rest_s())
+
+
+match options.variant:
+    case "frames":
+        trio.run(lambda: connection_level(typed=False))
+    case "typed":
+        trio.run(lambda: connection_level(typed=True))
+    case "batches":
+        trio.run(lambda: feed_level(by_event=False))
+    case _:
+        trio.run(lambda: feed_level(by_event=True))
