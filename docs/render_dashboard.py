@@ -239,8 +239,9 @@ class Picture:
                 on = axes
                 if name in right:
                     second = on = axes.twinx()
-                    second.set_zorder(axes.get_zorder() - 1)  # what is on the left stays visible
+                    axes.set_zorder(1)  # what is on the left stays visible
                     axes.patch.set_visible(False)
+                    second.patch.set_visible(False)
                 if bars:
                     at, values = zip(*points, strict=True)
                     floor = [base.get(moment, 0.0) for moment in at]

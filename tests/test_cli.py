@@ -316,7 +316,7 @@ def test_a_tls_endpoint_works_with_its_authority_and_fails_without(tmp_path: Pat
             {},
             "--websocket-url: the URL for 'example.com' must not hold a user name or password",
         ),
-        (["fly"], {}, "'fly' is not a command; known are run, check, demo, simulate"),
+        (["fly"], {}, "'fly' is not a command; known are run, check, demo, simulate, ops"),
     ],
 )
 def test_a_wrong_option_or_variable_is_exit_code_2_and_one_line(
@@ -365,7 +365,7 @@ def test_help_of_a_command_tells_its_options(command: str) -> None:
 def test_help_tells_the_commands() -> None:
     end = k2trio("--help")
     assert (end.returncode, end.stderr) == (0, "")
-    for command in ("run", "check", "demo", "simulate"):
+    for command in ("run", "check", "demo", "simulate", "ops"):
         assert f"\n  {command} " in end.stdout
 
 
