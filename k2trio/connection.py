@@ -38,6 +38,7 @@ from .errors import (
     leaves,
 )
 from .frames import Batch, FrameTap
+from .tls import TlsStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -96,6 +97,7 @@ class TcpDialer:
         self._ssl_context = ssl_context
         self._threads = trio.CapacityLimiter(MAX_RESOLVER_THREADS)
         self._known: dict[tuple[str, int], list[Address]] = {}
+        self._sessions: dict[tuple[str, int], ssl.SSLSession] = {}
 
     async def __call__(self, endpoint: Endpoint) -> trio.abc.Stream:
         """Dial the endpoint.
@@ -120,19 +122,29 @@ class TcpDialer:
         return tls, DialTimes(resolved - started, connected - resolved, took)
 
     async def _start_tls(self, stream: trio.SocketStream, endpoint: Endpoint) -> trio.abc.Stream:
-        tls = trio.SSLStream(
-            stream, self._ssl_context, server_hostname=endpoint.host, https_compatible=True
+        server = endpoint.host, endpoint.port
+
+        def remember(session: ssl.SSLSession) -> None:
+            self._sessions[server] = session
+
+        tls = TlsStream(
+            stream,
+            self._ssl_context,
+            endpoint.host,
+            session=self._sessions.get(server),
+            remember=remember,
         )
         try:
             await tls.do_handshake()
         except trio.BrokenResourceError as error:
+            self._sessions.pop(server, None)  # in case it is to blame
             await trio.aclose_forcefully(tls)
             cause = error.__cause__ or error
             raise TLSError(f"TLS handshake with {endpoint.name} failed: {cause}") from error
         except BaseException:
             await trio.aclose_forcefully(tls)
             raise
-        return cast("trio.abc.Stream", tls)
+        return tls
 
     async def _resolve(self, host: str, port: int) -> list[Address]:
         failure: OSError | UnicodeError | None = None
@@ -207,6 +219,7 @@ def make_ssl_context(settings: Settings) -> ssl.SSLContext:
     """TLS ≥ 1.2 with verification, which no setting turns off; ``ca_file`` adds authorities."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # what TlsStream relies on
     if settings.ca_file is not None:
         context.load_verify_locations(settings.ca_file)
     return context
