@@ -90,6 +90,9 @@ class DialTimes:
 class TcpDialer:
     """Opens the real transport: DNS, TCP with happy eyeballs, TLS.
 
+    It remembers the addresses and the last TLS session of each server, so that a reconnect gets by
+    without DNS and without the server's certificates if it has to.
+
     :param ssl_context: used for ``wss``; verification must be on.
     """
 

@@ -13,6 +13,7 @@ handshake of its own.
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -63,17 +64,20 @@ class TlsStream(trio.abc.Stream):
     async def do_handshake(self) -> None:
         """Agree on keys and verify the server; needed before anything is sent or received."""
         while True:
+            failure: ssl.SSLError | None = None
             try:
                 self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                await self._flush()
-                await self._fill()
             except ssl.SSLError as error:
-                await self._flush()  # the alert that tells the server why
-                raise trio.BrokenResourceError from error
-            else:
+                failure = error
+            if failure is None or isinstance(failure, ssl.SSLWantReadError):
                 await self._flush()
+            else:
+                with suppress(trio.BrokenResourceError):
+                    await self._flush()  # the alert that tells the server why
+                raise trio.BrokenResourceError from failure
+            if failure is None:
                 return
+            await self._fill()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Everything that one read of the transport brought; empty at the end of the stream."""

@@ -378,6 +378,20 @@ async def test_tls_works_and_closes_in_order(authority: trustme.CA, ca_file: Pat
     assert [seen.opcode for seen in server.peers[0].seen] == [CLOSE]
 
 
+async def test_a_reconnect_resumes_the_tls_session(authority: trustme.CA, ca_file: Path) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(more=text("hello"))
+        await accept_rest(peer)
+
+    tls = server_context(authority)
+    dialer = TcpDialer(make_ssl_context(plain_settings(ca_file=ca_file)))
+    async with served(script, tls=tls, authority=authority) as server:
+        for resumed in range(3):
+            async with connected(server.url(), dialer) as connection:
+                assert (await connection.next_batch()).payloads == [b"hello"]
+            assert tls.session_stats()["hits"] == resumed
+
+
 async def accept_rest(peer: Peer) -> None:
     await peer.frames(until=[CLOSE])
     await peer.send(close())
