@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -781,3 +782,36 @@ def test_reprs_say_where_a_track_is(arbiter: Arbiter) -> None:
     track = arbiter.track("v", TRADES)
     assert isinstance(track, Track)
     assert repr(track) == "<Track v btcusdt@trade next=2 held=1>"
+
+
+@given(st.data())
+def test_a_batch_is_decided_as_its_messages_would_be_one_by_one(data: st.DataObject) -> None:
+    """Whole runs are followed at once; that may change nothing but the time it takes."""
+    batches: list[list[Event]] = []
+    trade_id, update_id, at = 1, 1, 0
+    for _ in range(data.draw(st.integers(1, 6))):
+        batch: list[Event] = []
+        for kind in data.draw(st.lists(st.sampled_from("tttdq"), min_size=1, max_size=12)):
+            at += 1
+            step = data.draw(st.sampled_from([1, 1, 1, 1, 0, -1, 3]))
+            if kind == "t":
+                trade_id = max(1, trade_id + step)
+                batch.append(trade(trade_id, at=at))
+            elif kind == "d":
+                last = update_id + data.draw(st.integers(0, 3))
+                batch.append(diff(update_id, last))
+                update_id = max(1, last + step)
+            else:
+                batch.append(quote(max(1, at + step), float(at)))
+        if data.draw(st.booleans()):
+            batch = [event for event in batch if event.stream == batch[0].stream]
+        batches.append(batch)
+    whole, single = Arbiter(1000), Arbiter(1000)
+    for now, batch in enumerate(batches):
+        decision = whole.offer("v", batch, float(now))
+        each = [single.offer("v", [event], float(now)) for event in batch]
+        assert decision.items == [item for one in each for item in one.items]
+        assert decision.duplicates == sum(one.duplicates for one in each)
+        assert decision.counts == sum((one.counts for one in each), Counter())
+    assert [t.coverage() for t in whole.tracks] == [t.coverage() for t in single.tracks]
+    assert whole.gap_opened == single.gap_opened
