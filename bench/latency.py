@@ -22,7 +22,7 @@ from typing import Any
 from harness.clients import CHECKOUT, Client, NotMeasuredError, clients, run_client, versions_of
 from harness.load import cores, load_server
 from harness.market import MODES
-from harness.report import caption, document, ranges, table, write_json
+from harness.report import caption, document, publish, ranges, table
 
 SHOWN = ("50", "99", "99.9")
 WARM_UP_S = 1.0
@@ -143,13 +143,12 @@ def main() -> None:
         versions={row.name: versions_of(row) for row in rows},
         results=results,
     )
-    print(caption(content))
-    if options.json is not None:
-        write_json(options.json, content)
-    if options.plots is not None:
-        options.plots.mkdir(parents=True, exist_ok=True)
+
+    def draw(folder: Path) -> None:
         for result in results:
-            plot(result, options.plots, caption(content))
+            plot(result, folder, caption(content))
+
+    publish(content, options, draw)
 
 
 if __name__ == "__main__":

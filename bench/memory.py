@@ -27,8 +27,8 @@ from harness.report import (
     document,
     figure,
     name_lines,
+    publish,
     table,
-    write_json,
 )
 
 BURST = 100_000
@@ -179,12 +179,11 @@ def main() -> None:
         resting=rests,
         not_measured=failures,
     )
-    print(f"\n{caption(content)}")
-    if options.json is not None:
-        write_json(options.json, content)
-    if options.plots is not None:
-        options.plots.mkdir(parents=True, exist_ok=True)
-        plot(results, rests, options.plots, caption(content))
+
+    def draw(folder: Path) -> None:
+        plot(results, rests, folder, caption(content))
+
+    publish(content, options, draw)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ from harness.clients import (
     versions_of,
 )
 from harness.load import cores
-from harness.report import caption, document, ranges, table, write_json
+from harness.report import caption, document, publish, ranges, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -524,13 +524,12 @@ def main() -> None:
         versions={row.name: versions_of(row) for row in rows},
         results=results,
     )
-    print(caption(content))
-    if options.json is not None:
-        write_json(options.json, content)
-    if options.plots is not None:
-        options.plots.mkdir(parents=True, exist_ok=True)
+
+    def draw(folder: Path) -> None:
         for result in results:
-            plot(result, floor_times["median"] or 0.0, options.plots, caption(content))
+            plot(result, floor_times["median"] or 0.0, folder, caption(content))
+
+    publish(content, options, draw)
 
 
 if __name__ == "__main__":

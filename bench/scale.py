@@ -19,7 +19,7 @@ from typing import Any
 from harness.clients import CHECKOUT, clients, run_client, versions_of
 from harness.load import Load, cores, load_server
 from harness.market import many_streams
-from harness.report import bars, caption, document, table, write_json
+from harness.report import bars, caption, document, publish, table
 
 STREAMS_PER_LINE = 1024
 RUN_BOUND_S = 300.0
@@ -101,13 +101,10 @@ def main() -> None:
     content = document(
         options.checkout, rounds=options.rounds, versions=versions_of(client), results=results
     )
-    print(f"\n{caption(content)}")
-    if options.json is not None:
-        write_json(options.json, content)
-    if options.plots is not None:
-        options.plots.mkdir(parents=True, exist_ok=True)
+
+    def draw(folder: Path) -> None:
         bars(
-            options.plots / "scale.png",
+            folder / "scale.png",
             "CPU time a message does not depend on the number of lines",
             "CPU µs a message; shorter is better",
             [
@@ -120,6 +117,8 @@ def main() -> None:
             ],
             caption(content),
         )
+
+    publish(content, options, draw)
 
 
 if __name__ == "__main__":

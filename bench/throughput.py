@@ -28,7 +28,7 @@ from harness.clients import (
 )
 from harness.load import Load, cores, load_server
 from harness.market import MODES
-from harness.report import bars, caption, document, table, write_json
+from harness.report import bars, caption, document, publish, table
 
 SEGMENTS = {"coalesced": "coalesced", "frames": "one frame per segment"}
 MOST_MESSAGES = {"trade": 2_000_000, "mixed": 1_000_000, "depth": 400_000}
@@ -209,13 +209,12 @@ def main() -> None:
         versions={row.name: versions_of(row) for row in rows if row.name in measured},
         results=results,
     )
-    print(caption(content))
-    if options.json is not None:
-        write_json(options.json, content)
-    if options.plots is not None:
-        options.plots.mkdir(parents=True, exist_ok=True)
+
+    def draw(folder: Path) -> None:
         for result in results:
-            plot(result, options.plots, caption(content))
+            plot(result, folder, caption(content))
+
+    publish(content, options, draw)
 
 
 if __name__ == "__main__":

@@ -173,7 +173,7 @@ class Feed:
             self._add_shard(names)
 
     def __repr__(self) -> str:
-        return f"<Feed of {sum(len(line.streams) for line in self._lines)} streams>"
+        return f"<Feed of {sum(len(line.streams) for line in self.lines)} streams>"
 
     # -- for the consumer ---------------------------------------------------------------------
 
@@ -226,7 +226,7 @@ class Feed:
 
     def status(self) -> FeedStatus:
         """What the feed is doing now."""
-        lines = tuple(self._line_status(line) for line in self._lines)
+        lines = tuple(self._line_status(line) for line in self.lines)
         now = trio.current_time()
         silence = now - (self._started_at if self._last_data_at is None else self._last_data_at)
         problems = [
@@ -261,7 +261,7 @@ class Feed:
     @property
     def lines(self) -> Sequence[Line]:
         """All lines; to look at, not to change."""
-        return self._lines
+        return [line for lines in self._shards for line in lines]
 
     @property
     def tracks(self) -> Sequence[Track]:
@@ -276,7 +276,7 @@ class Feed:
         :raises ConnectionFailed: if the connection ends first; the streams are kept, and
             subscribed by the next one.
         """
-        known = {name for line in self._lines for name in line.streams}
+        known = {name for line in self.lines for name in line.streams}
         names = [parse_stream(name).name for name in streams]
         new = [name for name in dict.fromkeys(names) if name not in known]
         per_line = self.settings.streams_per_connection
@@ -298,7 +298,7 @@ class Feed:
         :raises ConnectionFailed: if the connection ends first; the streams are removed anyhow.
         """
         names = {parse_stream(name).name for name in streams}
-        for line in self._lines:
+        for line in self.lines:
             if going := [name for name in line.streams if name in names]:
                 await line.unsubscribe(going)
 
@@ -310,18 +310,14 @@ class Feed:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._repairs.run)
-                nursery.start_soon(self._staleness.watch, lambda: self._lines)
+                nursery.start_soon(self._staleness.watch, lambda: self.lines)
                 if self.settings.state is not None:
                     nursery.start_soon(self._save_state_regularly)
-                for line in self._lines:
+                for line in self.lines:
                     nursery.start_soon(self._run_line, line)
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
                 await self._backfill.aclose()
-
-    @property
-    def _lines(self) -> list[Line]:
-        return [line for lines in self._shards for line in lines]
 
     async def _run_line(self, line: Line) -> None:
         try:
@@ -448,7 +444,7 @@ class Feed:
 
     def _redundant(self, track: Track) -> bool:
         """Whether more than one connection carries a stream of a venue."""
-        carriers = (line for line in self._lines if track.stream.name in line.streams)
+        carriers = (line for line in self.lines if track.stream.name in line.streams)
         return sum(line.connections(track.venue) for line in carriers) > 1
 
     def _interrupted(self, name: str, venue: str) -> None:

@@ -346,7 +346,8 @@ async def test_a_slow_consumer_is_not_a_stale_peer(autojump_clock: Any) -> None:
     async with open_world(rate=10, consume=False, settings=settings) as world:
         await trio.sleep(300)
         assert world.of(on.ConnectionLost) == []
-        assert world.feed.status().buffered >= 10
+        # The bound, and the batch that passed it; the rest waits as bytes.
+        assert 10 <= world.feed.status().buffered < 30
     assert world.metric("k2_binance_consumer_blocked_seconds_total") == 0  # still blocked
 
 

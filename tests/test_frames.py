@@ -26,6 +26,7 @@ from k2trio.frames import (
     PINGS_PER_S,
     READ_BYTES,
     SEND_TIMEOUT_S,
+    Batch,
     FrameScanner,
     FrameTap,
 )
@@ -476,6 +477,30 @@ async def test_a_batch_is_one_read_with_its_times(autojump_clock: object) -> Non
         await pump(tap)
     assert await tap.next_batch() == ([b"a", b"b"], NOW, start + 1.5)
     assert await tap.next_batch() == ([b"c"], NOW, start + 2.5)
+
+
+async def test_what_comes_after_a_batch_that_waits_is_not_handed_over_before_it(
+    autojump_clock: object,
+) -> None:
+    tap = await upgraded(1.0, text("a"), 1.0, text("b"), 1.0, text("c"), 1.0, text("d"))
+    handed: list[list[bytes]] = []
+
+    def take_all_but_a(batch: Batch) -> bool:
+        if batch.payloads == [b"a"]:
+            return False
+        handed.append(batch.payloads)
+        return True
+
+    tap.hand_over = take_all_but_a
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pump, tap)
+        await trio.sleep(2.5)
+        assert handed == []
+        assert [(await tap.next_batch()).payloads for _ in range(2)] == [[b"a"], [b"b"]]
+        await trio.sleep(2)
+        nursery.cancel_scope.cancel()
+    assert handed == [[b"c"], [b"d"]]
+    assert tap.buffered_bytes == 0
 
 
 async def test_reading_stops_at_the_bound_and_goes_on_when_there_is_room(

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import argparse
+    from collections.abc import Callable, Mapping, Sequence
 
 OURS, OTHERS, FLOOR = "#0b6e4f", "#9aa5b1", "#d8dde3"
 """Colours of the bars."""
@@ -47,6 +48,22 @@ def document(checkout: Path, **content: Any) -> dict[str, Any]:
         "machine": machine(),
         **content,
     }
+
+
+def publish(
+    content: Mapping[str, Any], options: argparse.Namespace, draw: Callable[[Path], None]
+) -> None:
+    """What every script ends with: the caption, and the JSON and the plots if they are wanted.
+
+    :param options: with ``json``, a file, and ``plots``, a folder; each may be None.
+    :param draw: puts the plots into a folder, which exists.
+    """
+    print(caption(content))
+    if options.json is not None:
+        write_json(options.json, content)
+    if options.plots is not None:
+        options.plots.mkdir(parents=True, exist_ok=True)
+        draw(options.plots)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
