@@ -363,7 +363,7 @@ async def _live(plan: Plan) -> Run:
     def observe(what: Transition) -> None:
         run.diary.append((trio.current_time(), what))
         if isinstance(what, on.ConnectionLost) and what.carrying and run.feed is not None:
-            alive = any(line.connected for line in run.feed._lines)
+            alive = any(line.connected for line in run.feed.lines)
             run.counted["lost_while_connected"] += alive and plan.redundancy == 1
 
     async with trio.open_nursery() as nursery:
