@@ -218,6 +218,11 @@ class Session:
         try:
             while True:
                 batch = await connection.next_batch()
+                # With room there is no pause between two batches: the reader would add one
+                # meanwhile, and none would ever be taken at once again.
+                if not self._runtime.full():
+                    self._take(batch)
+                    continue
                 self._delivering = True
                 try:
                     await self._runtime.room()

@@ -63,3 +63,38 @@ async def test_a_batch_in_hand_is_not_overtaken_when_the_consumer_makes_room(
         assert hand_over(trades(3))
         assert delivered == [1, 2, 3]
         nursery.cancel_scope.cancel()
+
+
+async def test_while_there_is_room_a_batch_is_not_in_hand_across_a_pause(
+    autojump_clock: Any,
+) -> None:
+    """A read that comes in the pause would have to wait, and so would each one after it."""
+    delivered: list[int] = []
+    pauses = 0
+
+    def deliver(_line: str, _venue: str, events: Sequence[Event]) -> None:
+        delivered.extend(event.data.trade_id for event in events)
+
+    async def room() -> None:
+        nonlocal pauses
+        pauses += 1
+        await trio.lowlevel.checkpoint()
+
+    runtime: Any = SimpleNamespace(
+        settings=make_settings([URL]), deliver=deliver, full=lambda: False, room=room
+    )
+    endpoint = Endpoint.from_url(URL, 0, lambda name: CircuitBreaker(name))
+    session = Session("0", endpoint, [SUBJECT], runtime)
+    send, receive = trio.open_memory_channel[Batch](1)
+    tap = SimpleNamespace(hand_over=None)
+    connection: Any = SimpleNamespace(tap=tap, next_batch=receive.receive)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(session._receive, connection)
+        await send.send(trades(1))
+        await trio.testing.wait_all_tasks_blocked()
+        assert delivered == [1]
+        assert pauses == 0
+        hand_over: Any = tap.hand_over
+        assert hand_over(trades(2))
+        assert delivered == [1, 2]
+        nursery.cancel_scope.cancel()
