@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prometheus_client.metrics import MetricWrapperBase
+
 from k2trio.metrics import Metrics
 from k2trio.settings import ENV_PREFIX, Settings
 
@@ -57,11 +59,13 @@ def metrics_table() -> str:
     rows: list[str] = []
     registry = Metrics(["BTCUSDT"]).registry
     for collector in registry._collector_to_names:  # noqa: SLF001 - the only list of all metrics
-        metric: Any = collector
-        kind = metric._type  # noqa: SLF001
-        name = metric._name + ("_total" if kind == "counter" else "")  # noqa: SLF001
-        labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001
-        rows.append(f"| `{name}` | {labels} | {kind} | {metric._documentation} |")  # noqa: SLF001
+        for family in collector.collect():
+            name = family.name + ("_total" if family.type == "counter" else "")
+            # A metric that has no sample yet tells its labels itself.
+            known = isinstance(collector, MetricWrapperBase)
+            names = collector._labelnames if known else family.samples[0].labels  # noqa: SLF001
+            labels = ", ".join(f"`{label}`" for label in names)
+            rows.append(f"| `{name}` | {labels} | {family.type} | {family.documentation} |")
     return "\n".join(["| metric | labels | type | meaning |", "|---|---|---|---|", *rows])
 
 

@@ -18,9 +18,9 @@ step by the interval (:class:`KlineTrack`).
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import operator
 from bisect import bisect_left
-from collections import Counter as Count
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -170,13 +170,16 @@ class Track:
         self.contiguous = stream.order.rule is Rule.CONTIGUOUS
         self.repair_kind = stream.order.repair
         self.first_of, self.last_of = _key_getters(stream.kind)
+        self.time_of = _time_getter(stream.kind)
         self.one_id = stream.order.first == stream.order.last
         self.grows = not self.contiguous and stream.kind is not Kind.KLINE
         self.held: list[Held] = []
         """Messages that wait for a gap to close, by id."""
         self._max_held = max_held
-        self.delivered: Event | None = None
-        """The last live message that was delivered."""
+        # Of the last live message that was delivered. The message itself is not kept: with many
+        # streams, that much memory would no longer be in the caches when its turn comes.
+        self.delivered_at: float | None = None
+        self.delivered_time: int | None = None
         self.interrupted = False
         self._resume_limit: int | None = None
         self._max_gap = MAX_GAP_IDS
@@ -231,7 +234,8 @@ class Track:
             if firsts != [self.next, *nexts]:
                 return False
         self.next = after
-        self.delivered = events[-1]
+        self.delivered_at = events[-1].received
+        self.delivered_time = self.time_of(data[-1])
         return True
 
     def offer(self, event: Event, now: float, out: list[Item]) -> None:
@@ -326,7 +330,7 @@ class Track:
 
     def interrupt(self) -> None:
         """No connection carries the stream any more."""
-        self.interrupted = self.delivered is not None and not self.contiguous
+        self.interrupted = self.delivered_at is not None and not self.contiguous
 
     def coverage(self) -> Coverage:
         """The ledger of this stream."""
@@ -355,14 +359,15 @@ class Track:
         return self.next - self.first - self.repaired - self.missing
 
     def _deliver(self, event: Event, first: int, last: int, out: list[Item]) -> None:
-        if self.interrupted and self.delivered is not None:
+        if self.interrupted and self.delivered_at is not None:
             self.interrupted = False
             self.outages += 1
-            since = self.delivered.received
+            since = self.delivered_at
             out.append(Outage(self.venue, self.stream.name, since, event.received))
         if self.first is None:
             self.first = first
-        self.delivered = event
+        self.delivered_at = event.received
+        self.delivered_time = self.time_of(event.data)
         self.next = last + 1
         out.append(event)
 
@@ -378,7 +383,7 @@ class Track:
         if self.contiguous:
             out.append(Gap(self.venue, self.stream.name, self.next, self.next, "reset"))
         else:
-            self.interrupted = self.delivered is not None
+            self.interrupted = self.delivered_at is not None
         self.first = first
         self.repaired = self.missing = 0
         self._repaired_ranges.clear()
@@ -391,9 +396,8 @@ class Track:
         Where nothing tells, it is believed to be: an old one would come within seconds, and its key
         would not be far behind.
         """
-        latest = self.held[-1].event if self.held else self.delivered
-        before = getattr(latest and latest.data, "event_time", None)
-        after = getattr(event.data, "event_time", None)
+        before = self.time_of(self.held[-1].event.data) if self.held else self.delivered_time
+        after = self.time_of(event.data)
         return before is None or after is None or after > before
 
     def _hold(self, held: Held, out: list[Item]) -> None:
@@ -403,7 +407,7 @@ class Track:
         gap = self.gap
         assert gap is not None  # noqa: S101 - it is what the message is held for
         limit, self._resume_limit = self._resume_limit, None
-        if limit is not None and self.delivered is None:
+        if limit is not None and self.delivered_at is None:
             self.declare(self._back_from(gap[1], limit), "resume_limit", out)
         elif self._width(gap) > self._max_gap:
             self.abandon("jump", out)
@@ -633,12 +637,10 @@ class Decision(NamedTuple):
 
     :ivar items: what may be delivered now, in order.
     :ivar duplicates: how many messages were duplicates.
-    :ivar counts: messages per stream.
     """
 
     items: list[Item]
     duplicates: int
-    counts: Count[str]
 
 
 class Arbiter:
@@ -688,27 +690,28 @@ class Arbiter:
     def offer(self, venue: str, events: Sequence[Event], now: float) -> Decision:
         """Take a batch of one venue."""
         tracks = self._tracks.setdefault(venue, {})
-        counts = Count([event.stream for event in events])
-        for stream, count in counts.items():
-            track = tracks.get(stream) or self.track(venue, stream)
-            if not track.received:
-                track.began_at = now
-            track.received += count
-            track.seen_at = now
-        if len(counts) == 1 and tracks[events[0].stream].follow(events):
-            return Decision(list(events), 0, counts)
+        streams = [event.stream for event in events]
+        count = len(streams)
+        if streams.count(streams[0]) == count:
+            track = tracks.get(streams[0])
+            if track is not None and track.received and track.follow(events):
+                track.received += count
+                track.seen_at = now
+                return Decision(list(events), 0)
         out: list[Item] = []
         add = out.append
         duplicates = 0
-        for event in events:
-            track = tracks[event.stream]
+        for stream, event in zip(streams, events, strict=True):
+            track = tracks.get(stream) or self.track(venue, stream)
+            if not track.received:
+                track.began_at = now
+            track.received += 1
+            track.seen_at = now
             data = event.data
             first = track.first_of(data)
             # The common cases, spelled out: the message begins with the next id, or its key grows.
             if first == track.next and track.contiguous and not track.held:
                 track.next = (first if track.one_id else track.last_of(data)) + 1
-                track.delivered = event
-                add(event)
             elif (
                 track.grows
                 and track.next is not None
@@ -716,8 +719,6 @@ class Arbiter:
                 and not track.interrupted
             ):
                 track.next = first + 1
-                track.delivered = event
-                add(event)
             else:
                 before, outages = track.duplicates, track.outages
                 track.offer(event, now, out)
@@ -726,9 +727,14 @@ class Arbiter:
                     self.outage_noted = True
                 if track.held:
                     self.gap_opened = True
-        return Decision(out, duplicates, counts)
+                continue
+            track.delivered_at = event.received
+            track.delivered_time = track.time_of(data)
+            add(event)
+        return Decision(out, duplicates)
 
 
+@functools.cache
 def _key_getters(kind: Kind) -> tuple[Callable[[Any], int], Callable[[Any], int]]:
     """Functions from a payload of the kind to its first and last key (see ``streams.TABLE``)."""
     order = TABLE[kind]
@@ -737,6 +743,18 @@ def _key_getters(kind: Kind) -> tuple[Callable[[Any], int], Callable[[Any], int]
         return _array_event_time, _array_event_time
     names = {item.encode_name: item.name for item in msgspec.structs.fields(payload)}
     return operator.attrgetter(names[order.first]), operator.attrgetter(names[order.last])
+
+
+@functools.cache
+def _time_getter(kind: Kind) -> Callable[[Any], int | None]:
+    """A function from a payload of the kind to its event time, or None where it has none."""
+    if "event_time" in getattr(PAYLOADS[kind], "__struct_fields__", ()):
+        return operator.attrgetter("event_time")
+    return _no_time
+
+
+def _no_time(_data: object) -> None:
+    return None
 
 
 def _array_event_time(rows: list[Any]) -> int:

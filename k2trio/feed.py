@@ -137,6 +137,9 @@ class Feed:
             metrics.add_breaker(endpoint.name)
             metrics.add_endpoint(endpoint.name, venue, endpoint.index)
             metrics.watch_budget(venue, functools.partial(self._budget_left, venue))
+        metrics.watch_received(
+            lambda: ((track.stream.symbol, track.received) for track in self._arbiter.tracks)
+        )
         metrics.watch_buffer(lambda: self._outbox.size)
         metrics.watch_held(lambda: sum(len(track.held) for track in self._arbiter.tracks))
         metrics.watch_oldest_gap(self._oldest_gap_s)
@@ -398,8 +401,8 @@ class Feed:
     def _deliver(self, line: str, venue: str, events: Sequence[Event]) -> None:
         now = trio.current_time()
         self._last_data_at = now
-        items, duplicates, counts = self._arbiter.offer(venue, events, now)
-        self.metrics.received(counts, events[-1], duplicates)
+        items, duplicates = self._arbiter.offer(venue, events, now)
+        self.metrics.received(events[-1], duplicates)
         if self.settings.redundancy > 1:
             self._compare_lines(line, venue, events, duplicates)
         if self._arbiter.gap_opened:

@@ -7,21 +7,19 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from . import transitions as on
 from .breaker import State
-from .streams import parse_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from .messages import Event
 
 OTHER = "other"
 """Label for symbols that were not configured: what the exchange sends must not make labels."""
-
-MAX_CACHED_STREAMS = 16_384
-"""Streams whose counter is remembered: far more than anybody subscribes to."""
 
 MESSAGE_ERRORS = (
     "bad_json",
@@ -53,7 +51,6 @@ class Metrics:
         registry: CollectorRegistry | None = None,
     ) -> None:
         self.registry = registry = CollectorRegistry() if registry is None else registry
-        self._symbols = frozenset(symbols)
         label = ",".join(symbols)
         self._connected = Gauge(
             "k2_binance_connection_status",
@@ -61,12 +58,8 @@ class Metrics:
             ["symbols"],
             registry=registry,
         ).labels(label)
-        self._received = Counter(
-            "k2_binance_messages_received",
-            "Data messages received, duplicates of a second connection included.",
-            ["symbol"],
-            registry=registry,
-        )
+        self._received = _Received(symbols)
+        registry.register(self._received)
         self._message_errors = Counter(
             "k2_binance_message_errors",
             "Messages that were not understood and skipped.",
@@ -253,9 +246,6 @@ class Metrics:
             self._rotations.labels(rotation)
         self._connected.set(0)
         self._reconnect_delay.set(0)
-        for symbol in (*symbols, OTHER):
-            self._received.labels(symbol)  # shown from the start, so that rates have a zero
-        self._received_by_stream: dict[str, Counter] = {}
         self._carriers: dict[str, dict[str, str]] = {}
         """Line → the endpoints in use by it, each with its venue."""
 
@@ -286,23 +276,16 @@ class Metrics:
         """Whether data can flow on every line."""
         self._connected.set(connected)
 
-    def received(self, counts: Mapping[str, int], last: Event, duplicates: int) -> None:
-        """Count one batch of data messages.
+    def watch_received(self, counts: Callable[[], Iterable[tuple[str | None, int]]]) -> None:
+        """Show what was received; at a scrape, ``counts`` gives symbol and messages per stream."""
+        self._received.counts = counts
 
-        :param counts: messages per stream.
+    def received(self, last: Event, duplicates: int) -> None:
+        """Note a batch of data messages.
+
         :param last: the last one of them.
         :param duplicates: how many of them were duplicates.
         """
-        children = self._received_by_stream
-        for stream, count in counts.items():
-            child = children.get(stream)
-            if child is None:
-                symbol = parse_stream(stream).symbol
-                label = symbol if symbol in self._symbols else OTHER
-                child = self._received.labels(label)
-                if len(children) < MAX_CACHED_STREAMS:
-                    children[stream] = child
-            child.inc(count)
         self._last_message.set(last.received)
         event_time = getattr(last.data, "event_time", None)
         if event_time:
@@ -404,3 +387,29 @@ class Metrics:
         carriers = self._carriers.get(line, {})
         for endpoint in [name for name in carriers if name != kept]:
             self._in_use.labels(line, endpoint, carriers.pop(endpoint)).set(0)
+
+
+class _Received(Collector):
+    """Messages received per symbol, summed up at each scrape.
+
+    The feed counts them per stream anyway. To move a counter for each message, or for each stream
+    of a batch, would be the dearest step of all where a batch is of many streams.
+    """
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        self._symbols = (*symbols, OTHER)
+        self.counts: Callable[[], Iterable[tuple[str | None, int]]] = tuple
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        total = dict.fromkeys(self._symbols, 0)  # shown from the start, so that rates have a zero
+        for symbol, count in self.counts():
+            # An all-market stream has no symbol; others may never have been configured.
+            total[symbol if symbol is not None and symbol in total else OTHER] += count
+        family = CounterMetricFamily(
+            "k2_binance_messages_received",
+            "Data messages received, duplicates of a second connection included.",
+            labels=["symbol"],
+        )
+        for symbol, count in total.items():
+            family.add_metric([symbol], count)
+        return [family]

@@ -11,7 +11,6 @@ import trio
 from prometheus_client import generate_latest
 from world import SUBJECT, fault, name, open_world
 
-from k2trio import metrics as module
 from k2trio import transitions as on
 from k2trio.errors import ReconnectReason
 from k2trio.messages import Decoder, Event
@@ -210,13 +209,24 @@ def test_every_transition_is_taken(kind: type[Any]) -> None:
     make().observe(transition(kind, **new))
 
 
-def test_a_batch_counts_by_symbol_and_notes_time_and_lag() -> None:
+def test_what_was_received_is_summed_by_symbol_at_each_scrape() -> None:
     metrics = make()
-    late = event("btcusdt@trade", 1_700_000_001.0)
-    metrics.received({"btcusdt@trade": 2, "ethusdt@trade": 1}, late, duplicates=2)
-    metrics.received({"btcusdt@trade": 1}, event("btcusdt@trade"), duplicates=0)
-    assert value(metrics, "k2_binance_messages_received_total", symbol="BTCUSDT") == 3
-    assert value(metrics, "k2_binance_messages_received_total", symbol="ETHUSDT") == 1
+    sample = "k2_binance_messages_received_total"
+    assert [value(metrics, sample, symbol=name) for name in ("BTCUSDT", "ETHUSDT", "other")] == [
+        0, 0, 0
+    ]  # fmt: skip
+    counts: list[tuple[str | None, int]] = [("BTCUSDT", 2), ("ETHUSDT", 1), ("BTCUSDT", 3)]
+    metrics.watch_received(lambda: counts)
+    assert value(metrics, sample, symbol="BTCUSDT") == 5
+    assert value(metrics, sample, symbol="ETHUSDT") == 1
+    counts[0] = ("BTCUSDT", 10)
+    assert value(metrics, sample, symbol="BTCUSDT") == 13
+
+
+def test_a_batch_notes_duplicates_time_and_lag() -> None:
+    metrics = make()
+    metrics.received(event("btcusdt@trade", 1_700_000_001.0), duplicates=2)
+    metrics.received(event("btcusdt@trade"), duplicates=0)
     assert value(metrics, "k2_binance_duplicates_total") == 2
     last = value(metrics, "k2_binance_last_message_timestamp_seconds", symbols=SYMBOLS)
     assert last == 1_700_000_000.5
@@ -347,23 +357,18 @@ def series(metrics: Metrics) -> int:
     return len(generate_latest(metrics.registry).splitlines())
 
 
-def test_what_the_exchange_sends_makes_no_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_CACHED_STREAMS", 20)
+def test_what_the_exchange_sends_makes_no_labels() -> None:
     metrics = make()
     before = series(metrics)
-    for number in range(100):
-        stream = f"x{number}usdt@trade"
-        metrics.received({stream: 1}, event(stream), 0)
+    metrics.watch_received(lambda: ((f"X{number}USDT", 1) for number in range(100)))
     assert value(metrics, "k2_binance_messages_received_total", symbol="other") == 100
     assert series(metrics) == before
-    assert len(metrics._received_by_stream) == 20
 
 
 def test_an_all_market_stream_belongs_to_no_symbol() -> None:
     metrics = make()
-    events, _ = Decoder("v").decode([b'{"stream":"!miniTicker@arr","data":[]}'], 1.0)
-    metrics.received({"!miniTicker@arr": 1}, events[0], 0)
-    assert value(metrics, "k2_binance_messages_received_total", symbol="other") == 1
+    metrics.watch_received(lambda: [(None, 7)])
+    assert value(metrics, "k2_binance_messages_received_total", symbol="other") == 7
 
 
 def test_http_statuses_that_do_not_exist_share_a_label() -> None:
