@@ -23,6 +23,7 @@ settings = Settings(
     failover_urls=(),
     rest_urls=(options.url.replace("ws", "http", 1),),
     streams=tuple(options.streams),
+    streams_per_connection=options.streams_per_connection,
     ca_file=options.ca,
 )
 

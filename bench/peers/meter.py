@@ -42,6 +42,7 @@ class Options:
     :ivar paced: messages come at a rate that the library can take with its own queue lengths.
     :ivar pause_s: for so long the consumer rests after warming up, while messages pile up.
     :ivar variant: of adapters that know several ways.
+    :ivar streams_per_connection: for k2trio, which opens as many connections as that takes.
     """
 
     url: str
@@ -52,6 +53,7 @@ class Options:
     paced: bool
     pause_s: float
     variant: str
+    streams_per_connection: int
     ca: str | None
 
     @property
@@ -75,6 +77,7 @@ def parse_options() -> Options:
     parser.add_argument("--paced", action="store_true")
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--variant", default="")
+    parser.add_argument("--streams-per-connection", type=int, default=1024)
     parser.add_argument("--ca")
     given = parser.parse_args()
     return Options(
@@ -86,6 +89,7 @@ def parse_options() -> Options:
         paced=given.paced,
         pause_s=given.pause,
         variant=given.variant,
+        streams_per_connection=given.streams_per_connection,
         ca=given.ca,
     )
 
