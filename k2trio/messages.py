@@ -9,8 +9,10 @@ Source: Binance spot API docs, "WebSocket Streams".
 
 from __future__ import annotations
 
+import functools
+import operator
 from itertools import repeat
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import Meta, field
@@ -19,7 +21,7 @@ from .errors import UnknownStreamError
 from .streams import Kind, Stream, parse_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 P = TypeVar("P")
 
@@ -341,7 +343,11 @@ class _Carrier(msgspec.Struct):
 
 
 class _Envelope(msgspec.Struct, Generic[P], gc=False):
-    """A combined frame whose stream carries payloads of one type."""
+    """A combined frame whose stream carries payloads of one type.
+
+    Where a connection has few streams, each gets an envelope class of its own, of which ``stream``
+    is a class attribute: see :func:`_envelope_of`.
+    """
 
     stream: str
     data: P
@@ -353,12 +359,13 @@ _cut_raw = msgspec.json.Decoder(_Carrier).decode
 _DECODERS: dict[Kind, Callable[[bytes], Any]] = {
     kind: msgspec.json.Decoder(payload).decode for kind, payload in PAYLOADS.items()
 }
-_ENVELOPES: dict[Kind, msgspec.json.Decoder[_Envelope[Any]]] = {
-    kind: msgspec.json.Decoder(_Envelope[payload])  # type: ignore[valid-type] # a type, made here
+_ENVELOPES: dict[Kind, Callable[[bytes], _Envelope[Any]]] = {
+    kind: msgspec.json.Decoder(_Envelope[payload]).decode  # type: ignore[valid-type] # made here
     for kind, payload in PAYLOADS.items()
 }
 # msgspec reports nesting beyond the interpreter's limit as RecursionError.
 _DECODE_ERRORS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+_NOT_PARSED = (*_DECODE_ERRORS, LookupError)
 
 _NO_CODE = -1
 _SHUTDOWN_STREAM = "!serverShutdown"
@@ -386,34 +393,66 @@ def decode_payload(kind: Kind, raw: bytes) -> Payload:
     return payload
 
 
+@functools.lru_cache(maxsize=4096)
+def _envelope_of(stream: str, kind: Kind) -> type[_Envelope[Any]]:
+    """A type that only a frame of this very stream can be parsed into."""
+    return cast(
+        "type[_Envelope[Any]]",
+        msgspec.defstruct(
+            "_Envelope",
+            [("data", PAYLOADS[kind])],
+            namespace={"stream": stream},
+            tag_field="stream",
+            tag=stream,
+            gc=False,
+        ),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _decoder_of(streams: tuple[tuple[str, Kind], ...]) -> Callable[[bytes], _Envelope[Any]]:
+    """A function that parses a frame of any of these streams, told apart by their names.
+
+    Making it takes about 20 µs a stream, so a connection gets that of the one before.
+    """
+    # A lone type would be taken without its name; so there is always one of no stream as well.
+    envelopes = [_envelope_of("", Kind.TRADE), *(_envelope_of(*stream) for stream in streams)]
+    return msgspec.json.Decoder(functools.reduce(operator.or_, envelopes)).decode
+
+
 class Decoder:
     """Turns the text frames of one combined-stream connection into events.
 
-    The exchange writes every combined frame as ``{"stream":"<name>","data":<payload>}`` without
-    white space. So what stands before the payload tells the type to parse the frame into. A
-    connection whose streams are all of one kind needs not even look: its batches are parsed whole,
-    as JSON lines, in one call. Any other frame takes the slow path, which gives the same event for
-    the same content: control replies, announcements, unusual layouts. One bad payload never spoils
-    its batch.
-
-    Parsed whole, frames are told apart by their number: as many objects as frames. That believes
-    frames of which one ends inside an object that the next one goes on with, if another one makes
-    up for it with two. No message is lost or invented by that; only the exchange could write it.
+    The exchange writes every combined frame as ``{"stream":"<name>","data":<payload>}``. The name
+    tells the type of the payload, and the parser is told of all names and types: so one call
+    parses a frame, and looks at the rest of its layout as little as any JSON parser. Where there
+    are too many streams for that, the type follows from the only kind that they are of, or else
+    from the bytes before the payload. Any other frame takes the slow path, which gives the same
+    event for the same content: control replies, announcements, streams that are new. One bad
+    payload never spoils its batch.
 
     :param venue: whose messages these are.
     :param accepts: whether a stream name was subscribed; what was not is malformed, so that a peer
         cannot make up streams without end.
+    :param streams: names that will come; others are learnt when they do.
     """
 
-    def __init__(self, venue: str, accepts: Callable[[str], bool] = lambda _: True) -> None:
+    def __init__(
+        self,
+        venue: str,
+        accepts: Callable[[str], bool] = lambda _: True,
+        streams: Iterable[str] = (),
+    ) -> None:
         self.venue = venue
         self._accepts = accepts
-        # A frame up to the stream's name → the name as it was sent and as it is ours, and the
-        # decoder for it.
-        self._routes: dict[bytes, tuple[str, str, Callable[[bytes], _Envelope[Any]]]] = {}
+        self._streams: dict[str, Stream] = {name: parse_stream(name) for name in streams}
+        """Name as it is sent → the stream."""
         self._names: dict[str, str] = {}
-        self._kinds: set[Kind] = set()
-        self._decode_lines: Callable[[bytes], list[_Envelope[Any]]] | None = None
+        """Name as it is sent → our name of the stream."""
+        self._routes: dict[bytes, tuple[str, Callable[[bytes], _Envelope[Any]]]] = {}
+        """A frame up to the stream's name → that name, and what parses the frame."""
+        self._parse: Callable[[bytes], _Envelope[Any]] = self._parse_by_route
+        self._prepare()
 
     def decode(
         self, payloads: Sequence[bytes], received: float
@@ -424,41 +463,61 @@ class Decoder:
         :param received: Unix time in seconds at which they were read.
         :returns: the events in order, and what was not an event in order.
         """
-        if self._decode_lines is not None:
-            try:
-                envelopes = self._decode_lines(b"\n".join(payloads))
-            except _DECODE_ERRORS:
-                pass  # one by one, then
-            else:
-                # A name that is not known becomes an empty one, which no stream has.
-                known, sent = self._names.get, [envelope.stream for envelope in envelopes]
-                names = list(map(known, sent, repeat("")))
-                if len(names) == len(payloads) and "" not in names:
-                    data = [envelope.data for envelope in envelopes]
-                    stamps = repeat(self.venue), repeat(received)
-                    return list(map(Event, data, names, *stamps, payloads)), []
-        return self._decode_singly(payloads, received)
+        names = self._names
+        try:
+            envelopes = list(map(self._parse, payloads))
+            streams = [names[envelope.stream] for envelope in envelopes]
+        except _NOT_PARSED:
+            return self._decode_singly(payloads, received)
+        data = [envelope.data for envelope in envelopes]
+        stamps = repeat(self.venue), repeat(received)
+        return list(map(Event, data, streams, *stamps, payloads)), []
 
     def _decode_singly(
         self, payloads: Sequence[bytes], received: float
     ) -> tuple[list[Event], list[Control]]:
         events: list[Event] = []
         control: list[Control] = []
-        routes, venue, add = self._routes, self.venue, events.append
+        known = len(self._streams)
         for payload in payloads:
-            route = routes.get(payload.partition(_SEPARATOR)[0])
-            if route is not None:
-                wire_name, name, decode = route
-                try:
-                    envelope = decode(payload)
-                except _DECODE_ERRORS:
-                    pass  # the slow path says what it is
-                else:
-                    if envelope.stream == wire_name:
-                        add(Event(envelope.data, name, venue, received, payload))
-                        continue
-            self._decode_slowly(payload, received, events, control)
+            try:
+                envelope = self._parse(payload)
+                name = self._names[envelope.stream]
+            except _NOT_PARSED:
+                self._decode_slowly(payload, received, events, control)
+            else:
+                events.append(Event(envelope.data, name, self.venue, received, payload))
+        if len(self._streams) != known:
+            self._prepare()
         return events, control
+
+    def _parse_by_route(self, payload: bytes) -> _Envelope[Any]:
+        """Parse a frame in the exchange's own layout, by what stands before the payload.
+
+        :raises LookupError: if it is none, or of no stream that is known.
+        """
+        name, parse = self._routes[payload.partition(_SEPARATOR)[0]]
+        envelope = parse(payload)
+        if envelope.stream != name:
+            raise LookupError(name)
+        return envelope
+
+    def _prepare(self) -> None:
+        """Choose how to parse, by the streams that are known."""
+        streams = self._streams
+        self._names = {name: stream.name for name, stream in streams.items()}
+        kinds = {stream.kind for stream in streams.values()}
+        if 0 < len(streams) <= MAX_TAGGED:
+            self._parse = _decoder_of(tuple((name, streams[name].kind) for name in streams))
+        elif len(kinds) == 1:
+            self._parse = _ENVELOPES[kinds.pop()]
+        else:
+            # A name that was parsed needs no escapes in JSON: these bytes are what is sent.
+            self._routes = {
+                b'{"stream":"' + name.encode(): (name, _ENVELOPES[stream.kind])
+                for name, stream in streams.items()
+            }
+            self._parse = self._parse_by_route
 
     def _decode_slowly(
         self, payload: bytes, received: float, events: list[Event], control: list[Control]
@@ -486,23 +545,17 @@ class Decoder:
             control.append(Malformed(_error_type(error), _printable(str(error)), excerpt(payload)))
 
     def _learn(self, wire_name: str, stream: Stream) -> None:
-        # Only names that parsed and carried a good payload get here, so the tables are bounded by
-        # what the exchange serves; the cap holds even if it misbehaves. Such a name needs no
-        # escapes in JSON, so these are the bytes that the exchange writes.
-        if len(self._routes) < MAX_ROUTES:
-            envelope = _ENVELOPES[stream.kind]
-            self._routes[b'{"stream":"' + wire_name.encode()] = (
-                wire_name,
-                stream.name,
-                envelope.decode,
-            )
-            self._names[wire_name] = stream.name
-            self._kinds.add(stream.kind)
-            self._decode_lines = envelope.decode_lines if len(self._kinds) == 1 else None
+        # Only names that parsed and carried a good payload get here, so the table is bounded by
+        # what the exchange serves; the cap holds even if it misbehaves.
+        if len(self._streams) < MAX_KNOWN:
+            self._streams[wire_name] = stream
 
 
-MAX_ROUTES = 16_384
+MAX_KNOWN = 16_384
 """Stream names that one decoder remembers."""
+MAX_TAGGED = 128
+"""Streams of a connection up to which each has a type of its own to be parsed into. More of those
+would be slower, as they need more memory than the caches have."""
 
 
 def _error_type(error: Exception) -> str:

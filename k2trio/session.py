@@ -119,7 +119,7 @@ class Session:
         self._settings = runtime.settings
         self._scope = trio.CancelScope()
         self._delivering = False
-        self._decoder = Decoder(endpoint.venue, lambda name: name in self.streams)
+        self._decoder = Decoder(endpoint.venue, lambda name: name in self.streams, streams)
         self._changed = trio.Event()
         self._replies: dict[int, tuple[trio.Event, list[Reply]]] = {}
         self._last_request_id = 0

@@ -15,6 +15,7 @@ from k2trio.messages import Decoder, Event, Malformed, Reply, ServerShutdown
 from k2trio.streams import Kind, parse_stream
 
 SUBJECT = "btcusdt@trade"
+DEPTH = "btcusdt@depth@100ms"
 TRADE = (
     b'{"e":"trade","E":1700000000123,"s":"BTCUSDT","t":12345,"p":"0.00100000","q":"100.00",'
     b'"T":1700000000120,"m":true,"M":true}'
@@ -91,7 +92,7 @@ KINDS: list[tuple[str, Any, Any]] = [
         m.BlockTrade(1, "BTCUSDT", 9, "2", "3", 4, True),
     ),
     (
-        "btcusdt@depth@100ms",
+        DEPTH,
         {
             "e": "depthUpdate",
             "E": 1,
@@ -207,6 +208,14 @@ def warmed(*streams: str) -> Decoder:
     return decoder
 
 
+def decoders(*streams: str) -> list[Decoder]:
+    """One that knows no stream, and for each way to parse one that knows these."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(m, "MAX_TAGGED", 0)
+        untagged = warmed(*streams)
+    return [Decoder("venue"), warmed(*streams), Decoder("venue", streams=streams), untagged]
+
+
 def one(payload: bytes, decoder: Decoder | None = None) -> Event | m.Control:
     """What a single frame becomes: exactly one event or one remark."""
     events, control = (decoder or Decoder("venue")).decode([payload], 1.5)
@@ -245,7 +254,7 @@ def test_fields_that_the_exchange_may_add_are_ignored(
         return value
 
     raw = compact(widened(payload))
-    for decoder in (Decoder("venue"), warmed(stream)):
+    for decoder in decoders(stream):
         event = one(frame(stream, raw), decoder)
         assert event == Event(expected, stream, "venue", 1.5, frame(stream, raw))
         assert event.raw == raw
@@ -300,11 +309,12 @@ def test_an_upper_case_name_from_the_wire_is_the_same_stream() -> None:
 def test_a_frame_in_the_usual_layout_never_takes_the_slow_path_again(
     stream: str, payload: Any, expected: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoder = warmed(stream)
-    monkeypatch.setattr(Decoder, "_decode_slowly", None)
-    event = one(frame(stream, compact(payload)), decoder)
-    assert isinstance(event, Event)
-    assert event.data == expected
+    _, *know = [*decoders(stream), *decoders(*(name for name, _, _ in KINDS))[1:]]
+    monkeypatch.setattr(Decoder, "_decode_singly", None)
+    for decoder in know:
+        event = one(frame(stream, compact(payload)), decoder)
+        assert isinstance(event, Event)
+        assert event.data == expected
 
 
 # -- unusual layouts ------------------------------------------------------------------------------
@@ -332,7 +342,7 @@ LAYOUTS: dict[str, bytes] = {
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_other_layouts_give_the_same_event_and_the_same_raw_bytes(layout: bytes) -> None:
-    for decoder in (Decoder("venue"), warmed(SUBJECT)):
+    for decoder in [*decoders(SUBJECT), *decoders(SUBJECT, DEPTH)]:
         event = one(layout, decoder)
         assert isinstance(event, Event)
         assert (event.stream, event.raw) == (SUBJECT, TRADE)
@@ -395,7 +405,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
 def test_what_is_not_understood_is_one_printable_bounded_remark(
     payload: bytes, error_type: str
 ) -> None:
-    for decoder in (Decoder("venue"), warmed(SUBJECT)):
+    for decoder in [*decoders(SUBJECT), *decoders(SUBJECT, DEPTH)]:
         events, control = decoder.decode([GOOD, payload, GOOD], 1.0)
         assert [event.raw for event in events] == [TRADE, TRADE]
         (remark,) = control
@@ -425,13 +435,28 @@ def test_an_excerpt_shows_where_the_payload_began() -> None:
 
 
 def test_the_table_of_streams_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(m, "MAX_ROUTES", 10)
+    monkeypatch.setattr(m, "MAX_KNOWN", 10)
     decoder = Decoder("venue")
     frames = [frame(f"s{number}usdt@trade", TRADE) for number in range(50)]
     for _ in range(2):
         events, control = decoder.decode(frames, 1.0)
         assert (len(events), control) == (50, [])
-    assert len(decoder._routes) == 10
+    assert len(decoder._streams) == 10
+
+
+@pytest.mark.parametrize("suffixes", [("trade",), ("trade", "aggTrade")], ids=["one", "two"])
+def test_more_streams_than_have_types_of_their_own_give_the_same_events(
+    suffixes: tuple[str, ...],
+) -> None:
+    payloads = {name.partition("@")[2]: compact(payload) for name, payload, _ in KINDS}
+    names = [
+        f"s{number}usdt@{suffixes[number % len(suffixes)]}" for number in range(m.MAX_TAGGED + 9)
+    ]
+    frames = [frame(name, payloads[name.partition("@")[2]]) for name in names]
+    knows, learns = Decoder("venue", streams=names), Decoder("venue")
+    expected = [one(payload) for payload in frames]
+    for decoder in (knows, learns, learns):
+        assert decoder.decode(frames, 1.5) == (expected, [])
 
 
 # -- control --------------------------------------------------------------------------------------
@@ -491,9 +516,9 @@ def naive(payload: bytes) -> tuple[str, Any] | None:
 
 def check_any(payload: bytes) -> None:
     """Whatever the bytes are: both paths agree, and what is delivered is what stood there."""
-    known = warmed(*(name for name, _, _ in KINDS))
-    slow, fast = one(payload), one(payload, known)
-    assert slow == fast
+    slow = one(payload)
+    for decoder in [*decoders(*(name for name, _, _ in KINDS)), *decoders(SUBJECT)]:
+        assert one(payload, decoder) == slow
     if isinstance(slow, Event):
         seen = naive(payload)
         assert seen is not None
@@ -534,7 +559,7 @@ def test_mutated_frames_are_survived_and_never_delivered_wrong(payload: bytes) -
         payload.decode()
     except UnicodeDecodeError:
         # The frame layer lets none of these through; they must only be survived.
-        for decoder in (Decoder("venue"), warmed(SUBJECT)):
+        for decoder in decoders(SUBJECT):
             assert one(payload, decoder) is not None
     else:
         check_any(payload)
