@@ -156,6 +156,38 @@ class Track:
     :ivar received: messages offered; with ``seen_at`` it gives the stream's rhythm.
     """
 
+    # With thousands of streams, a track has to come back into the caches for each message of its.
+    __slots__ = (
+        "_forgotten",
+        "_max_gap",
+        "_max_held",
+        "_missing_ranges",
+        "_repaired_ranges",
+        "_resume_limit",
+        "began_at",
+        "contiguous",
+        "delivered_at",
+        "delivered_time",
+        "duplicates",
+        "first",
+        "first_of",
+        "grows",
+        "held",
+        "interrupted",
+        "last_of",
+        "missing",
+        "next",
+        "one_id",
+        "outages",
+        "received",
+        "repair_kind",
+        "repaired",
+        "seen_at",
+        "stream",
+        "time_of",
+        "venue",
+    )  # fmt: skip
+
     def __init__(self, venue: str, stream: Stream, max_held: int) -> None:
         self.venue = venue
         self.stream = stream
@@ -216,27 +248,39 @@ class Track:
         self._resume_limit = limit
         self._max_gap = max(MAX_GAP_IDS, limit)  # what a restart may go back is no jump
 
-    def follow(self, events: Sequence[Event]) -> bool:
-        """Take a whole batch of this stream if each message begins with the next id.
+    def follow(self, payloads: list[Any], received: float, now: float) -> bool:
+        """Take what a batch has of this stream, if every message of it is simply the next one.
 
-        :returns: False if that is not so, or not as simple; then nothing was taken.
+        :returns: False if that is not so; then nothing was taken.
         """
-        if not self.contiguous or self.held or self.next is None:
+        if self.next is None or self.held or self.interrupted or not self.received:
             return False
-        data = [event.data for event in events]
-        firsts = list(map(self.first_of, data))
+        after = self._after_run(payloads)
+        if after is None:
+            return False
+        self.next = after
+        self.delivered_at = received
+        self.delivered_time = self.time_of(payloads[-1])
+        self.received += len(payloads)
+        self.seen_at = now
+        return True
+
+    def _after_run(self, payloads: list[Any]) -> int | None:
+        """What comes next after these payloads; None if they are not a plain run."""
+        assert self.next is not None  # noqa: S101 - the caller looked
+        firsts = list(map(self.first_of, payloads))
+        if self.grows:
+            return firsts[-1] + 1 if self._grow(firsts) else None
         if self.one_id:
             after = self.next + len(firsts)
-            if firsts != list(range(self.next, after)):
-                return False
-        else:
-            *nexts, after = [last + 1 for last in map(self.last_of, data)]
-            if firsts != [self.next, *nexts]:
-                return False
-        self.next = after
-        self.delivered_at = events[-1].received
-        self.delivered_time = self.time_of(data[-1])
-        return True
+            return after if firsts == list(range(self.next, after)) else None
+        *nexts, after = [last + 1 for last in map(self.last_of, payloads)]
+        return after if firsts == [self.next, *nexts] else None
+
+    def _grow(self, keys: list[int]) -> bool:
+        """Whether each key is higher than the one before, from what was delivered on."""
+        assert self.next is not None  # noqa: S101 - the caller looked
+        return keys[0] >= self.next and all(map(operator.lt, keys, keys[1:]))
 
     def offer(self, event: Event, now: float, out: list[Item]) -> None:
         """Take a message; append to ``out`` what may be delivered because of it."""
@@ -479,6 +523,8 @@ class KlineTrack(Track):
     A gap here is in bars: its ids are the open times (ms) of bars whose close did not come.
     """
 
+    __slots__ = ("_latest", "_open_bar", "_step")
+
     def __init__(self, venue: str, stream: Stream, max_held: int) -> None:
         super().__init__(venue, stream, max_held)
         self._open_bar: int | None = None
@@ -514,6 +560,17 @@ class KlineTrack(Track):
             self._hold(Held(bar, key, now, event), out)
         else:
             self.duplicates += 1
+
+    def _after_run(self, payloads: list[Any]) -> int | None:
+        """Updates of the open bar alone are a plain run."""
+        open_bar = self._open_bar
+        if any(kline.bar.closed or kline.bar.open_time != open_bar for kline in payloads):
+            return None
+        keys = list(map(self.last_of, payloads))
+        if open_bar is None or open_bar != self._latest[0] or not self._grow(keys):
+            return None
+        self._latest = open_bar, keys[-1]
+        return keys[-1] + 1
 
     def repair_key(self, event: Event) -> int:
         """Where in a gap a message belongs: the open time of its bar."""
@@ -688,20 +745,27 @@ class Arbiter:
         return track
 
     def offer(self, venue: str, events: Sequence[Event], now: float) -> Decision:
-        """Take a batch of one venue."""
+        """Take a batch of one venue.
+
+        Where a batch has many messages of each stream, those of a stream are looked at together:
+        mostly they are simply the next ones. What is left is decided one by one.
+        """
         tracks = self._tracks.setdefault(venue, {})
         streams = [event.stream for event in events]
         count = len(streams)
-        if streams.count(streams[0]) == count:
-            track = tracks.get(streams[0])
-            if track is not None and track.received and track.follow(events):
-                track.received += count
-                track.seen_at = now
+        names = {streams[0]} if streams.count(streams[0]) == count else set(streams)
+        followed: Collection[str] = ()
+        if len(names) * RUN_MESSAGES <= count:
+            followed = self._follow(tracks, names, events, now)
+            if len(followed) == len(names):
                 return Decision(list(events), 0)
         out: list[Item] = []
         add = out.append
         duplicates = 0
         for stream, event in zip(streams, events, strict=True):
+            if stream in followed:
+                add(event)
+                continue
             track = tracks.get(stream) or self.track(venue, stream)
             if not track.received:
                 track.began_at = now
@@ -732,6 +796,28 @@ class Arbiter:
             track.delivered_time = track.time_of(data)
             add(event)
         return Decision(out, duplicates)
+
+    def _follow(
+        self, tracks: dict[str, Track], names: Collection[str], events: Sequence[Event], now: float
+    ) -> Collection[str]:
+        """The streams of which all messages were taken, each being simply the next one."""
+        runs: dict[str, list[Any]] = {name: [] for name in names}
+        if len(names) == 1:
+            runs[events[0].stream] += [event.data for event in events]
+        else:
+            for event in events:
+                runs[event.stream].append(event.data)
+        received = events[-1].received
+        return {
+            name
+            for name, run in runs.items()
+            if (track := tracks.get(name)) is not None and track.follow(run, received, now)
+        }
+
+
+RUN_MESSAGES = 4
+"""From so many messages a stream on, on the average of a batch, it pays to look at them together.
+"""
 
 
 @functools.cache
