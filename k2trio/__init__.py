@@ -1,7 +1,7 @@
 """k2trio: the Binance market-data client that does not lose messages."""
 
 from .breaker import CircuitBreaker
-from .continuity import Gap
+from .continuity import Gap, Outage
 from .errors import (
     CircuitOpen,
     ConfigError,
@@ -20,8 +20,10 @@ from .messages import (
     BlockTrade,
     BookTicker,
     Depth,
+    DepthSnapshot,
     Event,
     Kline,
+    Level,
     MiniTicker,
     PartialDepth,
     ReferencePrice,
@@ -44,6 +46,7 @@ __all__ = [
     "ConfigError",
     "ConnectionFailed",
     "Depth",
+    "DepthSnapshot",
     "Event",
     "Feed",
     "FeedStatus",
@@ -52,9 +55,11 @@ __all__ = [
     "K2Error",
     "Kind",
     "Kline",
+    "Level",
     "LineStatus",
     "Metrics",
     "MiniTicker",
+    "Outage",
     "PartialDepth",
     "ReferencePrice",
     "Settings",

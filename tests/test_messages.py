@@ -107,14 +107,14 @@ KINDS: list[tuple[str, Any, Any]] = [
             "BTCUSDT",
             157,
             160,
-            [("0.0024", "10")],
-            [("0.0026", "0.00000000"), ("0.0027", "1")],
+            [m.Level("0.0024", "10")],
+            [m.Level("0.0026", "0.00000000"), m.Level("0.0027", "1")],
         ),
     ),
     (
         "btcusdt@depth5",
         {"lastUpdateId": 160, "bids": [["1", "2"]], "asks": []},
-        m.PartialDepth(160, [("1", "2")], []),
+        m.PartialDepth(160, [m.Level("1", "2")], []),
     ),
     (
         "bnbusdt@bookTicker",
@@ -387,6 +387,14 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "another event type": (GOOD.replace(b'"e":"trade"', b'"e":"aggTrade"'), "bad_payload"),
     "level of three": (
         frame("btcusdt@depth5", b'{"lastUpdateId":1,"bids":[["1","2","3"]],"asks":[]}'),
+        "bad_payload",
+    ),
+    "level of one": (
+        frame("btcusdt@depth5", b'{"lastUpdateId":1,"bids":[["1"]],"asks":[]}'),
+        "bad_payload",
+    ),
+    "level of numbers": (
+        frame("btcusdt@depth5", b'{"lastUpdateId":1,"bids":[[1,2]],"asks":[]}'),
         "bad_payload",
     ),
     "unknown stream": (frame("btcusdt@nothing", TRADE), "unknown_stream"),

@@ -21,7 +21,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, Tex
 
 from k2trio.errors import GaveUp
 from k2trio.feed import open_feed
-from k2trio.messages import BookTicker, Decoder, Depth, Event
+from k2trio.messages import BookTicker, Decoder, Depth, Event, Level
 from k2trio.settings import Settings
 from k2trio.simulator import memory_pair
 from k2trio.streams import Kind, parse_stream
@@ -202,12 +202,13 @@ class Book:
 
     def __init__(self, snapshot: dict[str, Any]) -> None:
         self.update_id: int = snapshot["lastUpdateId"]
-        self.sides = [self.levels(snapshot["bids"]), self.levels(snapshot["asks"])]
+        rows = [msgspec.convert(snapshot[side], list[Level]) for side in ("bids", "asks")]
+        self.sides = [self.levels(side) for side in rows]
         self.joined = False
 
     @staticmethod
-    def levels(rows: Sequence[Sequence[str]]) -> dict[Decimal, Decimal]:
-        return {Decimal(price): Decimal(quantity) for price, quantity in rows}
+    def levels(rows: Sequence[Level]) -> dict[Decimal, Decimal]:
+        return {Decimal(level.price): Decimal(level.quantity) for level in rows}
 
     def apply(self, diff: Depth) -> None:
         if diff.last_update_id <= self.update_id:

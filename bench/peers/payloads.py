@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Level = tuple[str, str]
 SEPARATOR = b'","data":'
 TEXT_SEPARATOR = SEPARATOR.decode()
 
@@ -43,7 +42,12 @@ class AggTrade(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="aggTra
     buyer_is_maker: bool = field(name="m")
 
 
-class Depth(msgspec.Struct, frozen=True, tag_field="e", tag="depthUpdate"):
+class Level(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
+    price: str
+    quantity: str
+
+
+class Depth(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="depthUpdate"):
     event_time: Id = field(name="E")
     symbol: str = field(name="s")
     first_update_id: Id = field(name="U")
@@ -76,7 +80,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     quote_volume: str = field(name="q")
 
 
-class Kline(msgspec.Struct, frozen=True, tag_field="e", tag="kline"):
+class Kline(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="kline"):
     event_time: Id = field(name="E")
     symbol: str = field(name="s")
     bar: Bar = field(name="k")
