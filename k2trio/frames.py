@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 MAX_HANDSHAKE_BYTES = 64 * 1024
 MAX_PARTS = 4096
 """Fragments of one message."""
-READ_BYTES = 64 * 1024
-"""One socket read. Larger ones make the allocator map and unmap memory at each call."""
+READ_BYTES = 128 * 1024
+"""One socket read. Smaller ones share the cost of a read, some 40 µs, among fewer messages; of
+larger ones the messages do not stay in the caches until they are consumed."""
 SEND_TIMEOUT_S = 10.0
 """A peer that takes no bytes for this long has failed (zero window)."""
 PINGS_PER_S = 2
@@ -96,10 +97,10 @@ class FrameScanner:
         if self.closed or self.violation is not None:
             return Scan([], b"", b"")
         if self._rest:
-            self._rest += data
-            if len(self._rest) < self._wanted:
+            if len(self._rest) + len(data) < self._wanted:
+                self._rest += data
                 return Scan([], b"", b"")
-            data = bytes(self._rest)
+            data = b"".join((self._rest, data))
         texts: list[bytes] = []
         try:
             return self._scan(data, texts)

@@ -21,7 +21,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TRANSPORT_BYTES = 64 * 1024
+TRANSPORT_BYTES = 128 * 1024
 """One read of the transport. Records have overhead, so what comes out of it is a little less."""
 
 
