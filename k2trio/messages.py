@@ -513,7 +513,9 @@ class Decoder:
     def _prepare(self) -> None:
         """Choose how to parse, by the streams that are known."""
         streams = self._streams
-        self._names = {name: stream.name for name, stream in streams.items()}
+        # Where both names are the same, as they mostly are, they should be one object in memory.
+        pairs = [(name, stream.name) for name, stream in streams.items()]
+        self._names = {ours if name == ours else name: ours for name, ours in pairs}
         kinds = {stream.kind for stream in streams.values()}
         if 0 < len(streams) <= MAX_TAGGED:
             self._parse = _decoder_of(tuple((name, streams[name].kind) for name in streams))
