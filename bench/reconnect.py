@@ -65,8 +65,8 @@ if TYPE_CHECKING:
 SETTLE_S = 0.5
 """Data must flow so long before a fault; k2trio counts a connection as stable after 0.2 s here."""
 START_BOUND_S = 20.0
-RECENT = 20
-"""Trades before the fault that may have been lost with it, on their way."""
+RECENT = 100
+"""Trades before the fault that may have been lost with it, on their way: a tenth of a second."""
 GIVE_UP_AFTER = 2
 """Trials beyond the bound, after which a library's row is closed."""
 GONE_S = 3.0

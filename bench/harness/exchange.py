@@ -30,8 +30,9 @@ from k2trio.simulator import (
 if TYPE_CHECKING:
     from k2trio.simulator.exchange import Exchange
 
-RATE = 200.0
-"""Taker orders a second: the next trade is 5 ms away on average."""
+RATE = 1000.0
+"""Taker orders a second: the next trade is 1 ms away on average, so that little of a time until the
+first message is spent on waiting for one."""
 SYMBOL = "BTCUSDT"
 ENDPOINTS = tuple(EndpointConfig(name + tls, tls=bool(tls)) for name in "ab" for tls in ("", "s"))
 """Two endpoints of one venue, each plain and with TLS (``as``, ``bs``)."""
