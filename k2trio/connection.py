@@ -38,6 +38,7 @@ from .errors import (
     leaves,
 )
 from .frames import Batch, FrameTap
+from .tcp import TcpStream
 from .tls import TlsStream
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class TcpDialer:
         took = trio.current_time() - connected
         return tls, DialTimes(resolved - started, connected - resolved, took)
 
-    async def _start_tls(self, stream: trio.SocketStream, endpoint: Endpoint) -> trio.abc.Stream:
+    async def _start_tls(self, stream: TcpStream, endpoint: Endpoint) -> trio.abc.Stream:
         server = endpoint.host, endpoint.port
 
         def remember(session: ssl.SSLSession) -> None:
@@ -173,9 +174,9 @@ class TcpDialer:
         raise NameResolutionError(f"cannot resolve {host}: {why}") from failure
 
 
-async def _first_to_connect(addresses: Sequence[Address]) -> trio.SocketStream:
+async def _first_to_connect(addresses: Sequence[Address]) -> TcpStream:
     """Try the addresses in turn, each joined by the next after a while; the first one wins."""
-    connected: list[trio.SocketStream] = []
+    connected: list[TcpStream] = []
     errors: list[OSError] = []
 
     async def attempt(address: Address, failed: trio.Event) -> None:
@@ -197,25 +198,27 @@ async def _first_to_connect(addresses: Sequence[Address]) -> trio.SocketStream:
     except BaseException:
         # Cancelled in the very moment of success: nobody will take the streams.
         for stream in connected:
-            stream.socket.close()
+            stream.close()
         raise
     for late in connected[1:]:
-        late.socket.close()
+        late.close()
     if not connected:
         raise errors[0]
     return connected[0]
 
 
-async def _connect(address: Address) -> trio.SocketStream:
+async def _connect(address: Address) -> TcpStream:
     # trio.open_tcp_stream would hide the error number, which tells whose fault it is.
     family, where = address
-    connecting = trio.socket.socket(family, socket.SOCK_STREAM)
+    plain = socket.socket(family, socket.SOCK_STREAM)
+    plain.setblocking(False)
+    connecting = trio.socket.from_stdlib_socket(plain)
     try:
         await connecting.connect(where)
     except BaseException:
         connecting.close()
         raise
-    return trio.SocketStream(connecting)
+    return TcpStream(plain)
 
 
 def make_ssl_context(settings: Settings) -> ssl.SSLContext:

@@ -567,7 +567,7 @@ class KlineTrack(Track):
         if any(kline.bar.closed or kline.bar.open_time != open_bar for kline in payloads):
             return None
         keys = list(map(self.last_of, payloads))
-        if open_bar is None or open_bar != self._latest[0] or not self._grow(keys):
+        if open_bar is None or not self._grow(keys):
             return None
         self._latest = open_bar, keys[-1]
         return keys[-1] + 1
@@ -752,13 +752,14 @@ class Arbiter:
         """
         tracks = self._tracks.setdefault(venue, {})
         streams = [event.stream for event in events]
-        count = len(streams)
-        names = {streams[0]} if streams.count(streams[0]) == count else set(streams)
         followed: Collection[str] = ()
-        if len(names) * RUN_MESSAGES <= count:
-            followed = self._follow(tracks, names, events, now)
-            if len(followed) == len(names):
-                return Decision(list(events), 0)
+        if len(streams) >= RUN_MESSAGES:
+            one = streams.count(streams[0]) == len(streams)
+            names = {streams[0]} if one else set(streams)
+            if len(names) * RUN_MESSAGES <= len(streams):
+                followed = self._follow(tracks, names, events, now)
+                if len(followed) == len(names):
+                    return Decision(list(events), 0)
         out: list[Item] = []
         add = out.append
         duplicates = 0

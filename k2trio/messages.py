@@ -10,7 +10,6 @@ Source: Binance spot API docs, "WebSocket Streams".
 from __future__ import annotations
 
 import functools
-import operator
 from itertools import repeat
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeAlias, TypeVar, cast
 
@@ -424,8 +423,11 @@ def _decoder_of(streams: tuple[tuple[str, Kind], ...]) -> Callable[[bytes], _Env
     Making it takes about 20 µs a stream, so a connection gets that of the one before.
     """
     # A lone type would be taken without its name; so there is always one of no stream as well.
-    envelopes = [_envelope_of("", Kind.TRADE), *(_envelope_of(*stream) for stream in streams)]
-    return msgspec.json.Decoder(functools.reduce(operator.or_, envelopes)).decode
+    union: Any = _envelope_of("", Kind.TRADE)
+    for name, kind in streams:
+        union |= _envelope_of(name, kind)
+    decoder: msgspec.json.Decoder[_Envelope[Any]] = msgspec.json.Decoder(union)
+    return decoder.decode
 
 
 class Decoder:

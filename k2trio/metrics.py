@@ -246,6 +246,10 @@ class Metrics:
             self._rotations.labels(rotation)
         self._connected.set(0)
         self._reconnect_delay.set(0)
+        # Batches come thousands of times as often as scrapes, so these two are set by the latter.
+        self._last_received = self._lag_s = 0.0
+        self._last_message.set_function(lambda: self._last_received)
+        self._lag.set_function(lambda: self._lag_s)
         self._carriers: dict[str, dict[str, str]] = {}
         """Line → the endpoints in use by it, each with its venue."""
 
@@ -286,10 +290,10 @@ class Metrics:
         :param last: the last one of them.
         :param duplicates: how many of them were duplicates.
         """
-        self._last_message.set(last.received)
+        self._last_received = last.received
         event_time = getattr(last.data, "event_time", None)
         if event_time:
-            self._lag.set(last.received - event_time / 1000)
+            self._lag_s = last.received - event_time / 1000
         if duplicates:
             self._duplicates.inc(duplicates)
 

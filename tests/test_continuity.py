@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from k2trio import continuity
 from k2trio.continuity import Arbiter, Gap, Item, KlineTrack, Missing, Outage, Track
@@ -783,35 +784,68 @@ def test_reprs_say_where_a_track_is(arbiter: Arbiter) -> None:
     assert repr(track) == "<Track v btcusdt@trade next=2 held=1>"
 
 
+@settings(max_examples=500)
 @given(st.data())
 def test_a_batch_is_decided_as_its_messages_would_be_one_by_one(data: st.DataObject) -> None:
     """Whole runs are followed at once; that may change nothing but the time it takes."""
-    batches: list[list[Event]] = []
-    trade_id, update_id, at = 1, 1, 0
-    for _ in range(data.draw(st.integers(1, 6))):
+    batches: list[tuple[bool, list[Event]]] = []
+    trade_id, update_id, open_time, at = 1, 1, MINUTE, 0
+    for _ in range(data.draw(st.integers(2, 6))):
         batch: list[Event] = []
-        for kind in data.draw(st.lists(st.sampled_from("tttdq"), min_size=1, max_size=12)):
+        # Now and then a batch in which nothing happens, so that the whole of it is a run.
+        steps = data.draw(st.sampled_from([[1], [1] * 8 + [-3, -1, 0, 3]]))
+        kinds = data.draw(st.sampled_from(["t", "d", "q", "k", "tq", "tk", "qk", "tdqk"]))
+        for kind in data.draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=16)):
             at += 1
-            step = data.draw(st.sampled_from([1, 1, 1, 1, 0, -1, 3]))
+            step = data.draw(st.sampled_from(steps))
             if kind == "t":
                 trade_id = max(1, trade_id + step)
                 batch.append(trade(trade_id, at=at))
             elif kind == "d":
                 last = update_id + data.draw(st.integers(0, 3))
-                batch.append(diff(update_id, last))
+                batch.append(diff(update_id, last, at=at))
                 update_id = max(1, last + step)
+            elif kind == "k":
+                closed = data.draw(st.sampled_from([False] * 5 + [True]))
+                batch.append(bar(open_time, at + step - 1, closed=closed))
+                open_time = max(MINUTE, open_time + MINUTE * (step if closed or step > 1 else 0))
             else:
                 batch.append(quote(max(1, at + step), float(at)))
-        if data.draw(st.booleans()):
-            batch = [event for event in batch if event.stream == batch[0].stream]
-        batches.append(batch)
+        batch = [structs.replace(event, received=float(at)) for event in batch]  # of one read
+        batches.append((data.draw(st.sampled_from([False] * 4 + [True])), batch))
     whole, single = Arbiter(1000), Arbiter(1000)
-    for now, batch in enumerate(batches):
+    for now, (interrupted, batch) in enumerate(batches):
+        for arbiter in (whole, single):
+            if interrupted:
+                arbiter.interrupt("v", {TRADES, DEPTH, BOOK, MINUTES})
         decision = whole.offer("v", batch, float(now))
         each = [single.offer("v", [event], float(now)) for event in batch]
         assert decision.items == [item for one in each for item in one.items]
         assert decision.duplicates == sum(one.duplicates for one in each)
+        assert whole.outage_noted == single.outage_noted
+        whole.outage_noted = single.outage_noted = False
     assert [t.coverage() for t in whole.tracks] == [t.coverage() for t in single.tracks]
-    assert [t.received for t in whole.tracks] == [t.received for t in single.tracks]
-    assert [t.seen_at for t in whole.tracks] == [t.seen_at for t in single.tracks]
+    for name in ("received", "seen_at", "began_at", "position", "delivered_at", "delivered_time"):
+        ours = [getattr(track, name) for track in whole.tracks]
+        assert ours == [getattr(track, name) for track in single.tracks], name
     assert whole.gap_opened == single.gap_opened
+
+
+def test_a_whole_batch_that_fills_a_gap_releases_what_was_held(arbiter: Arbiter) -> None:
+    assert told(offer(arbiter, trade(1), trade(6))) == [1]
+    assert told(offer(arbiter, *map(trade, (2, 3, 4, 5)))) == [2, 3, 4, 5, 6]
+
+
+def test_a_whole_batch_of_updates_that_closes_its_bar_opens_the_next_one(arbiter: Arbiter) -> None:
+    updates = [bar(0, at) for at in (2, 3, 4)]
+    offer(arbiter, bar(0, 1))
+    assert offer(arbiter, *updates, bar(0, 5, closed=True)) == [*updates, bar(0, 5, closed=True)]
+    assert offer(arbiter, bar(MINUTE, 6)) == [bar(MINUTE, 6)]
+
+
+def test_what_comes_late_after_a_whole_batch_of_updates_is_dropped(arbiter: Arbiter) -> None:
+    updates = [bar(0, at) for at in (2, 3, 4, 5)]
+    offer(arbiter, bar(0, 1))
+    assert offer(arbiter, *updates) == updates
+    assert offer(arbiter, bar(0, 4)) == []
+    assert arbiter.track("v", MINUTES).duplicates == 1

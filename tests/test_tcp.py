@@ -1,0 +1,128 @@
+"""TcpStream on real sockets: what arrives, how it ends, and that nothing is lost on the way."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from k2trio.tcp import RECEIVE_BYTES, TcpStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BOUND_S = 5.0
+
+
+@contextmanager
+def connected() -> Iterator[tuple[TcpStream, socket.socket]]:
+    """Our stream and the peer's plain socket."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        ours.setblocking(False)
+        peer, _ = listener.accept()
+    with ours, peer:
+        yield TcpStream(ours), peer
+
+
+async def test_bytes_come_as_they_were_sent_and_then_the_end() -> None:
+    with connected() as (stream, peer), trio.fail_after(BOUND_S):
+        peer.sendall(b"hello")
+        assert await stream.receive_some() == b"hello"
+        peer.shutdown(socket.SHUT_WR)
+        assert await stream.receive_some() == b""
+        assert await stream.receive_some() == b""
+        await stream.send_all(b"bye")
+        assert peer.recv(10) == b"bye"
+
+
+@pytest.mark.parametrize("limit", [None, 1, 4096])
+async def test_reads_that_are_filled_go_on_without_loss(limit: int | None) -> None:
+    sent = bytes(range(256)) * (16 if limit == 1 else 1024)
+    with connected() as (stream, peer), trio.fail_after(BOUND_S):
+        peer.sendall(sent)
+        received = b""
+        while len(received) < len(sent):
+            piece = await stream.receive_some(limit)
+            assert 0 < len(piece) <= (limit or RECEIVE_BYTES)
+            received += piece
+        assert received == sent
+        # The last read may have been filled by the last bytes; nothing more is there all the same.
+        with trio.move_on_after(0.05) as scope:
+            await stream.receive_some(limit)
+        assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("filled", [False, True])
+async def test_a_cancelled_read_takes_nothing(filled: bool) -> None:
+    with connected() as (stream, peer), trio.fail_after(BOUND_S):
+        peer.sendall(b"abcd")
+        if filled:
+            assert await stream.receive_some(1) == b"a"
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await stream.receive_some()
+        assert scope.cancelled_caught
+        assert await stream.receive_some() == (b"bcd" if filled else b"abcd")
+
+
+@pytest.mark.parametrize("filled", [False, True])
+async def test_a_reset_breaks_the_stream_with_its_cause(filled: bool) -> None:
+    with connected() as (stream, peer), trio.fail_after(BOUND_S):
+        if filled:
+            peer.sendall(b"x")
+            assert await stream.receive_some(1) == b"x"
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        with pytest.raises(trio.BrokenResourceError) as raised:
+            await stream.receive_some()
+        assert isinstance(raised.value.__cause__, ConnectionResetError)
+
+
+@pytest.mark.parametrize("filled", [False, True])
+async def test_a_closed_stream_says_so(filled: bool) -> None:
+    with connected() as (stream, peer), trio.fail_after(BOUND_S):
+        if filled:
+            peer.sendall(b"x")
+            assert await stream.receive_some(1) == b"x"
+        await stream.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.receive_some()
+        assert peer.recv(1) == b""
+
+
+async def test_closing_wakes_the_reader() -> None:
+    with connected() as (stream, _), trio.fail_after(BOUND_S):
+
+        async def read() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await stream.receive_some()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            stream.close()
+
+
+async def test_other_tasks_run_between_filled_reads() -> None:
+    with connected() as (stream, peer), trio.fail_after(BOUND_S):
+        peer.sendall(b"x" * 100)
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count)
+            for _ in range(100):
+                await stream.receive_some(1)
+            nursery.cancel_scope.cancel()
+        assert turns >= 99
