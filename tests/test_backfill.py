@@ -25,7 +25,7 @@ from world import fault, open_world
 
 from k2trio import backfill as module
 from k2trio.backfill import Backfill, BackfillError, Newest, rest_venue_of
-from k2trio.messages import PAYLOADS, DepthSnapshot, Event, decode_payload
+from k2trio.messages import PAYLOADS, DepthSnapshot, Event, Level, decode_payload
 from k2trio.settings import Settings
 from k2trio.streams import Stream, parse_stream
 
@@ -111,7 +111,7 @@ async def test_a_snapshot_is_the_deepest_there_is_with_its_own_bytes() -> None:
     event = await make_backfill(rest).snapshot(VENUE, DEPTH)
     assert rest.requests[0][2:] == ("/api/v3/depth", {"symbol": "BTCUSDT", "limit": "5000"})
     assert event.origin == "snapshot"
-    assert event.data == DepthSnapshot(77, [("1", "2")], [])
+    assert event.data == DepthSnapshot(77, [Level("1", "2")], [])
     assert msgspec.json.decode(event.raw) == book
 
 
