@@ -211,7 +211,6 @@ async def _connect(address: Address) -> TcpStream:
     # trio.open_tcp_stream would hide the error number, which tells whose fault it is.
     family, where = address
     plain = socket.socket(family, socket.SOCK_STREAM)
-    plain.setblocking(False)
     connecting = trio.socket.from_stdlib_socket(plain)
     try:
         await connecting.connect(where)

@@ -253,9 +253,13 @@ class Track:
 
         :returns: False if that is not so; then nothing was taken.
         """
-        if self.next is None or self.held or self.interrupted or not self.received:
+        due = self.next
+        if due is None or self.held or self.interrupted or not self.received:
             return False
-        after = self._after_run(payloads)
+        first = self.first_of(payloads[0])
+        if first < due or (first > due and self.contiguous):
+            return False  # mostly the later one of two lines: no need to look at the rest
+        after = self._after_run(due, payloads)
         if after is None:
             return False
         self.next = after
@@ -265,22 +269,18 @@ class Track:
         self.seen_at = now
         return True
 
-    def _after_run(self, payloads: list[Any]) -> int | None:
-        """What comes next after these payloads; None if they are not a plain run."""
-        assert self.next is not None  # noqa: S101 - the caller looked
+    def _after_run(self, due: int, payloads: list[Any]) -> int | None:
+        """What comes next after these payloads, of which the first is as due; None if they are no
+        plain run.
+        """
         firsts = list(map(self.first_of, payloads))
         if self.grows:
-            return firsts[-1] + 1 if self._grow(firsts) else None
+            return firsts[-1] + 1 if _grow(firsts) else None
         if self.one_id:
-            after = self.next + len(firsts)
-            return after if firsts == list(range(self.next, after)) else None
+            after = due + len(firsts)
+            return after if firsts == list(range(due, after)) else None
         *nexts, after = [last + 1 for last in map(self.last_of, payloads)]
-        return after if firsts == [self.next, *nexts] else None
-
-    def _grow(self, keys: list[int]) -> bool:
-        """Whether each key is higher than the one before, from what was delivered on."""
-        assert self.next is not None  # noqa: S101 - the caller looked
-        return keys[0] >= self.next and all(map(operator.lt, keys, keys[1:]))
+        return after if firsts == [due, *nexts] else None
 
     def offer(self, event: Event, now: float, out: list[Item]) -> None:
         """Take a message; append to ``out`` what may be delivered because of it."""
@@ -517,6 +517,11 @@ class Track:
             self._forgotten += 1
 
 
+def _grow(keys: list[int]) -> bool:
+    """Whether each key is higher than the one before."""
+    return all(map(operator.lt, keys, keys[1:]))
+
+
 class KlineTrack(Track):
     """Klines: updates only grow, but every bar's close is accounted for.
 
@@ -561,13 +566,13 @@ class KlineTrack(Track):
         else:
             self.duplicates += 1
 
-    def _after_run(self, payloads: list[Any]) -> int | None:
+    def _after_run(self, due: int, payloads: list[Any]) -> int | None:
         """Updates of the open bar alone are a plain run."""
         open_bar = self._open_bar
         if any(kline.bar.closed or kline.bar.open_time != open_bar for kline in payloads):
             return None
         keys = list(map(self.last_of, payloads))
-        if open_bar is None or not self._grow(keys):
+        if open_bar is None or not _grow(keys):
             return None
         self._latest = open_bar, keys[-1]
         return keys[-1] + 1
@@ -745,7 +750,7 @@ class Arbiter:
         return track
 
     def offer(self, venue: str, events: Sequence[Event], now: float) -> Decision:
-        """Take a batch of one venue.
+        """Take a batch of one venue and one read, so that all of it has the same ``received``.
 
         Where a batch has many messages of each stream, those of a stream are looked at together:
         mostly they are simply the next ones. What is left is decided one by one.

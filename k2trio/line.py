@@ -121,12 +121,12 @@ class Line:
         session = self.current
         if session is None or session.connection is None or not session.connected:
             return
-        session.streams = list(self.streams)
+        session.streams = self.streams
         try:
             await session.subscribe(session.connection, streams)
         except SubscriptionRejected as rejected:
             self.streams = [name for name in self.streams if name not in rejected.streams]
-            session.streams = list(self.streams)
+            session.streams = self.streams
             raise
 
     async def unsubscribe(self, streams: Sequence[str]) -> None:
@@ -138,7 +138,7 @@ class Line:
         session = self.current
         if session is None or session.connection is None or not session.connected:
             return
-        session.streams = list(self.streams)
+        session.streams = self.streams
         await session.request(session.connection, "UNSUBSCRIBE", streams)
 
     # -- reconnect ----------------------------------------------------------------------------

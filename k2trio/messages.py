@@ -325,11 +325,16 @@ class _ReplyError(msgspec.Struct):
     msg: str = ""
 
 
-class _Loose(msgspec.Struct):
-    """Everything that is not a well-formed combined frame in its usual byte layout."""
+class _Combined(msgspec.Struct):
+    """A combined frame, whatever it carries, or something else entirely."""
 
     stream: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Loose(msgspec.Struct):
+    """Everything that is no combined frame."""
+
     e: str | None = None
     E: Integer = 0
     id: int | None = None
@@ -360,6 +365,7 @@ class _Envelope(msgspec.Struct, Generic[P], gc=False):
     data: P
 
 
+_decode_combined = msgspec.json.Decoder(_Combined).decode
 _decode_loose = msgspec.json.Decoder(_Loose).decode
 _decode_shutdown = msgspec.json.Decoder(_ShutdownPayload).decode
 _cut_raw = msgspec.json.Decoder(_Carrier).decode
@@ -435,16 +441,16 @@ class Decoder:
 
     The exchange writes every combined frame as ``{"stream":"<name>","data":<payload>}``. The name
     tells the type of the payload, and the parser is told of all names and types: so one call
-    parses a frame, and looks at the rest of its layout as little as any JSON parser. Where there
-    are too many streams for that, the type follows from the only kind that they are of, or else
-    from the bytes before the payload. Any other frame takes the slow path, which gives the same
-    event for the same content: control replies, announcements, streams that are new. One bad
-    payload never spoils its batch.
+    parses a frame, whatever its white space and the order of its keys. Where there are too many
+    streams for that, the type follows from the only kind that they are of, or else from the bytes
+    before the payload, in the exchange's own layout. Any other frame takes the slow path, which
+    gives the same event for the same content: control replies, announcements, streams that are
+    new. One bad payload never spoils its batch.
 
     :param venue: whose messages these are.
-    :param accepts: whether a stream name was subscribed; what was not is malformed, so that a peer
-        cannot make up streams without end.
-    :param streams: names that will come; others are learnt when they do.
+    :param accepts: whether a stream that is not known was subscribed; what was not is malformed, so
+        that a peer cannot make up streams without end.
+    :param streams: names that are known from the start; see :meth:`expect`.
     """
 
     def __init__(
@@ -455,14 +461,23 @@ class Decoder:
     ) -> None:
         self.venue = venue
         self._accepts = accepts
-        self._streams: dict[str, Stream] = {name: parse_stream(name) for name in streams}
-        """Name as it is sent → the stream."""
-        self._names: dict[str, str] = {}
-        """Name as it is sent → our name of the stream."""
+        self._streams: dict[str, Stream] = {}
         self._routes: dict[bytes, tuple[str, Callable[[bytes], _Envelope[Any]]]] = {}
         """A frame up to the stream's name → that name, and what parses the frame."""
+        self._names: dict[str, str] = {}
+        """Of each known stream, its name → the same as one object, for all events to share."""
         self._parse: Callable[[bytes], _Envelope[Any]] = self._parse_by_route
-        self._prepare()
+        self.expect(streams)
+
+    def expect(self, streams: Iterable[str]) -> None:
+        """Know these streams too; they are taken from now on, even after an unsubscription.
+
+        Others are learnt when they first come, which costs that message the slow path.
+        """
+        known = len(self._streams)
+        self._streams |= {name: parse_stream(name) for name in streams}
+        if len(self._streams) != known:
+            self._prepare()
 
     def decode(
         self, payloads: Sequence[bytes], received: float
@@ -515,9 +530,7 @@ class Decoder:
     def _prepare(self) -> None:
         """Choose how to parse, by the streams that are known."""
         streams = self._streams
-        # Where both names are the same, as they mostly are, they should be one object in memory.
-        pairs = [(name, stream.name) for name, stream in streams.items()]
-        self._names = {ours if name == ours else name: ours for name, ours in pairs}
+        self._names = {name: name for name in streams}
         kinds = {stream.kind for stream in streams.values()}
         if 0 < len(streams) <= MAX_TAGGED:
             self._parse = _decoder_of(tuple((name, streams[name].kind) for name in streams))
@@ -535,32 +548,33 @@ class Decoder:
         self, payload: bytes, received: float, events: list[Event], control: list[Control]
     ) -> None:
         try:
-            loose = _decode_loose(payload)
-            raw = bytes(loose.data)
-            if loose.stream is None:
-                control.append(_without_stream(loose, payload))
+            combined = _decode_combined(payload)
+            raw = bytes(combined.data)
+            if combined.stream is None:
+                control.append(_without_stream(_decode_loose(payload), payload))
             elif not raw:
                 control.append(Malformed("bad_payload", "no data", excerpt(payload)))
-            elif loose.stream == _SHUTDOWN_STREAM:
+            elif combined.stream == _SHUTDOWN_STREAM:
                 control.append(ServerShutdown(_decode_shutdown(raw).E))
             else:
-                stream = parse_stream(loose.stream)
+                stream = parse_stream(combined.stream)
                 if not self._accepts(stream.name):
                     control.append(Malformed("unknown_stream", "not subscribed", excerpt(payload)))
                     return
                 data = _DECODERS[stream.kind](raw)
                 events.append(Event(data, stream.name, self.venue, received, payload))
-                self._learn(loose.stream, stream)
+                if combined.stream == stream.name:
+                    self._learn(stream)
         except UnknownStreamError as error:
             control.append(Malformed("unknown_stream", _printable(str(error)), excerpt(payload)))
         except _DECODE_ERRORS as error:
             control.append(Malformed(_error_type(error), _printable(str(error)), excerpt(payload)))
 
-    def _learn(self, wire_name: str, stream: Stream) -> None:
-        # Only names that parsed and carried a good payload get here, so the table is bounded by
-        # what the exchange serves; the cap holds even if it misbehaves.
+    def _learn(self, stream: Stream) -> None:
+        # Only names that were accepted and carried a good payload get here, and each in one
+        # spelling. The bound is for a decoder that accepts everything.
         if len(self._streams) < MAX_KNOWN:
-            self._streams[wire_name] = stream
+            self._streams[stream.name] = stream
 
 
 MAX_KNOWN = 16_384

@@ -100,7 +100,8 @@ class Session:
     ) -> None:
         self.line = line
         self.endpoint = endpoint
-        self.streams = list(streams)
+        self._decoder = Decoder(endpoint.venue, lambda name: name in self.streams)
+        self.streams = streams
         self.failure: ConnectionFailed | None = None
         self.connection: Connection | None = None
         self.started_at = trio.current_time()
@@ -119,7 +120,6 @@ class Session:
         self._settings = runtime.settings
         self._scope = trio.CancelScope()
         self._delivering = False
-        self._decoder = Decoder(endpoint.venue, lambda name: name in self.streams, streams)
         self._changed = trio.Event()
         self._replies: dict[int, tuple[trio.Event, list[Reply]]] = {}
         self._last_request_id = 0
@@ -128,6 +128,16 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session {self.line} on {self.endpoint.name}>"
+
+    @property
+    def streams(self) -> Sequence[str]:
+        """What is subscribed, or shall be."""
+        return self._streams
+
+    @streams.setter
+    def streams(self, names: Sequence[str]) -> None:
+        self._streams = list(names)
+        self._decoder.expect(names)
 
     @property
     def connected(self) -> bool:

@@ -24,7 +24,7 @@ _CLOSED_ERRNOS = {errno.EBADF, errno.ENOTSOCK}
 class TcpStream(trio.abc.Stream):
     """A connected TCP socket, for one reader and one writer at a time.
 
-    :param connected: a non-blocking socket of the standard library; it belongs to this stream.
+    :param connected: a socket of the standard library; it belongs to this stream.
 
     Methods raise :class:`trio.BrokenResourceError`, caused by the :class:`OSError`, and
     :class:`trio.ClosedResourceError`, as those of :class:`trio.SocketStream`.
@@ -36,8 +36,13 @@ class TcpStream(trio.abc.Stream):
         self._more = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """What has arrived; empty at the end of the stream."""
+        """What has arrived; empty at the end of the stream.
+
+        :raises ValueError: if ``max_bytes`` is not at least 1.
+        """
         limit = RECEIVE_BYTES if max_bytes is None else max_bytes
+        if limit < 1:
+            raise ValueError("max_bytes must be >= 1")
         try:
             if self._more:
                 await trio.lowlevel.checkpoint()

@@ -728,7 +728,6 @@ class FakeSocketStream:
     def __init__(self, address: str) -> None:
         self.address = address
         self.closed = False
-        self.socket = self
 
     def close(self) -> None:
         self.closed = True

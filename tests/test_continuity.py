@@ -814,6 +814,10 @@ def test_a_batch_is_decided_as_its_messages_would_be_one_by_one(data: st.DataObj
         batch = [structs.replace(event, received=float(at)) for event in batch]  # of one read
         batches.append((data.draw(st.sampled_from([False] * 4 + [True])), batch))
     whole, single = Arbiter(1000), Arbiter(1000)
+    if limit := data.draw(st.sampled_from([0, 2, 1000])):  # after a restart
+        for arbiter in (whole, single):
+            arbiter.track("v", TRADES).resume(0, limit)
+            arbiter.track("v", MINUTES).resume(MINUTE, 1000)
     for now, (interrupted, batch) in enumerate(batches):
         for arbiter in (whole, single):
             if interrupted:
@@ -825,7 +829,10 @@ def test_a_batch_is_decided_as_its_messages_would_be_one_by_one(data: st.DataObj
         assert whole.outage_noted == single.outage_noted
         whole.outage_noted = single.outage_noted = False
     assert [t.coverage() for t in whole.tracks] == [t.coverage() for t in single.tracks]
-    for name in ("received", "seen_at", "began_at", "position", "delivered_at", "delivered_time"):
+    for name in (
+        "received", "seen_at", "began_at", "next", "position", "delivered_at", "delivered_time",
+        "interrupted",
+    ):  # fmt: skip
         ours = [getattr(track, name) for track in whole.tracks]
         assert ours == [getattr(track, name) for track in single.tracks], name
     assert whole.gap_opened == single.gap_opened

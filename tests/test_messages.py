@@ -299,10 +299,24 @@ def test_a_non_ascii_stream_name_is_decoded_and_remembered() -> None:
     assert event.stream == "币安人生usdt@trade"
 
 
-def test_an_upper_case_name_from_the_wire_is_the_same_stream() -> None:
-    event = one(frame("BTCUSDT@trade", TRADE))
-    assert isinstance(event, Event)
-    assert event.stream == SUBJECT
+def test_an_upper_case_name_from_the_wire_is_the_same_stream_and_is_not_learnt() -> None:
+    for decoder in decoders(SUBJECT):
+        for name in ("BTCUSDT@trade", "bTcUsDt@trade"):
+            event = one(frame(name, TRADE), decoder)
+            assert isinstance(event, Event)
+            assert event.stream == SUBJECT
+        assert set(decoder._streams) <= {SUBJECT}
+
+
+def test_what_is_expected_is_taken_at_once_and_what_is_not_is_asked_for() -> None:
+    asked: list[str] = []
+    decoder = Decoder("venue", lambda name: asked.append(name) or False, [SUBJECT])
+    assert isinstance(one(GOOD, decoder), Event)
+    other = frame("ethusdt@trade", TRADE)
+    assert isinstance(one(other, decoder), Malformed)
+    decoder.expect(["ethusdt@trade"])
+    assert isinstance(one(other, decoder), Event)
+    assert asked == ["ethusdt@trade"]
 
 
 @pytest.mark.parametrize(("stream", "payload", "expected"), KINDS, ids=[k[0] for k in KINDS])
@@ -330,6 +344,9 @@ LAYOUTS: dict[str, bytes] = {
     "list after data": GOOD[:-1] + b',"extra":[{}]}',
     "more before data": b'{"stream":"btcusdt@trade","extra":{"data":{}},"data":' + TRADE + b"}",
     "an id after data": GOOD[:-1] + b',"id":4}',
+    "a text id after data": GOOD[:-1] + b',"id":"x"}',
+    "an event type beside data": b'{"e":5,"E":1e30,' + GOOD[1:],
+    "an error beside data": b'{"error":1,"code":"x",' + GOOD[1:],
     "data twice": frame(SUBJECT, b'{"e":1}')[:-1] + b',"data":' + TRADE + b"}",
     "stream twice": b'{"stream":"ethusdt@trade","stream":"btcusdt@trade","data":' + TRADE + b"}",
     "stream again after data": frame("ethusdt@trade", TRADE)[:-1] + b',"stream":"btcusdt@trade"}',
@@ -551,7 +568,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     data = bytearray(draw(st.sampled_from(FRAMES)))
     pieces = [b'"', b"{", b"}", b"[", b"]", b",", b":", b" ", b"\n", b"\\", b'","data":', b"null",
               b'"stream":"btcusdt@trade"', b'"data":', TRADE, b"9" * 30, b"-", b"e5", b"\xff",
-              b',"extra":1', b',"extra":{}', b"\x00"]  # fmt: skip
+              b',"extra":1', b',"extra":{}', b',"id":"x"', b'"e":5,', b"\x00"]  # fmt: skip
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(data)))
         end = min(len(data), at + draw(st.integers(0, 12)))

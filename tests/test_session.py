@@ -12,10 +12,13 @@ from world import SUBJECT, make_settings
 from k2trio.breaker import CircuitBreaker
 from k2trio.failover import Endpoint
 from k2trio.frames import Batch
+from k2trio.messages import Decoder
 from k2trio.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pytest
 
     from k2trio.messages import Event
 
@@ -98,3 +101,24 @@ async def test_while_there_is_room_a_batch_is_not_in_hand_across_a_pause(
         assert hand_over(trades(2))
         assert delivered == [1, 2]
         nursery.cancel_scope.cancel()
+
+
+async def test_a_session_knows_its_streams_before_their_first_message(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivered: list[str] = []
+
+    def deliver(_line: str, _venue: str, events: Sequence[Event]) -> None:
+        delivered.extend(event.stream for event in events)
+
+    runtime: Any = SimpleNamespace(
+        settings=make_settings([URL]), deliver=deliver, full=lambda: False
+    )
+    endpoint = Endpoint.from_url(URL, 0, lambda name: CircuitBreaker(name))
+    session = Session("0", endpoint, [SUBJECT], runtime)
+    monkeypatch.setattr(Decoder, "_decode_singly", None)
+    session._take(trades(1))
+    session.streams = [SUBJECT, "ethusdt@trade"]
+    (frame,) = trades(1).payloads
+    session._take(Batch([frame.replace(b"btcusdt", b"ethusdt")], 0.0, 0.0))
+    assert delivered == [SUBJECT, "ethusdt@trade"]

@@ -24,10 +24,20 @@ def connected() -> Iterator[tuple[TcpStream, socket.socket]]:
     """Our stream and the peer's plain socket."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
-        ours.setblocking(False)
         peer, _ = listener.accept()
     with ours, peer:
         yield TcpStream(ours), peer
+
+
+async def test_it_is_a_stream_as_trio_wants_one() -> None:
+    async def make() -> tuple[TcpStream, TcpStream]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            near = socket.create_connection(listener.getsockname())
+            far, _ = listener.accept()
+        return TcpStream(near), TcpStream(far)
+
+    with trio.fail_after(BOUND_S):
+        await trio.testing.check_two_way_stream(make, None)
 
 
 async def test_bytes_come_as_they_were_sent_and_then_the_end() -> None:
