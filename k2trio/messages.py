@@ -475,7 +475,7 @@ class Decoder:
         Others are learnt when they first come, which costs that message the slow path.
         """
         known = len(self._streams)
-        self._streams |= {name: parse_stream(name) for name in streams}
+        self._streams |= {stream.name: stream for stream in map(parse_stream, streams)}
         if len(self._streams) != known:
             self._prepare()
 
