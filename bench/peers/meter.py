@@ -108,7 +108,9 @@ class Meter:
 
     def __init__(self, options: Options) -> None:
         self._count = options.count
-        self._step = max(1, options.count // MARKS)
+        # At a given rate the parts are of a second, as the warm-up is: in a run of minutes a
+        # twentieth would take longer than a client is given until it counts as stalled.
+        self._step = options.warm_up if options.paced else max(1, options.count // MARKS)
         self.mark = options.warm_up
         self._pause_s = options.pause_s
         self._patience_s = FIRST_STALL_S
