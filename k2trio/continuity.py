@@ -186,7 +186,7 @@ class Track:
         "stream",
         "time_of",
         "venue",
-    )  # fmt: skip
+    )
 
     def __init__(self, venue: str, stream: Stream, max_held: int) -> None:
         self.venue = venue

@@ -19,21 +19,31 @@ if TYPE_CHECKING:
 BOUND_S = 5.0
 
 
+def sockets() -> tuple[socket.socket, socket.socket]:
+    """Both ends of a connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    return near, far
+
+
 @contextmanager
 def connected() -> Iterator[tuple[TcpStream, socket.socket]]:
     """Our stream and the peer's plain socket."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        ours = socket.create_connection(listener.getsockname())
-        peer, _ = listener.accept()
+    ours, peer = sockets()
     with ours, peer:
         yield TcpStream(ours), peer
 
 
+async def fill_a_read(stream: TcpStream, peer: socket.socket) -> None:
+    """Let a read come filled to the brim, after which the next one does not wait first."""
+    peer.sendall(b"x")
+    assert await stream.receive_some(1) == b"x"
+
+
 async def test_it_is_a_stream_as_trio_wants_one() -> None:
     async def make() -> tuple[TcpStream, TcpStream]:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            near = socket.create_connection(listener.getsockname())
-            far, _ = listener.accept()
+        near, far = sockets()
         return TcpStream(near), TcpStream(far)
 
     with trio.fail_after(BOUND_S):
@@ -85,8 +95,7 @@ async def test_a_cancelled_read_takes_nothing(filled: bool) -> None:
 async def test_a_reset_breaks_the_stream_with_its_cause(filled: bool) -> None:
     with connected() as (stream, peer), trio.fail_after(BOUND_S):
         if filled:
-            peer.sendall(b"x")
-            assert await stream.receive_some(1) == b"x"
+            await fill_a_read(stream, peer)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()
         with pytest.raises(trio.BrokenResourceError) as raised:
@@ -98,8 +107,7 @@ async def test_a_reset_breaks_the_stream_with_its_cause(filled: bool) -> None:
 async def test_a_closed_stream_says_so(filled: bool) -> None:
     with connected() as (stream, peer), trio.fail_after(BOUND_S):
         if filled:
-            peer.sendall(b"x")
-            assert await stream.receive_some(1) == b"x"
+            await fill_a_read(stream, peer)
         await stream.aclose()
         with pytest.raises(trio.ClosedResourceError):
             await stream.receive_some()
