@@ -4,7 +4,8 @@ The load server sends trades at fixed times, whatever the client does (an open l
 *scheduled* time into each one. So a client that falls behind is charged for every message that had
 to wait, and so is one that makes the server wait: no coordinated omission. Server and client have a
 core each; the server spins between messages. The floor is a bare
-blocking socket: what the machine needs to wake a process, and how late the server itself is.
+blocking socket: what the machine needs to wake a process, and how late the server itself is. The
+row with busy polling does not let itself be woken, and takes its whole core for that.
 
     python bench/latency.py [--rates 1000,5000,50000] [--seconds 10] [--rounds 3]
 
@@ -69,6 +70,7 @@ def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:
             name: statistics.median(result["percentiles_us"][name] for result in results)
             for name in results[0]["percentiles_us"]
         },
+        "core_share": statistics.median(result["core_share"] for result in results),
         "max_us": max(result["max_us"] for result in results),
         "p99_lowest_us": min(result["percentiles_us"]["99"] for result in results),
         "p99_highest_us": max(result["percentiles_us"]["99"] for result in results),
@@ -84,10 +86,11 @@ def show(result: dict[str, Any]) -> str:
             name + (f" ({row['missing']} never came)" if row["missing"] else ""),
             *(_microseconds(row["percentiles_us"][share]) for share in SHOWN),
             _microseconds(row["max_us"]),
+            f"{row['core_share']:.0%}",
         ]
         for name, row in ordered
     ]
-    head = ["client", *(f"p{share} µs" for share in SHOWN), "max µs"]
+    head = ["client", *(f"p{share} µs" for share in SHOWN), "max µs", "of a core"]
     text = f"### {result['rate']:,} messages a second\n\n{table(head, lines)}\n"
     for name, why in result["not_measured"].items():
         text += f"\nNot measured: {name}: {why}\n"

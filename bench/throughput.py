@@ -191,7 +191,7 @@ def main() -> None:
         options.rounds, options.seconds = 1, 0.2
         options.tls = options.tls or "no"
         options.segments = options.segments or "coalesced"
-    rows = clients(options.clients)
+    rows = [row for row in clients(options.clients) if row.throughput]
     wanted = tuple(SEGMENTS) if options.segments in (None, "both") else (options.segments,)
     results = []
     for tls in {"no": (False,), "yes": (True,), "both": (False, True)}[options.tls or "both"]:

@@ -95,10 +95,12 @@ class TcpDialer:
     without DNS and without the server's certificates if it has to.
 
     :param ssl_context: used for ``wss``; verification must be on.
+    :param busy_poll: of the streams; see :class:`TcpStream`.
     """
 
-    def __init__(self, ssl_context: ssl.SSLContext) -> None:
+    def __init__(self, ssl_context: ssl.SSLContext, *, busy_poll: float = 0.0) -> None:
         self._ssl_context = ssl_context
+        self._busy_poll = busy_poll
         self._threads = trio.CapacityLimiter(MAX_RESOLVER_THREADS)
         self._known: dict[tuple[str, int], list[Address]] = {}
         self._sessions: dict[tuple[str, int], ssl.SSLSession] = {}
@@ -117,7 +119,7 @@ class TcpDialer:
         started = trio.current_time()
         addresses = await self._resolve(endpoint.host, endpoint.port)
         resolved = trio.current_time()
-        stream = await _first_to_connect(addresses)
+        stream = TcpStream(await _first_to_connect(addresses), busy_poll=self._busy_poll)
         connected = trio.current_time()
         if not endpoint.secure:
             return stream, DialTimes(resolved - started, connected - resolved, None)
@@ -174,9 +176,9 @@ class TcpDialer:
         raise NameResolutionError(f"cannot resolve {host}: {why}") from failure
 
 
-async def _first_to_connect(addresses: Sequence[Address]) -> TcpStream:
+async def _first_to_connect(addresses: Sequence[Address]) -> socket.socket:
     """Try the addresses in turn, each joined by the next after a while; the first one wins."""
-    connected: list[TcpStream] = []
+    connected: list[socket.socket] = []
     errors: list[OSError] = []
 
     async def attempt(address: Address, failed: trio.Event) -> None:
@@ -196,9 +198,9 @@ async def _first_to_connect(addresses: Sequence[Address]) -> TcpStream:
                 with trio.move_on_after(CONNECT_STAGGER_S):
                     await failed.wait()
     except BaseException:
-        # Cancelled in the very moment of success: nobody will take the streams.
-        for stream in connected:
-            stream.close()
+        # Cancelled in the very moment of success: nobody will take the sockets.
+        for late in connected:
+            late.close()
         raise
     for late in connected[1:]:
         late.close()
@@ -207,7 +209,7 @@ async def _first_to_connect(addresses: Sequence[Address]) -> TcpStream:
     return connected[0]
 
 
-async def _connect(address: Address) -> TcpStream:
+async def _connect(address: Address) -> socket.socket:
     # trio.open_tcp_stream would hide the error number, which tells whose fault it is.
     family, where = address
     plain = socket.socket(family, socket.SOCK_STREAM)
@@ -217,7 +219,7 @@ async def _connect(address: Address) -> TcpStream:
     except BaseException:
         connecting.close()
         raise
-    return TcpStream(plain)
+    return plain
 
 
 def make_ssl_context(settings: Settings) -> ssl.SSLContext:

@@ -536,7 +536,7 @@ async def open_feed(
     feed = Feed(
         names,
         settings,
-        TcpDialer(ssl_context) if dial is None else dial,
+        TcpDialer(ssl_context, busy_poll=settings.busy_poll) if dial is None else dial,
         Metrics(symbols_of(names)) if metrics is None else metrics,
         observers,
         random.Random() if rng is None else rng,

@@ -263,6 +263,13 @@ class Settings(BaseSettings):
     max_buffered_messages: int = Field(
         65_536, ge=1, le=1 << 26, description="Decoded messages kept for a slow consumer."
     )
+    busy_poll: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="Time (s) after each read for which the socket is asked again and again instead"
+        " of waited for: lower latency for a core of its own. 0 = off.",
+    )
     streams_per_connection: int = Field(
         MAX_STREAMS_PER_CONNECTION,
         ge=1,

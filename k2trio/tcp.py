@@ -4,6 +4,9 @@
 exception for every piece where nothing is there yet; and each of its layers costs a little. A feed
 reads thousands of pieces a second and mostly has to wait for each, so here the order is turned
 round: wait, then read. Only after a read that was filled to the brim, more is tried for at once.
+
+A process that sleeps takes tens of microseconds to be woken, and comes back to cold caches. Whoever
+has a core to spare can have :class:`TcpStream` ask again and again instead (busy polling).
 """
 
 from __future__ import annotations
@@ -25,15 +28,19 @@ class TcpStream(trio.abc.Stream):
     """A connected TCP socket, for one reader and one writer at a time.
 
     :param connected: a socket of the standard library; it belongs to this stream.
+    :param busy_poll: seconds after each read for which the next one asks the socket again and
+        again, with a checkpoint each time, before it waits; 0: it waits at once.
 
     Methods raise :class:`trio.BrokenResourceError`, caused by the :class:`OSError`, and
     :class:`trio.ClosedResourceError`, as those of :class:`trio.SocketStream`.
     """
 
-    def __init__(self, connected: socket.socket) -> None:
+    def __init__(self, connected: socket.socket, *, busy_poll: float = 0.0) -> None:
         self._socket = connected
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(connected))
         self._more = False
+        self._busy_poll = busy_poll
+        self._poll_until = float("-inf")
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """What has arrived; empty at the end of the stream.
@@ -44,15 +51,15 @@ class TcpStream(trio.abc.Stream):
         if limit < 1:
             raise ValueError("max_bytes must be >= 1")
         try:
-            if self._more:
-                await trio.lowlevel.checkpoint()
-            else:
-                await self._readable()
             while True:
+                if self._more or (self._busy_poll and trio.current_time() < self._poll_until):
+                    await trio.lowlevel.checkpoint()
+                else:
+                    await self._readable()
                 try:
                     data = self._socket.recv(limit)
                 except BlockingIOError:
-                    await self._readable()
+                    self._more = False
                 else:
                     break
         except OSError as error:
@@ -60,6 +67,8 @@ class TcpStream(trio.abc.Stream):
                 raise trio.ClosedResourceError("this socket was already closed") from None
             raise trio.BrokenResourceError(f"socket connection broken: {error}") from error
         self._more = len(data) == limit
+        if self._busy_poll:
+            self._poll_until = trio.current_time() + self._busy_poll
         return data
 
     async def _readable(self) -> None:
@@ -78,7 +87,3 @@ class TcpStream(trio.abc.Stream):
     async def aclose(self) -> None:
         """Close the socket; whoever reads or writes gets :class:`trio.ClosedResourceError`."""
         await self._stream.aclose()
-
-    def close(self) -> None:
-        """The same at once, without a checkpoint."""
-        self._stream.socket.close()

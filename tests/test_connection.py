@@ -715,16 +715,17 @@ def connects(monkeypatch: pytest.MonkeyPatch) -> dict[str, float | OSError]:
             await trio.lowlevel.checkpoint()
             raise outcome
         await trio.sleep(outcome)
-        stream = FakeSocketStream(address[1][0])
+        stream = FakeSocket(address[1][0])
         opened.append(stream)
         return stream
 
-    opened: list[FakeSocketStream] = []
+    opened: list[FakeSocket] = []
     monkeypatch.setattr(module, "_connect", connect)
+    monkeypatch.setattr(module, "TcpStream", lambda connected, **_: connected)
     return plan
 
 
-class FakeSocketStream:
+class FakeSocket:
     def __init__(self, address: str) -> None:
         self.address = address
         self.closed = False
@@ -807,11 +808,11 @@ async def test_a_connect_that_succeeds_as_it_is_cancelled_leaks_no_socket(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: object
 ) -> None:
     Resolver(monkeypatch).answer = ["192.0.2.1", "192.0.2.2"]
-    opened: list[FakeSocketStream] = []
+    opened: list[FakeSocket] = []
 
     async def connect(address: Any) -> Any:
         await trio.sleep(1 if address[1][0] == "192.0.2.1" else float("inf"))
-        opened.append(FakeSocketStream(address[1][0]))
+        opened.append(FakeSocket(address[1][0]))
         scope.cancel()
         return opened[0]
 

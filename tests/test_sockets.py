@@ -20,7 +20,7 @@ import trio
 import trio.lowlevel
 import trustme
 from peer import CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, close, endpoint, frame, text
-from world import make_settings
+from world import SleepTimes, make_settings
 
 from k2trio import connection as connection_module
 from k2trio import frames as frames_module
@@ -988,6 +988,25 @@ async def test_the_feed_goes_on_over_tls(tmp_path: Path) -> None:
         world.strike(FaultKind.RST)
         await world.until_flowing(1)
         assert world.failures() == ["reset"]
+        world.assert_nothing_lost()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_busy_polling_keeps_the_loop_awake_and_every_promise(
+    tls: bool, tmp_path: Path
+) -> None:
+    ca_file = await made_file(tmp_path) if tls else None
+    async with watched(tls=tls, ca_file=ca_file, busy_poll=0.5) as world:
+        times = SleepTimes()
+        trio.lowlevel.add_instrument(times)
+        enough = len(world.events) + 20
+        await world.until(lambda: len(world.events) >= enough)
+        trio.lowlevel.remove_instrument(times)
+        assert len(times.seen) > 20
+        assert not any(timeout for _, timeout in times.seen)
+        world.strike(FaultKind.HALF_OPEN)
+        await world.until_flowing(1)
+        assert world.failures() == ["stale_transport"]
         world.assert_nothing_lost()
 
 

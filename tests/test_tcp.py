@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 import trio.testing
+from world import SleepTimes
 
 from k2trio.tcp import RECEIVE_BYTES, TcpStream
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BOUND_S = 5.0
+both_ways = pytest.mark.parametrize("busy_poll", [0.0, 1.0])
 
 
 def sockets() -> tuple[socket.socket, socket.socket]:
@@ -28,11 +30,11 @@ def sockets() -> tuple[socket.socket, socket.socket]:
 
 
 @contextmanager
-def connected() -> Iterator[tuple[TcpStream, socket.socket]]:
+def connected(busy_poll: float = 0.0) -> Iterator[tuple[TcpStream, socket.socket]]:
     """Our stream and the peer's plain socket."""
     ours, peer = sockets()
     with ours, peer:
-        yield TcpStream(ours), peer
+        yield TcpStream(ours, busy_poll=busy_poll), peer
 
 
 async def fill_a_read(stream: TcpStream, peer: socket.socket) -> None:
@@ -41,17 +43,19 @@ async def fill_a_read(stream: TcpStream, peer: socket.socket) -> None:
     assert await stream.receive_some(1) == b"x"
 
 
-async def test_it_is_a_stream_as_trio_wants_one() -> None:
+@both_ways
+async def test_it_is_a_stream_as_trio_wants_one(busy_poll: float) -> None:
     async def make() -> tuple[TcpStream, TcpStream]:
         near, far = sockets()
-        return TcpStream(near), TcpStream(far)
+        return TcpStream(near, busy_poll=busy_poll), TcpStream(far, busy_poll=busy_poll)
 
     with trio.fail_after(BOUND_S):
         await trio.testing.check_two_way_stream(make, None)
 
 
-async def test_bytes_come_as_they_were_sent_and_then_the_end() -> None:
-    with connected() as (stream, peer), trio.fail_after(BOUND_S):
+@both_ways
+async def test_bytes_come_as_they_were_sent_and_then_the_end(busy_poll: float) -> None:
+    with connected(busy_poll) as (stream, peer), trio.fail_after(BOUND_S):
         peer.sendall(b"hello")
         assert await stream.receive_some() == b"hello"
         peer.shutdown(socket.SHUT_WR)
@@ -61,10 +65,13 @@ async def test_bytes_come_as_they_were_sent_and_then_the_end() -> None:
         assert peer.recv(10) == b"bye"
 
 
+@both_ways
 @pytest.mark.parametrize("limit", [None, 1, 4096])
-async def test_reads_that_are_filled_go_on_without_loss(limit: int | None) -> None:
+async def test_reads_that_are_filled_go_on_without_loss(
+    limit: int | None, busy_poll: float
+) -> None:
     sent = bytes(range(256)) * (16 if limit == 1 else 1024)
-    with connected() as (stream, peer), trio.fail_after(BOUND_S):
+    with connected(busy_poll) as (stream, peer), trio.fail_after(BOUND_S):
         peer.sendall(sent)
         received = b""
         while len(received) < len(sent):
@@ -78,9 +85,10 @@ async def test_reads_that_are_filled_go_on_without_loss(limit: int | None) -> No
         assert scope.cancelled_caught
 
 
+@both_ways
 @pytest.mark.parametrize("filled", [False, True])
-async def test_a_cancelled_read_takes_nothing(filled: bool) -> None:
-    with connected() as (stream, peer), trio.fail_after(BOUND_S):
+async def test_a_cancelled_read_takes_nothing(filled: bool, busy_poll: float) -> None:
+    with connected(busy_poll) as (stream, peer), trio.fail_after(BOUND_S):
         peer.sendall(b"abcd")
         if filled:
             assert await stream.receive_some(1) == b"a"
@@ -91,9 +99,10 @@ async def test_a_cancelled_read_takes_nothing(filled: bool) -> None:
         assert await stream.receive_some() == (b"bcd" if filled else b"abcd")
 
 
+@both_ways
 @pytest.mark.parametrize("filled", [False, True])
-async def test_a_reset_breaks_the_stream_with_its_cause(filled: bool) -> None:
-    with connected() as (stream, peer), trio.fail_after(BOUND_S):
+async def test_a_reset_breaks_the_stream_with_its_cause(filled: bool, busy_poll: float) -> None:
+    with connected(busy_poll) as (stream, peer), trio.fail_after(BOUND_S):
         if filled:
             await fill_a_read(stream, peer)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -103,9 +112,10 @@ async def test_a_reset_breaks_the_stream_with_its_cause(filled: bool) -> None:
         assert isinstance(raised.value.__cause__, ConnectionResetError)
 
 
+@both_ways
 @pytest.mark.parametrize("filled", [False, True])
-async def test_a_closed_stream_says_so(filled: bool) -> None:
-    with connected() as (stream, peer), trio.fail_after(BOUND_S):
+async def test_a_closed_stream_says_so(filled: bool, busy_poll: float) -> None:
+    with connected(busy_poll) as (stream, peer), trio.fail_after(BOUND_S):
         if filled:
             await fill_a_read(stream, peer)
         await stream.aclose()
@@ -114,8 +124,9 @@ async def test_a_closed_stream_says_so(filled: bool) -> None:
         assert peer.recv(1) == b""
 
 
-async def test_closing_wakes_the_reader() -> None:
-    with connected() as (stream, _), trio.fail_after(BOUND_S):
+@both_ways
+async def test_closing_wakes_the_reader(busy_poll: float) -> None:
+    with connected(busy_poll) as (stream, _), trio.fail_after(BOUND_S):
 
         async def read() -> None:
             with pytest.raises(trio.ClosedResourceError):
@@ -123,8 +134,8 @@ async def test_closing_wakes_the_reader() -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read)
-            await trio.testing.wait_all_tasks_blocked()
-            stream.close()
+            await trio.sleep(0.01)
+            await stream.aclose()
 
 
 async def test_other_tasks_run_between_filled_reads() -> None:
@@ -147,3 +158,26 @@ async def test_other_tasks_run_between_filled_reads() -> None:
             nursery.cancel_scope.cancel()
         # Trio runs the two in either order each time, so a turn comes at every other read at least.
         assert all(before < after for before, after in zip(seen[1:], seen[3:], strict=False))
+
+
+async def test_a_busy_poll_asks_without_sleeping_for_its_time_and_then_sleeps() -> None:
+    busy_poll = 0.1
+    with connected(busy_poll) as (stream, peer), trio.fail_after(BOUND_S):
+        began = trio.current_time()
+        peer.sendall(b"first")
+        assert await stream.receive_some() == b"first"
+        times = SleepTimes()
+        trio.lowlevel.add_instrument(times)
+
+        async def send_later() -> None:
+            await trio.sleep_until(began + 4 * busy_poll)
+            peer.sendall(b"second")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send_later)
+            assert await stream.receive_some() == b"second"
+        trio.lowlevel.remove_instrument(times)
+        polling = [timeout for at, timeout in times.seen if at < began + busy_poll]
+        assert len(polling) > 1
+        assert not any(polling)
+        assert max(timeout for _, timeout in times.seen) > busy_poll

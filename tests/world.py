@@ -42,6 +42,16 @@ def fault(at: float, kind: FaultKind | str, endpoint: str = "a", **parameters: A
     return Fault(at=at, endpoint=endpoint, kind=FaultKind(kind), **parameters)
 
 
+class SleepTimes(trio.abc.Instrument):
+    """When the loop was about to sleep, and for how long: 0 while there is something to do."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, float]] = []
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.seen.append((trio.current_time(), timeout))
+
+
 @dataclass
 class World:
     """What a test looks at afterwards.

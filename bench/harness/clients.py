@@ -40,6 +40,7 @@ class Client:
     :ivar modes: what it can do; empty: everything.
     :ivar cannot: ``plain`` or ``tls`` → why it cannot be measured so.
     :ivar stands_in: mode → the traffic that it gets instead.
+    :ivar throughput: whether it is part of the throughput benchmark.
     :ivar latency: whether it is part of the latency benchmark.
     :ivar memory: whether it is part of the memory benchmark.
     :ivar pausable: whether its consumer can rest while the library goes on.
@@ -53,6 +54,7 @@ class Client:
     modes: tuple[str, ...] = ()
     cannot: dict[str, str] = field(default_factory=dict)
     stands_in: dict[str, str] = field(default_factory=dict)
+    throughput: bool = True
     latency: bool = False
     memory: bool = False
     pausable: bool = False

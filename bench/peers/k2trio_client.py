@@ -2,7 +2,7 @@
 
 ``frames``: batches of undecoded frames. ``typed``: the same and the decoder. ``batches``: the whole
 feed (continuity, ledger, metrics, bounded outbox) by ``feed.batches()``. ``events``: the whole feed
-by ``async for event in feed``, the way most users have it.
+by ``async for event in feed``, the way most users have it. ``busy``: the same with busy polling.
 """
 
 import random
@@ -17,6 +17,8 @@ from k2trio.feed import Feed, open_feed
 from k2trio.messages import Decoder
 from k2trio.settings import Settings
 
+BUSY_POLL_S = 0.01
+
 options = parse_options()
 settings = Settings(
     websocket_url=f"{options.url}/stream",
@@ -25,6 +27,7 @@ settings = Settings(
     streams=tuple(options.streams),
     streams_per_connection=options.streams_per_connection,
     ca_file=options.ca,
+    busy_poll=BUSY_POLL_S if options.variant == "busy" else 0,
 )
 
 

@@ -162,15 +162,22 @@ class Latencies:
     def __init__(self, options: Options) -> None:
         self._values = array("q")
         self._count = options.count
-        self._warm_up = options.warm_up
+        self._warm_up = self._mark = options.warm_up
+        self._began = (0.0, 0.0)
         threading.Thread(target=self._watch, daemon=True).start()
 
     def take(self, scheduled_ns: int) -> None:
         """For each message, with the time that it carries."""
         values = self._values
         values.append(time.monotonic_ns() - scheduled_ns)
-        if len(values) == self._count:
+        if len(values) == self._mark:
+            self._reached()
+
+    def _reached(self) -> None:
+        if len(self._values) == self._count:
             self._report()
+        self._began = (time.process_time(), time.perf_counter())
+        self._mark = self._count
 
     def _watch(self) -> None:
         before = -1
@@ -180,12 +187,13 @@ class Latencies:
         self._report()
 
     def _report(self) -> NoReturn:
+        cpu, now = time.process_time(), time.perf_counter()
         values = sorted(self._values[self._warm_up :])
         end(
             {
                 "messages": len(values),
                 "missing": self._count - len(self._values),
-                "cpu_s": time.process_time(),
+                "core_share": (cpu - self._began[0]) / (now - self._began[1]),
                 "percentiles_us": {
                     name: values[min(len(values) - 1, int(len(values) * float(name) / 100))] / 1000
                     for name in PERCENTILES
