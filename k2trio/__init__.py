@@ -1,7 +1,6 @@
 """k2trio: the Binance market-data client that does not lose messages."""
 
 from .breaker import CircuitBreaker
-from .continuity import Gap, Outage
 from .errors import (
     CircuitOpen,
     ConfigError,
@@ -34,6 +33,7 @@ from .messages import (
 from .metrics import Metrics
 from .settings import Settings, load_settings
 from .streams import Kind, Stream, parse_stream
+from .track import Gap, Outage
 
 __all__ = [
     "AggTrade",

@@ -20,9 +20,10 @@ import trio
 from .backfill import Backfill
 from .breaker import CircuitBreaker, Signal, State
 from .connection import Dialer, TcpDialer, make_ssl_context
-from .continuity import Arbiter, Coverage, Gap, Item, KlineTrack, Outage, Track
+from .continuity import Arbiter
 from .errors import ConfigError, GaveUp, SinkError, leaves
 from .failover import Endpoint, Endpoints
+from .klines import KlineTrack
 from .line import Line
 from .metrics import Metrics
 from .outbox import Outbox
@@ -32,6 +33,7 @@ from .settings import Settings, load_settings
 from .staleness import StalenessCheck
 from .state import Position, load_state, save_state
 from .streams import parse_stream, shard
+from .track import Coverage, Gap, Item, Outage, Track
 from .transitions import BreakerChanged
 
 if TYPE_CHECKING:
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from .continuity import Track
     from .messages import Event
+    from .track import Track
     from .transitions import Observer, Transition
 
 CLOSE_TIMEOUT_S = 1.0

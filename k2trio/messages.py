@@ -450,15 +450,9 @@ class Decoder:
     :param venue: whose messages these are.
     :param accepts: whether a stream that is not known was subscribed; what was not is malformed, so
         that a peer cannot make up streams without end.
-    :param streams: names that are known from the start; see :meth:`expect`.
     """
 
-    def __init__(
-        self,
-        venue: str,
-        accepts: Callable[[str], bool] = lambda _: True,
-        streams: Iterable[str] = (),
-    ) -> None:
+    def __init__(self, venue: str, accepts: Callable[[str], bool] = lambda _: True) -> None:
         self.venue = venue
         self._accepts = accepts
         self._streams: dict[str, Stream] = {}
@@ -467,10 +461,9 @@ class Decoder:
         self._names: dict[str, str] = {}
         """Of each known stream, its name → the same as one object, for all events to share."""
         self._parse: Callable[[bytes], _Envelope[Any]] = self._parse_by_route
-        self.expect(streams)
 
     def expect(self, streams: Iterable[str]) -> None:
-        """Know these streams too; they are taken from now on, even after an unsubscription.
+        """Know these streams before they come; they are taken even after an unsubscription.
 
         Others are learnt when they first come, which costs that message the slow path.
         """

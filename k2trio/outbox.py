@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from .continuity import Gap, Item, Outage
 from .messages import Event
+from .track import Gap, Item, Outage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

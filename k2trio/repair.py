@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING
 import trio
 
 from .backfill import Backfill, BackfillError
-from .continuity import Outage
 from .streams import Repair
+from .track import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .continuity import Arbiter, GapReason, Item, Track
+    from .continuity import Arbiter
     from .messages import Event
     from .metrics import Metrics
     from .settings import Settings
+    from .track import GapReason, Item, Track
 
 RETRY_PAUSE_S = 0.5
 """Between two requests for the same rows."""

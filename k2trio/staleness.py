@@ -24,10 +24,11 @@ from .transitions import StreamSilent
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .continuity import Arbiter, Track
+    from .continuity import Arbiter
     from .line import Line
     from .session import Session
     from .settings import Settings
+    from .track import Track
     from .transitions import Observer
 
 VERIFY_TIMEOUT_S = 10.0

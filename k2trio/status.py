@@ -29,11 +29,11 @@ from .streams import parse_stream
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .continuity import Track
     from .failover import Endpoint
     from .feed import Feed, FeedStatus
     from .history import History
     from .line import Line
+    from .track import Track
 
 RATE_WINDOW_S = 5.0
 """Rates are averaged over at least so long, if anybody asked so long ago; else since the start."""

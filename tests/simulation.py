@@ -39,8 +39,8 @@ import wsproto.utilities
 
 from k2trio import session
 from k2trio import transitions as on
-from k2trio.continuity import Gap, KlineTrack, Outage
 from k2trio.feed import Feed, open_feed
+from k2trio.klines import KlineTrack
 from k2trio.messages import Event
 from k2trio.settings import Settings
 from k2trio.simulator import (
@@ -54,12 +54,13 @@ from k2trio.simulator import (
     RestServer,
     draw_schedule,
 )
+from k2trio.track import Gap, Outage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from k2trio.continuity import Item
     from k2trio.failover import Endpoint
+    from k2trio.track import Item
     from k2trio.transitions import Transition
 
 CALM_S = 900.0

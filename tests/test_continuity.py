@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from k2trio import continuity
-from k2trio.continuity import Arbiter, Gap, Item, KlineTrack, Missing, Outage, Track
+from k2trio import track as track_module
+from k2trio.continuity import Arbiter
+from k2trio.klines import KlineTrack
 from k2trio.messages import (
     AvgPrice,
     Bar,
@@ -23,6 +24,7 @@ from k2trio.messages import (
     MiniTicker,
     Trade,
 )
+from k2trio.track import Gap, Item, Missing, Outage, Track
 
 TRADES, DEPTH, BOOK = "btcusdt@trade", "btcusdt@depth", "btcusdt@bookTicker"
 MINUTES = "btcusdt@kline_1m"
@@ -552,7 +554,7 @@ def test_a_lost_close_of_a_bar_is_named_and_a_lost_update_is_a_time(arbiter: Arb
 
 
 def test_the_ledger_is_bounded(arbiter: Arbiter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(continuity, "MAX_RANGES", 3)
+    monkeypatch.setattr(track_module, "MAX_RANGES", 3)
     track = arbiter.track("v", TRADES)
     for number in range(1, 20, 3):
         offer(arbiter, trade(number), now=number)

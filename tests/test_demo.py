@@ -14,10 +14,10 @@ import trio.testing
 from commands import SHUTDOWN_S, k2trio, lines_of, started, stop
 
 from k2trio import transitions as on
-from k2trio.continuity import Gap
 from k2trio.demo.score import Score
 from k2trio.demo.script import DAY_S, GAP, PAUSE_S, REPAIR, ROTATION, STREAMS, bad_day
 from k2trio.messages import Event, Trade, frame_of
+from k2trio.track import Gap
 
 STREAM = STREAMS[0]
 

@@ -13,9 +13,9 @@ import k2trio
 import k2trio.connection
 import k2trio.session
 from k2trio import transitions as on
-from k2trio.continuity import Gap, Outage
 from k2trio.messages import Event, Trade
 from k2trio.simulator import Fault, Limits
+from k2trio.track import Gap, Outage
 
 A, B, C = name("a"), name("b"), name("c")
 NO_REST: dict[str, Any] = {"rest_urls": ()}

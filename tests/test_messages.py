@@ -208,12 +208,19 @@ def warmed(*streams: str) -> Decoder:
     return decoder
 
 
+def expecting(*streams: str) -> Decoder:
+    """A decoder that was told of the streams, and has seen nothing yet."""
+    decoder = Decoder("venue")
+    decoder.expect(streams)
+    return decoder
+
+
 def decoders(*streams: str) -> list[Decoder]:
     """One that knows no stream, and for each way to parse one that knows these."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(m, "MAX_TAGGED", 0)
         untagged = warmed(*streams)
-    return [Decoder("venue"), warmed(*streams), Decoder("venue", streams=streams), untagged]
+    return [Decoder("venue"), warmed(*streams), expecting(*streams), untagged]
 
 
 def one(payload: bytes, decoder: Decoder | None = None) -> Event | m.Control:
@@ -310,7 +317,8 @@ def test_an_upper_case_name_from_the_wire_is_the_same_stream_and_is_not_learnt()
 
 def test_what_is_expected_is_taken_at_once_and_what_is_not_is_asked_for() -> None:
     asked: list[str] = []
-    decoder = Decoder("venue", lambda name: asked.append(name) or False, [SUBJECT])
+    decoder = Decoder("venue", lambda name: asked.append(name) or False)
+    decoder.expect([SUBJECT])
     assert isinstance(one(GOOD, decoder), Event)
     other = frame("ethusdt@trade", TRADE)
     assert isinstance(one(other, decoder), Malformed)
@@ -478,7 +486,7 @@ def test_more_streams_than_have_types_of_their_own_give_the_same_events(
         f"s{number}usdt@{suffixes[number % len(suffixes)]}" for number in range(m.MAX_TAGGED + 9)
     ]
     frames = [frame(name, payloads[name.partition("@")[2]]) for name in names]
-    knows, learns = Decoder("venue", streams=names), Decoder("venue")
+    knows, learns = expecting(*names), Decoder("venue")
     expected = [one(payload) for payload in frames]
     for decoder in (knows, learns, learns):
         assert decoder.decode(frames, 1.5) == (expected, [])

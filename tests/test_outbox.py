@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import trio
 
-from k2trio.continuity import Arbiter, Gap, Item, Outage
+from k2trio.continuity import Arbiter
 from k2trio.errors import K2Error
 from k2trio.messages import Bar, Event, Kline, Trade
 from k2trio.outbox import Outbox
 from k2trio.streams import parse_stream
+from k2trio.track import Gap, Item, Outage
 
 TRADES, MINUTES = "btcusdt@trade", "btcusdt@kline_1m"
 

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from k2trio.continuity import Item
     from k2trio.failover import Endpoint
     from k2trio.feed import Feed
+    from k2trio.track import Item
 
 FOLDER = os.environ.get("K2TRIO_RECORDED")
 pytestmark = pytest.mark.skipif(

@@ -12,11 +12,12 @@ from rest import HOSTS, VENUE, Rest, agg_rows, asked, kline_rows, make_backfill,
 from world import START_MS, SUBJECT, fault, open_world
 
 from k2trio import transitions as on
-from k2trio.continuity import Arbiter, Gap, Item, Outage
+from k2trio.continuity import Arbiter
 from k2trio.messages import AggTrade, Bar, Depth, Event, Kline
 from k2trio.metrics import Metrics
 from k2trio.repair import Repairs
 from k2trio.settings import Settings
+from k2trio.track import Gap, Item, Outage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

@@ -14,11 +14,11 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2trio.continuity import Gap, Outage
 from k2trio.errors import SinkError
 from k2trio.messages import Event, frame_of
 from k2trio.sinks import jsonl
 from k2trio.sinks.jsonl import JsonLines, encode_lines
+from k2trio.track import Gap, Outage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

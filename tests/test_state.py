@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import START_MS, SUBJECT, World, fault, make_settings, open_world
 
-from k2trio.continuity import Gap
 from k2trio.errors import ConfigError, SinkError
 from k2trio.feed import open_feed
 from k2trio.messages import Event
 from k2trio.simulator import Exchange, FaultBoard, Market, MemoryNetwork, RestServer
 from k2trio.state import MAX_STATE_BYTES, Position, load_state, save_state
+from k2trio.track import Gap
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

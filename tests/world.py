@@ -28,8 +28,8 @@ from k2trio.simulator import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from k2trio.continuity import Item
     from k2trio.failover import Endpoint
+    from k2trio.track import Item
     from k2trio.transitions import Observer, Transition
 
 START_MS = 1_767_225_600_000

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import trio
 
 from .. import transitions as on
-from ..continuity import Gap
 from ..messages import Event, Trade
+from ..track import Gap
 from .script import GAP, REPAIR, ROTATION, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ..continuity import Item
     from ..simulator import Fault, Truth
+    from ..track import Item
     from ..transitions import Transition
 
 REPAIRED = "backfill"
