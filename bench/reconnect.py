@@ -139,7 +139,7 @@ class Exchange:
         self.rest: list[str] = said["rest"]
 
     def strike(self, faults: Sequence[dict[str, Any]], endpoint: str) -> tuple[float, int]:
-        """Let faults happen now; when, and the last trade before."""
+        """Let faults happen now; when they had, and the last trade before."""
         said = self._ask([{"at": 0, "endpoint": endpoint, **fault} for fault in faults])
         return said["at"], said["last"]
 

@@ -119,7 +119,7 @@ class Server:
         return dict(json.loads(line))
 
     async def strike(self, kind: FaultKind, endpoint: str, **details: Any) -> float:
-        """Let a fault happen now; its time in :func:`time.perf_counter` seconds.
+        """Let a fault happen now; when it had, in :func:`time.perf_counter` seconds.
 
         That clock is the same one in all processes of a machine.
         """

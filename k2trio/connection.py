@@ -10,6 +10,7 @@ only where it can be understood: not before the upgrade, nor after half a frame.
 from __future__ import annotations
 
 import errno
+import ipaddress
 import json
 import socket
 import ssl
@@ -153,6 +154,8 @@ class TcpDialer:
         return tls
 
     async def _resolve(self, host: str, port: int) -> list[Address]:
+        if literal := _literal(host, port):
+            return literal
         failure: OSError | UnicodeError | None = None
         rows: Sequence[Any] = ()
         left_s = trio.current_effective_deadline() - trio.current_time()
@@ -174,6 +177,18 @@ class TcpDialer:
             return known
         why = failure or f"no answer within {patience_s:g} s"
         raise NameResolutionError(f"cannot resolve {host}: {why}") from failure
+
+
+def _literal(host: str, port: int) -> list[Address]:
+    """A host that is an address already, for which nobody has to be asked."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return []
+    if isinstance(address, ipaddress.IPv4Address):
+        return [(socket.AF_INET, (host, port))]
+    # The system knows the number of a named scope.
+    return [] if address.scope_id else [(socket.AF_INET6, (host, port, 0, 0))]
 
 
 async def _first_to_connect(addresses: Sequence[Address]) -> socket.socket:

@@ -44,6 +44,8 @@ STREAMS_PER_SUBSCRIBE = 100
 MALFORMED_LIMIT = 100
 MALFORMED_WINDOW_S = 10.0
 """So many malformed messages in so many seconds are a violation, not an accident."""
+UNWIND_AFTER_S = 0.02
+"""How long the tasks of a connection that is dead already stay, for the next dial to go first."""
 SUSPEND_CHECK_S = 5.0
 SUSPEND_JUMP_S = 10.0
 """How often to look whether the machine slept, and from how many seconds on it counts."""
@@ -164,7 +166,12 @@ class Session:
         """End the session because of a failure; only the first one counts."""
         if self.failure is None and not self.retired:
             self.failure = failure
-            self._scope.cancel()
+            if self.connection is not None and self.connection.tap.failure is not None:
+                # Nothing can come over it any more. Its seven tasks would unwind before the next
+                # dial begins; so they may while that one waits for the network.
+                self._scope.deadline = trio.current_time() + UNWIND_AFTER_S
+            else:
+                self._scope.cancel()
             self.notify()
 
     def retire(self) -> None:
@@ -389,6 +396,8 @@ class Session:
         checked_at = connection.opened_at
         while True:
             await trio.sleep(self._settings.health_check_interval)
+            if self.failure is not None:
+                return
             if self.stable and self.last_data_at is not None and self.last_data_at > checked_at:
                 self.endpoint.breaker.record_success()
             checked_at = trio.current_time()

@@ -792,6 +792,37 @@ async def test_a_hanging_look_up_is_answered_with_the_last_good_addresses(
 
 
 @pytest.mark.parametrize(
+    ("host", "where"),
+    [
+        ("192.0.2.7", (socket.AF_INET, ("192.0.2.7", 80))),
+        ("[2001:db8::7]", (socket.AF_INET6, ("2001:db8::7", 80, 0, 0))),
+    ],
+)
+async def test_an_address_needs_no_look_up(
+    host: str, where: object, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
+) -> None:
+    Resolver(monkeypatch).answer = AssertionError("somebody was asked")
+    tried: list[object] = []
+
+    async def connect(address: object) -> Any:
+        tried.append(address)
+        return FakeSocket(host)
+
+    monkeypatch.setattr(module, "_connect", connect)
+    monkeypatch.setattr(module, "TcpStream", lambda connected, **_: connected)
+    await dialer()(endpoint(f"ws://{host}/stream"))
+    assert tried == [where]
+
+
+async def test_an_address_with_a_scope_is_for_the_system_to_read(
+    monkeypatch: pytest.MonkeyPatch, connects: dict[str, float | OSError], autojump_clock: object
+) -> None:
+    Resolver(monkeypatch).answer = ["fe80::7"]
+    connects["fe80::7"] = 0.0
+    assert (await dialer()(endpoint("ws://[fe80::7%25lo]/stream"))).address == "fe80::7"
+
+
+@pytest.mark.parametrize(
     "answer", [None, [], socket.gaierror(socket.EAI_NONAME, "unknown"), UnicodeError("label")]
 )
 async def test_a_name_that_never_resolved_is_an_error(

@@ -5,20 +5,22 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import trio
 import trio.testing
-from world import SUBJECT, make_settings
+from world import SUBJECT, fault, make_settings, open_world
 
+from k2trio import connection as connection_module
+from k2trio import transitions as on
 from k2trio.breaker import CircuitBreaker
 from k2trio.failover import Endpoint
 from k2trio.frames import Batch
 from k2trio.messages import Decoder
-from k2trio.session import Session
+from k2trio.session import UNWIND_AFTER_S, Session
+from k2trio.simulator import FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pytest
 
     from k2trio.messages import Event
 
@@ -122,3 +124,35 @@ async def test_a_session_knows_its_streams_before_their_first_message(
     (frame,) = trades(1).payloads
     session._take(Batch([frame.replace(b"btcusdt", b"ethusdt")], 0.0, 0.0))
     assert delivered == [SUBJECT, "ethusdt@trade"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "unwinds_after"), [(FaultKind.RST, UNWIND_AFTER_S), (FaultKind.HALF_OPEN, 0)]
+)
+async def test_a_connection_that_is_dead_unwinds_after_the_next_dial_has_begun(
+    kind: FaultKind, unwinds_after: float, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is only believed to be dead is left at once: it might speak again."""
+    left_at: list[float] = []
+    goodbye = connection_module._goodbye
+
+    async def note_and_leave(*arguments: Any) -> None:
+        left_at.append(trio.current_time())
+        await goodbye(*arguments)
+
+    monkeypatch.setattr(connection_module, "_goodbye", note_and_leave)
+    async with open_world([fault(60, kind)], endpoints=["a"]) as world:
+        await trio.sleep(110)
+        (lost_at,) = world.times(on.ConnectionLost)
+        assert world.times(on.Dialing) == [0, lost_at]
+        assert left_at == [pytest.approx(lost_at + unwinds_after)]
+
+
+async def test_a_connection_that_has_failed_proves_no_health(autojump_clock: Any) -> None:
+    """Its health check is due before its tasks have unwound."""
+    faults = [fault(30 - UNWIND_AFTER_S / 2, FaultKind.RST), fault(31, FaultKind.RST)]
+    async with open_world(
+        faults, endpoints=["a"], settings={"failure_threshold": 2, "health_check_interval": 30}
+    ) as world:
+        await trio.sleep(32)
+        assert [(at, change.new) for at, change in world.of(on.BreakerChanged)] == [(31, "open")]

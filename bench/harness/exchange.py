@@ -2,9 +2,10 @@
 
     python -m harness.exchange CA_FILE     (in the folder bench/)
 
-Each line on standard input is answered by one: faults in JSON by when they struck and the last
-trade before that; ``{"attempts_since": T}`` by the attempts to connect after T. All times are
-:func:`time.perf_counter` seconds, which is one clock for all processes of a machine.
+Each line on standard input is answered by one: faults in JSON by when they had struck (an RST is
+on its way then) and the last trade before that; ``{"attempts_since": T}`` by the attempts to
+connect after T. All times are :func:`time.perf_counter` seconds, which is one clock for all
+processes of a machine.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from k2trio.simulator import (
 )
 
 if TYPE_CHECKING:
+    from k2trio.simulator import Fault
     from k2trio.simulator.exchange import Exchange
 
 RATE = 1000.0
@@ -36,6 +38,30 @@ first message is spent on waiting for one."""
 SYMBOL = "BTCUSDT"
 ENDPOINTS = tuple(EndpointConfig(name + tls, tls=bool(tls)) for name in "ab" for tls in ("", "s"))
 """Two endpoints of one venue, each plain and with TLS (``as``, ``bs``)."""
+
+
+class Blows:
+    """Notes when faults strike; it listens after the exchange, so the exchange has done it then."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._struck = trio.Event()
+        self._at, self._last = 0.0, 0
+
+    def fault_begins(self, fault: Fault) -> None:
+        """One more; the last of those that come together counts."""
+        del fault
+        self._at, self._last = time.perf_counter(), newest_id(self._exchange)
+        self._struck.set()
+
+    def fault_ends(self, fault: Fault) -> None:
+        """Of no interest."""
+
+    async def next(self) -> dict[str, Any]:
+        """When the next faults have struck, and the last trade before."""
+        self._struck = trio.Event()
+        await self._struck.wait()
+        return {"at": self._at, "last": self._last}
 
 
 async def run(ca_path: Path) -> None:
@@ -53,6 +79,8 @@ async def run(ca_path: Path) -> None:
     async with trio.open_nursery() as nursery:
         running: Running = await nursery.start(serve, config)
         (exchange,) = running.exchanges.values()
+        blows = Blows(exchange)
+        running.faults.listen(blows)
         say({"urls": running.websocket_urls, "rest": list(running.rest_urls.values())})
         while line := await trio.to_thread.run_sync(sys.stdin.readline):
             request = json.loads(line)
@@ -62,11 +90,8 @@ async def run(ca_path: Path) -> None:
                 since = request["attempts_since"]
                 say({"attempts": [attempt for attempt in attempts if attempt[0] > since]})
                 continue
-            faults = parse_faults(line)
-            exchange.catch_up()
-            struck_at, last = time.perf_counter(), newest_id(exchange)
-            running.faults.add(faults)
-            say({"at": struck_at, "last": last})
+            running.faults.add(parse_faults(line))
+            say(await blows.next())
         nursery.cancel_scope.cancel()
 
 
