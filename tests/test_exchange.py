@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -622,6 +623,24 @@ async def test_plain_and_tls_endpoints_and_rest_on_real_sockets(tmp_path: Path) 
                 assert [row["id"] for row in page.json()] == ids
                 summary = await client.get(f"{running.rest_urls['rest']}/simulator/truth")
                 assert summary.json()["attempts"] == {"accepted": 2}
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_byte_too_many_for_rest_does_not_end_the_exchange() -> None:
+    request = b"GET /api/v3/exchangeInfo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nx"
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            running = await nursery.start(serve, ServeConfig(rest=(RestConfig(),)))
+            base = running.rest_urls["rest"]
+            port = int(base.rpartition(":")[2])
+            async with AsyncExitStack() as stack:
+                for _ in range(50):
+                    stream = await stack.enter_async_context(
+                        await trio.open_tcp_stream("127.0.0.1", port)
+                    )
+                    await stream.send_all(request)
+                async with httpx2.AsyncClient() as client:
+                    assert (await client.get(f"{base}/api/v3/exchangeInfo")).status_code == 200
             nursery.cancel_scope.cancel()
 
 

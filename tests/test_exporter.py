@@ -15,6 +15,7 @@ from world import fault, open_world
 from k2trio import exporter
 from k2trio import transitions as on
 from k2trio.errors import ConfigError
+from k2trio.httpserver import Bounds
 from k2trio.metrics import Metrics
 
 REQUIRED = {
@@ -156,7 +157,7 @@ async def test_a_client_in_the_middle_of_a_request_does_not_delay_the_end(sent: 
 async def test_a_client_that_never_finishes_its_request_is_cut_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(exporter, "IDLE_S", 0.2)
+    monkeypatch.setattr(exporter, "BOUNDS", Bounds(idle_s=0.2))
     async with clients() as connect, serving() as url:
         stream = await connect(url)
         await stream.send_all(b"GET /metr")
@@ -209,7 +210,7 @@ async def test_a_byte_too_many_does_not_end_the_program() -> None:
 async def test_connections_beyond_the_bound_are_closed_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(exporter, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(exporter, "BOUNDS", Bounds(connections=3))
     async with serving() as url, clients() as connect:
         for _ in range(3):
             await connect(url)
@@ -217,7 +218,7 @@ async def test_connections_beyond_the_bound_are_closed_at_once(
 
 
 async def test_a_connection_ends_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporter, "LIFE_S", 0.2)
+    monkeypatch.setattr(exporter, "BOUNDS", Bounds(life_s=0.2))
     async with clients() as connect, serving() as url:
         stream = await connect(url)
         await stream.send_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")

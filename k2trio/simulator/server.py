@@ -1,4 +1,4 @@
-"""The simulated exchange on real sockets: TCP and TLS endpoints, and REST over hypercorn.
+"""The simulated exchange on real sockets: TCP and TLS endpoints, and REST.
 
 DNS faults cannot be made here, since the client asks its own resolver; all others can.
 """
@@ -11,14 +11,12 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-import hypercorn.config
-import hypercorn.trio
 import trio
 import trustme
 
+from ..httpserver import Bounds, serve_http
 from .exchange import Exchange, Limits
 from .faults import DIAL_KINDS, Fault, FaultBoard, FaultKind
 from .market import HISTORY, Market
@@ -28,11 +26,10 @@ from .transport import abort
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hypercorn.typing import Framework  # pyright: ignore[reportUnknownVariableType]
-
     from .trading import SymbolSpec
 
 BACKLOG = 1024
+REST_BOUNDS = Bounds(connections=BACKLOG)
 TLS_HANDSHAKE_S = 10.0
 ACCEPT_PAUSE_S = 0.1
 BLACK_HOLE_FILLERS = 4
@@ -245,17 +242,6 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-async def _serve_rest(server: RestServer, listening: socket.socket) -> None:
-    config = hypercorn.config.Config()
-    config.errorlog = None
-    config.accesslog = None
-    config.graceful_timeout = 0.5
-    # Hypercorn leaks a nested exception group if it finds the port busy: hand it our socket.
-    config.bind = [f"fd://{listening.detach()}"]
-    app = cast("Framework", server.app)  # pyright: ignore[reportUnknownVariableType]
-    await hypercorn.trio.serve(app, config, mode="asgi")  # pyright: ignore[reportUnknownMemberType]
-
-
 def _tls_context(authority: trustme.CA, host: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -331,7 +317,7 @@ async def serve(
                 exchange.now_us()
                 nursery.start_soon(exchange.run)
             for server, listening in zip(rest_servers.values(), sockets, strict=True):
-                nursery.start_soon(partial(_serve_rest, server, listening))
+                nursery.start_soon(serve_http, server.app, listening, REST_BOUNDS, "REST")
             for gate in gates:
                 nursery.start_soon(gate.run)
             nursery.start_soon(board.run)
