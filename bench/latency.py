@@ -65,12 +65,13 @@ def measure(rate: int, rows: list[Client], options: argparse.Namespace) -> dict[
 
 
 def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:
+    shares = [result["core_share"] for result in results if result["core_share"] is not None]
     return {
         "percentiles_us": {
             name: statistics.median(result["percentiles_us"][name] for result in results)
             for name in results[0]["percentiles_us"]
         },
-        "core_share": statistics.median(result["core_share"] for result in results),
+        "core_share": statistics.median(shares) if shares else None,
         "max_us": max(result["max_us"] for result in results),
         "p99_lowest_us": min(result["percentiles_us"]["99"] for result in results),
         "p99_highest_us": max(result["percentiles_us"]["99"] for result in results),
@@ -86,7 +87,7 @@ def show(result: dict[str, Any]) -> str:
             name + (f" ({row['missing']} never came)" if row["missing"] else ""),
             *(_microseconds(row["percentiles_us"][share]) for share in SHOWN),
             _microseconds(row["max_us"]),
-            f"{row['core_share']:.0%}",
+            "?" if row["core_share"] is None else f"{row['core_share']:.0%}",
         ]
         for name, row in ordered
     ]

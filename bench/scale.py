@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.clients import CHECKOUT, clients, run_client, versions_of
+from harness.clients import CHECKOUT, client_named, run_client, versions_of
 from harness.load import Load, cores, load_server
 from harness.market import many_streams
 from harness.report import bars, caption, document, publish, table
@@ -44,7 +44,7 @@ class Size(NamedTuple):
 
 def measure(load: Load, size: Size, options: argparse.Namespace) -> dict[str, Any]:
     """One run."""
-    (client,) = clients("k2trio feed events")
+    client = client_named("k2trio feed events")
     streams = many_streams(size.lines * size.streams)
     measured = max(1, options.messages // len(streams)) * len(streams)
     per_line = (len(streams) + measured) // size.lines
@@ -117,7 +117,7 @@ def main() -> None:
         for size, row in zip(sizes, results, strict=True)
     ]
     print(table(["size", "CPU µs/msg", "÷ first row", "highest MiB"], rows))
-    (client,) = clients("k2trio feed events")
+    client = client_named("k2trio feed events")
     content = document(
         options.checkout, rounds=options.rounds, versions=versions_of(client), results=results
     )

@@ -284,6 +284,7 @@ class FrameTap(trio.abc.Stream):
         self._early = b""
         self._upgraded = False
         self._half_sent = False
+        self._reading_over = False
         self._batches: deque[Batch] = deque()
         self._sizes: deque[int] = deque()
         self._buffered_bytes = 0
@@ -300,6 +301,14 @@ class FrameTap(trio.abc.Stream):
     def blocked(self) -> bool:
         """Whether reading waits for a slow consumer; silence is then not the peer's."""
         return self._room is not None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing can come any more: reading has ended, and every batch was taken.
+
+        A failure alone does not say so: it may be that of a send.
+        """
+        return self._reading_over and not self._batches
 
     @property
     def buffered_bytes(self) -> int:
@@ -319,6 +328,11 @@ class FrameTap(trio.abc.Stream):
             self.failure = failure
             self.down.set()
             self._wake()
+
+    def _end(self, failure: ConnectionFailed) -> None:
+        """The same, where nothing will be read any more."""
+        self._reading_over = True
+        self.fail(failure)
 
     async def next_batch(self) -> Batch:
         """The next batch, in order; what arrived before a failure comes before it.
@@ -355,16 +369,16 @@ class FrameTap(trio.abc.Stream):
             if data is None:
                 return self._due_ping(b"")
             if not data:
-                self.fail(Dropped("the peer closed TCP without a close frame"))
+                self._end(Dropped("the peer closed TCP without a close frame"))
                 return b""
             scan = self._scanner.feed(data)
             if scan.texts:
                 self._keep(scan.texts)
             if self._scanner.violation is not None:
-                self.fail(self._scanner.violation)
+                self._end(self._scanner.violation)
                 raise trio.BrokenResourceError from self._scanner.violation
             if self._scanner.closed:
-                self.fail(self._dropped())
+                self._end(self._dropped())
                 return b""
             if control := scan.pongs + self._due_ping(scan.ping):
                 return control
@@ -416,7 +430,7 @@ class FrameTap(trio.abc.Stream):
         try:
             data = bytes(await self._stream.receive_some(READ_BYTES))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self.fail(Reset(f"transport broke: {_cause(error)}"))
+            self._end(Reset(f"transport broke: {_cause(error)}"))
             raise
         self.last_bytes_at = trio.current_time()
         return data

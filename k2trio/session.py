@@ -21,6 +21,7 @@ from . import transitions as on
 from .connection import Connection, Dialer, open_connection
 from .errors import (
     ConnectionFailed,
+    Dropped,
     ProtocolViolation,
     Stale,
     SubscriptionRejected,
@@ -166,9 +167,10 @@ class Session:
         """End the session because of a failure; only the first one counts."""
         if self.failure is None and not self.retired:
             self.failure = failure
-            if self.connection is not None and self.connection.tap.failure is not None:
-                # Nothing can come over it any more. Its seven tasks would unwind before the next
-                # dial begins; so they may while that one waits for the network.
+            self._give_up_replies()
+            if self.connection is not None and self.connection.tap.exhausted:
+                # Nothing can come of it any more. Its seven tasks would unwind before the next dial
+                # begins; so they may while that one waits for the network.
                 self._scope.deadline = trio.current_time() + UNWIND_AFTER_S
             else:
                 self._scope.cancel()
@@ -177,8 +179,13 @@ class Session:
     def retire(self) -> None:
         """End the session because another one has taken over."""
         self.retired = True
+        self._give_up_replies()
         self._scope.cancel()
         self.notify()
+
+    def _give_up_replies(self) -> None:
+        for arrived, _ in self._replies.values():
+            arrived.set()
 
     async def stabilise(self) -> None:
         """Return when data has flowed for long enough.
@@ -433,7 +440,7 @@ class Session:
         self._replies[request_id] = arrived, box
         try:
             await connection.send(method, params, request_id)
-            while not box:
+            while not box and self.connected:
                 with trio.move_on_after(REPLY_TIMEOUT_S):
                     await arrived.wait()
                 if not self.lagging:
@@ -441,6 +448,8 @@ class Session:
         finally:
             del self._replies[request_id]
         if not box:
+            if not self.connected:
+                raise self.failure or Dropped("the connection was replaced first")
             raise ProtocolViolation(f"no reply to {method} within {REPLY_TIMEOUT_S:g} s")
         return box[0]
 

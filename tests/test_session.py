@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 import trio.testing
-from world import SUBJECT, fault, make_settings, open_world
+from world import START_MS, SUBJECT, World, fault, make_settings, open_world
 
 from k2trio import connection as connection_module
 from k2trio import transitions as on
 from k2trio.breaker import CircuitBreaker
+from k2trio.errors import ConnectionFailed, Dropped
 from k2trio.failover import Endpoint
 from k2trio.frames import Batch
-from k2trio.messages import Decoder
+from k2trio.messages import Decoder, Event
 from k2trio.session import UNWIND_AFTER_S, Session
-from k2trio.simulator import FaultKind
+from k2trio.simulator import FaultKind, MemoryNetwork
+from k2trio.track import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from k2trio.messages import Event
+    from k2trio.track import Item
 
 URL = "wss://a.test:9/stream"
 
@@ -156,3 +158,130 @@ async def test_a_connection_that_has_failed_proves_no_health(autojump_clock: Any
     ) as world:
         await trio.sleep(32)
         assert [(at, change.new) for at, change in world.of(on.BreakerChanged)] == [(31, "open")]
+
+
+BOOK = "btcusdt@bookTicker"
+
+
+def undeclared(items: Sequence[Item], longest_s: float) -> list[tuple[float, float]]:
+    """Times (s after the start) without a message that no outage declares."""
+    found: list[tuple[float, float]] = []
+    before: float | None = None
+    for item in items:
+        if isinstance(item, Outage):
+            assert before == item.since
+            before = item.until
+        elif isinstance(item, Event):
+            if before is not None and item.received - before > longest_s:
+                found.append((before - START_MS / 1000, item.received - START_MS / 1000))
+            before = item.received
+    return found
+
+
+async def read_for(world: World, seconds: float) -> list[Item]:
+    items: list[Item] = []
+    with trio.move_on_after(seconds):
+        async for batch in world.feed.batches():
+            items += batch
+    return items
+
+
+async def test_what_waits_on_a_dead_connection_comes_before_its_outage_begins(
+    autojump_clock: Any,
+) -> None:
+    """The consumer rests, the transport breaks, and the session fails with messages in hand."""
+    async with open_world(
+        [fault(20, FaultKind.RST)],
+        endpoints=["a"],
+        rate=5,
+        consume=False,
+        settings={"streams": [BOOK], "max_buffered_messages": 10},
+    ) as world:
+        await trio.sleep(80)
+        items = await read_for(world, 10)
+        assert [type(item) for item in items].count(Outage) == 1
+        assert undeclared(items, longest_s=3) == []
+
+
+class StuckSends(trio.abc.Stream):
+    """Sends hang from a time on, while reading goes on."""
+
+    def __init__(self, inner: trio.abc.Stream, from_s: float) -> None:
+        self._inner = inner
+        self._from_s = from_s
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if trio.current_time() >= self._from_s:
+            await trio.sleep_forever()
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._inner.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+async def test_nothing_is_read_of_a_connection_whose_send_has_failed(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is left at once: what came later would hide the outage that its end begins."""
+    real = MemoryNetwork.dial
+
+    async def dial(network: MemoryNetwork, host: str, port: int) -> trio.abc.Stream:
+        await trio.sleep(0.3)
+        first = trio.current_time() < 9
+        return StuckSends(await real(network, host, port), 25 if first else float("inf"))
+
+    monkeypatch.setattr(MemoryNetwork, "dial", dial)
+    async with open_world(
+        endpoints=["a"],
+        rate=200,
+        consume=False,
+        settings={"streams": [BOOK], "list_subscriptions_interval": 26},
+    ) as world:
+        items = await read_for(world, 50)
+        (lost,) = world.of(on.ConnectionLost)
+        assert "took no bytes" in lost[1].detail
+        (outage,) = (item for item in items if isinstance(item, Outage))
+        assert outage.until - START_MS / 1000 > lost[0] + 0.3
+        assert undeclared(items, longest_s=0.2) == []
+
+
+async def test_who_waits_for_a_reply_hears_of_the_end_of_the_connection(
+    autojump_clock: Any,
+) -> None:
+    """Even while messages wait for the consumer, among which the reply may be."""
+    async with open_world(
+        [fault(20, FaultKind.RST)],
+        endpoints=["a"],
+        rate=5,
+        consume=False,
+        settings={"streams": [BOOK], "max_buffered_messages": 10},
+    ) as world:
+        await trio.sleep(19)
+        with trio.fail_after(100), pytest.raises(ConnectionFailed):
+            await world.feed.subscribe("ethusdt@trade")
+        told_at = trio.current_time()
+        await trio.sleep(1)
+        assert world.times(on.ConnectionLost) == [pytest.approx(told_at)]
+
+
+async def test_who_waits_for_a_reply_hears_that_the_connection_was_replaced(
+    autojump_clock: Any,
+) -> None:
+    async with open_world(
+        [
+            fault(19, FaultKind.ZERO_WINDOW, duration=60),  # it reads one more message
+            fault(21, FaultKind.SERVER_SHUTDOWN, duration=60),
+        ],
+        endpoints=["a"],
+        rate=5,
+    ) as world:
+        await trio.sleep(19.5)
+        await world.feed.subscribe("ethusdt@trade")
+        with trio.fail_after(5), pytest.raises(Dropped, match="replaced"):
+            await world.feed.subscribe("ethusdt@aggTrade")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +15,7 @@ from world import SleepTimes
 from k2trio.tcp import RECEIVE_BYTES, TcpStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
 BOUND_S = 5.0
 both_ways = pytest.mark.parametrize("busy_poll", [0.0, 1.0])
@@ -37,10 +37,22 @@ def connected(busy_poll: float = 0.0) -> Iterator[tuple[TcpStream, socket.socket
         yield TcpStream(ours, busy_poll=busy_poll), peer
 
 
-async def fill_a_read(stream: TcpStream, peer: socket.socket) -> None:
-    """Let a read come filled to the brim, after which the next one does not wait first."""
-    peer.sendall(b"x")
-    assert await stream.receive_some(1) == b"x"
+@asynccontextmanager
+async def in_state(state: str) -> AsyncGenerator[tuple[TcpStream, socket.socket]]:
+    """The same, bounded, with a stream of which nothing was read yet (``waits``), or which has read
+    something, so that it will not wait before it reads.
+    """
+    with (
+        connected(1.0 if state == "polls" else 0.0) as (stream, peer),
+        trio.fail_after(BOUND_S),
+    ):
+        if state != "waits":
+            peer.sendall(b"x")
+            assert await stream.receive_some(1 if state == "filled" else None) == b"x"
+        yield stream, peer
+
+
+in_every_state = pytest.mark.parametrize("state", ["waits", "filled", "polls"])
 
 
 @both_ways
@@ -85,26 +97,20 @@ async def test_reads_that_are_filled_go_on_without_loss(
         assert scope.cancelled_caught
 
 
-@both_ways
-@pytest.mark.parametrize("filled", [False, True])
-async def test_a_cancelled_read_takes_nothing(filled: bool, busy_poll: float) -> None:
-    with connected(busy_poll) as (stream, peer), trio.fail_after(BOUND_S):
+@in_every_state
+async def test_a_cancelled_read_takes_nothing(state: str) -> None:
+    async with in_state(state) as (stream, peer):
         peer.sendall(b"abcd")
-        if filled:
-            assert await stream.receive_some(1) == b"a"
         with trio.CancelScope() as scope:
             scope.cancel()
             await stream.receive_some()
         assert scope.cancelled_caught
-        assert await stream.receive_some() == (b"bcd" if filled else b"abcd")
+        assert await stream.receive_some() == b"abcd"
 
 
-@both_ways
-@pytest.mark.parametrize("filled", [False, True])
-async def test_a_reset_breaks_the_stream_with_its_cause(filled: bool, busy_poll: float) -> None:
-    with connected(busy_poll) as (stream, peer), trio.fail_after(BOUND_S):
-        if filled:
-            await fill_a_read(stream, peer)
+@in_every_state
+async def test_a_reset_breaks_the_stream_with_its_cause(state: str) -> None:
+    async with in_state(state) as (stream, peer):
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()
         with pytest.raises(trio.BrokenResourceError) as raised:
@@ -112,21 +118,18 @@ async def test_a_reset_breaks_the_stream_with_its_cause(filled: bool, busy_poll:
         assert isinstance(raised.value.__cause__, ConnectionResetError)
 
 
-@both_ways
-@pytest.mark.parametrize("filled", [False, True])
-async def test_a_closed_stream_says_so(filled: bool, busy_poll: float) -> None:
-    with connected(busy_poll) as (stream, peer), trio.fail_after(BOUND_S):
-        if filled:
-            await fill_a_read(stream, peer)
+@in_every_state
+async def test_a_closed_stream_says_so(state: str) -> None:
+    async with in_state(state) as (stream, peer):
         await stream.aclose()
         with pytest.raises(trio.ClosedResourceError):
             await stream.receive_some()
         assert peer.recv(1) == b""
 
 
-@both_ways
-async def test_closing_wakes_the_reader(busy_poll: float) -> None:
-    with connected(busy_poll) as (stream, _), trio.fail_after(BOUND_S):
+@pytest.mark.parametrize("state", ["waits", "polls"])
+async def test_closing_wakes_the_reader(state: str) -> None:
+    async with in_state(state) as (stream, _):
 
         async def read() -> None:
             with pytest.raises(trio.ClosedResourceError):

@@ -85,6 +85,11 @@ def clients(only: str = "") -> list[Client]:
     return found
 
 
+def client_named(name: str) -> Client:
+    """The client of exactly that name."""
+    return next(row for row in clients() if row.name == name)
+
+
 def python_of(client: Client) -> str:
     """The interpreter that runs a client; its environment is made if it is missing.
 

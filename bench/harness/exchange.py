@@ -3,9 +3,9 @@
     python -m harness.exchange CA_FILE     (in the folder bench/)
 
 Each line on standard input is answered by one: faults in JSON by when they had struck (an RST is
-on its way then) and the last trade before that; ``{"attempts_since": T}`` by the attempts to
-connect after T. All times are :func:`time.perf_counter` seconds, which is one clock for all
-processes of a machine.
+on its way then, a close frame or FIN about to be) and the last trade before that;
+``{"attempts_since": T}`` by the attempts to connect after T. All times are
+:func:`time.perf_counter` seconds, which is one clock for all processes of a machine.
 """
 
 from __future__ import annotations

@@ -193,7 +193,10 @@ class Latencies:
             {
                 "messages": len(values),
                 "missing": self._count - len(self._values),
-                "core_share": (cpu - self._began[0]) / (now - self._began[1]),
+                # Of a run that stalled at its end, most of the time was waiting for the rest.
+                "core_share": (cpu - self._began[0]) / (now - self._began[1])
+                if len(self._values) == self._count
+                else None,
                 "percentiles_us": {
                     name: values[min(len(values) - 1, int(len(values) * float(name) / 100))] / 1000
                     for name in PERCENTILES
