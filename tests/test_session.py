@@ -23,6 +23,7 @@ from k2trio.track import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from k2trio.track import Item
 
@@ -186,17 +187,22 @@ async def read_for(world: World, seconds: float) -> list[Item]:
     return items
 
 
-async def test_what_waits_on_a_dead_connection_comes_before_its_outage_begins(
-    autojump_clock: Any,
-) -> None:
-    """The consumer rests, the transport breaks, and the session fails with messages in hand."""
-    async with open_world(
+def cut_off_while_the_consumer_rests() -> AbstractAsyncContextManager[World]:
+    """At 20 s; the bound of what may wait has been reached long before."""
+    return open_world(
         [fault(20, FaultKind.RST)],
         endpoints=["a"],
         rate=5,
         consume=False,
         settings={"streams": [BOOK], "max_buffered_messages": 10},
-    ) as world:
+    )
+
+
+async def test_what_waits_on_a_dead_connection_comes_before_its_outage_begins(
+    autojump_clock: Any,
+) -> None:
+    """The consumer rests, the transport breaks, and the session fails with messages in hand."""
+    async with cut_off_while_the_consumer_rests() as world:
         await trio.sleep(80)
         items = await read_for(world, 10)
         assert [type(item) for item in items].count(Outage) == 1
@@ -255,13 +261,7 @@ async def test_who_waits_for_a_reply_hears_of_the_end_of_the_connection(
     autojump_clock: Any,
 ) -> None:
     """Even while messages wait for the consumer, among which the reply may be."""
-    async with open_world(
-        [fault(20, FaultKind.RST)],
-        endpoints=["a"],
-        rate=5,
-        consume=False,
-        settings={"streams": [BOOK], "max_buffered_messages": 10},
-    ) as world:
+    async with cut_off_while_the_consumer_rests() as world:
         await trio.sleep(19)
         with trio.fail_after(100), pytest.raises(ConnectionFailed):
             await world.feed.subscribe("ethusdt@trade")
