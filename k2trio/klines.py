@@ -37,11 +37,9 @@ class KlineTrack(Track):
         self._step = KLINE_INTERVALS_MS[stream.interval or ""]
 
     @property
-    def gap(self) -> tuple[int, int] | None:
-        """Open times of the first and last bar whose close is missing, or None."""
-        if not self.held or self._open_bar is None:
-            return None
-        return self._open_bar, self.held[0].first - 1
+    def due(self) -> int | None:
+        """What a gap begins with: the open time of the earliest bar whose close is missing."""
+        return self._open_bar
 
     @property
     def position(self) -> int | None:

@@ -211,11 +211,17 @@ class Track:
         return f"<Track {self.venue} {self.stream.name} next={self.next} held={len(self.held)}>"
 
     @property
+    def due(self) -> int | None:
+        """What a gap begins with: the id that comes next."""
+        return self.next
+
+    @property
     def gap(self) -> tuple[int, int] | None:
-        """First and last missing id before the held messages, or None."""
-        if not self.held or self.next is None:
+        """First and last of what is missing before the held messages, or None."""
+        due = self.due
+        if not self.held or due is None:
             return None
-        return self.next, self.held[0].first - 1
+        return due, self.held[0].first - 1
 
     @property
     def position(self) -> int | None:

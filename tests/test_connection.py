@@ -706,7 +706,7 @@ class Resolver:
 
 @pytest.fixture
 def connects(monkeypatch: pytest.MonkeyPatch) -> dict[str, float | OSError]:
-    """How long a connect to an address takes, or how it fails; notes come out in ``log``."""
+    """How long a connect to an address takes, or how it fails."""
     plan: dict[str, float | OSError] = {}
 
     async def connect(address: Any) -> Any:
@@ -715,19 +715,17 @@ def connects(monkeypatch: pytest.MonkeyPatch) -> dict[str, float | OSError]:
             await trio.lowlevel.checkpoint()
             raise outcome
         await trio.sleep(outcome)
-        stream = FakeSocket(address[1][0])
-        opened.append(stream)
-        return stream
+        return FakeSocket(address)
 
-    opened: list[FakeSocket] = []
     monkeypatch.setattr(module, "_connect", connect)
     monkeypatch.setattr(module, "TcpStream", lambda connected, **_: connected)
     return plan
 
 
 class FakeSocket:
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, where: Any) -> None:
+        self.where = where
+        self.address = where[1][0]
         self.closed = False
 
     def close(self) -> None:
@@ -799,19 +797,16 @@ async def test_a_hanging_look_up_is_answered_with_the_last_good_addresses(
     ],
 )
 async def test_an_address_needs_no_look_up(
-    host: str, where: object, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
+    host: str,
+    where: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    connects: dict[str, float | OSError],
+    autojump_clock: object,
 ) -> None:
     Resolver(monkeypatch).answer = AssertionError("somebody was asked")
-    tried: list[object] = []
-
-    async def connect(address: object) -> Any:
-        tried.append(address)
-        return FakeSocket(host)
-
-    monkeypatch.setattr(module, "_connect", connect)
-    monkeypatch.setattr(module, "TcpStream", lambda connected, **_: connected)
-    await dialer()(endpoint(f"ws://{host}/stream"))
-    assert tried == [where]
+    connects[where[1][0]] = 0.0
+    stream: Any = await dialer()(endpoint(f"ws://{host}/stream"))
+    assert stream.where == where
 
 
 async def test_an_address_with_a_scope_is_for_the_system_to_read(
@@ -843,7 +838,7 @@ async def test_a_connect_that_succeeds_as_it_is_cancelled_leaks_no_socket(
 
     async def connect(address: Any) -> Any:
         await trio.sleep(1 if address[1][0] == "192.0.2.1" else float("inf"))
-        opened.append(FakeSocket(address[1][0]))
+        opened.append(FakeSocket(address))
         scope.cancel()
         return opened[0]
 

@@ -997,11 +997,9 @@ async def test_busy_polling_keeps_the_loop_awake_and_every_promise(
 ) -> None:
     ca_file = await made_file(tmp_path) if tls else None
     async with watched(tls=tls, ca_file=ca_file, busy_poll=0.5) as world:
-        times = SleepTimes()
-        trio.lowlevel.add_instrument(times)
         enough = len(world.events) + 20
-        await world.until(lambda: len(world.events) >= enough)
-        trio.lowlevel.remove_instrument(times)
+        with SleepTimes() as times:
+            await world.until(lambda: len(world.events) >= enough)
         assert len(times.seen) > 20
         assert not any(timeout for _, timeout in times.seen)
         world.strike(FaultKind.HALF_OPEN)

@@ -163,23 +163,29 @@ async def test_other_tasks_run_between_filled_reads() -> None:
         assert all(before < after for before, after in zip(seen[1:], seen[3:], strict=False))
 
 
+async def test_where_nothing_follows_a_filled_read_the_loop_sleeps() -> None:
+    async with in_state("filled") as (stream, _):
+        with SleepTimes() as times, trio.move_on_after(0.1) as scope:
+            await stream.receive_some()
+        assert scope.cancelled_caught
+        assert max(timeout for _, timeout in times.seen) > 0.05
+
+
 async def test_a_busy_poll_asks_without_sleeping_for_its_time_and_then_sleeps() -> None:
     busy_poll = 0.1
     with connected(busy_poll) as (stream, peer), trio.fail_after(BOUND_S):
         began = trio.current_time()
         peer.sendall(b"first")
         assert await stream.receive_some() == b"first"
-        times = SleepTimes()
-        trio.lowlevel.add_instrument(times)
 
         async def send_later() -> None:
             await trio.sleep_until(began + 4 * busy_poll)
             peer.sendall(b"second")
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(send_later)
-            assert await stream.receive_some() == b"second"
-        trio.lowlevel.remove_instrument(times)
+        with SleepTimes() as times:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(send_later)
+                assert await stream.receive_some() == b"second"
         polling = [timeout for at, timeout in times.seen if at < began + busy_poll]
         assert len(polling) > 1
         assert not any(polling)

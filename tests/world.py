@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import trio
 
@@ -43,10 +43,20 @@ def fault(at: float, kind: FaultKind | str, endpoint: str = "a", **parameters: A
 
 
 class SleepTimes(trio.abc.Instrument):
-    """When the loop was about to sleep, and for how long: 0 while there is something to do."""
+    """When the loop was about to sleep, within the block, and for how long.
+
+    The latter is 0 while there is something to do.
+    """
 
     def __init__(self) -> None:
         self.seen: list[tuple[float, float]] = []
+
+    def __enter__(self) -> Self:
+        trio.lowlevel.add_instrument(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        trio.lowlevel.remove_instrument(self)
 
     def before_io_wait(self, timeout: float) -> None:
         self.seen.append((trio.current_time(), timeout))

@@ -214,6 +214,6 @@ def client_environment(checkout: Path, ca: Path | None) -> dict[str, str]:
 
 
 def pin(cpu: int | None) -> None:
-    """Keep this process on one core, where the system lets us."""
-    if cpu is not None and hasattr(os, "sched_setaffinity"):
+    """Keep this process on one core; ``load.cores`` gives None where that cannot be done."""
+    if cpu is not None:
         os.sched_setaffinity(0, {cpu})
