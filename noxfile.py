@@ -33,9 +33,9 @@ ASYNC_EXCEPTIONS = [
     "ASYNC124",  # handlers of starlette are coroutines, whether they wait or not
 ]
 ASYNC_EXCEPTIONS_BY_FILE = {
-    "k2trio/breaker.py": "ASYNC102",  # __aexit__ hands over to a context manager's own
-    "k2trio/connection.py": "ASYNC102",  # the closing handshake bounds and shields itself
-    "k2trio/program.py": "ASYNC102",  # the last write bounds and shields itself
+    "k2trio/policy/breaker.py": "ASYNC102",  # __aexit__ hands over to a context manager's own
+    "k2trio/wire/connection.py": "ASYNC102",  # the closing handshake bounds and shields itself
+    "k2trio/commands/run.py": "ASYNC102",  # the last write bounds and shields itself
     "k2trio/simulator/exchange.py": "ASYNC110",  # a checkpoint between steps is no polling
 }
 

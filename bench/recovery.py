@@ -41,9 +41,9 @@ from typing import TYPE_CHECKING, Any
 import trio
 from harness.clients import BENCH
 
-from k2trio import transitions as on
-from k2trio.feed import open_feed
-from k2trio.messages import Event
+from k2trio.client.feed import open_feed
+from k2trio.market.payloads import Event
+from k2trio.observe import transitions as on
 from k2trio.settings import Settings
 from k2trio.simulator import FaultKind
 

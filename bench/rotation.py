@@ -22,11 +22,11 @@ from pathlib import Path
 import httpx2
 import trio
 
-from k2trio.feed import open_feed
-from k2trio.messages import Event
+from k2trio.client.feed import open_feed
+from k2trio.continuity.track import Gap
+from k2trio.market.payloads import Event
+from k2trio.observe.transitions import ConnectionLost, Rotated, Rotating, Transition
 from k2trio.settings import Settings
-from k2trio.track import Gap
-from k2trio.transitions import ConnectionLost, Rotated, Rotating, Transition
 
 SECONDS_PER_ROTATION = 3.0
 AFTERMATH_S = 0.5

@@ -25,7 +25,6 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from commands import Simulator, simulator, started  # noqa: E402
 from monitoring import (  # noqa: E402
     Prometheus,
     free_port,
@@ -36,6 +35,7 @@ from monitoring import (  # noqa: E402
     shortened_rules,
     until,
 )
+from processes import Simulator, simulator, started  # noqa: E402
 
 INTERVAL_S = 5
 INK, PAPER, PANEL, FAINT = "#d8d9da", "#111217", "#181b1f", "#2c3235"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client.metrics import MetricWrapperBase
 
-from k2trio.metrics import Metrics
+from k2trio.observe.metrics import Metrics
 from k2trio.settings import ENV_PREFIX, Settings
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """k2trio: the Binance market-data client that does not lose messages."""
 
-from .breaker import CircuitBreaker
+from .client.feed import Feed, FeedStatus, LineStatus, open_feed
+from .continuity.track import Gap, Outage
 from .errors import (
     CircuitOpen,
     ConfigError,
@@ -11,8 +12,7 @@ from .errors import (
     SubscriptionRejected,
     UnknownStreamError,
 )
-from .feed import Feed, FeedStatus, LineStatus, open_feed
-from .messages import (
+from .market.payloads import (
     AggTrade,
     AvgPrice,
     Bar,
@@ -30,10 +30,10 @@ from .messages import (
     Trade,
     WindowTicker,
 )
-from .metrics import Metrics
+from .market.streams import Kind, Stream, parse_stream
+from .observe.metrics import Metrics
+from .policy.breaker import CircuitBreaker
 from .settings import Settings, load_settings
-from .streams import Kind, Stream, parse_stream
-from .track import Gap, Outage
 
 __all__ = [
     "AggTrade",

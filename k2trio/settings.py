@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import ConfigError
-from .streams import MAX_STREAMS_PER_CONNECTION, parse_stream
+from .market.streams import MAX_STREAMS_PER_CONNECTION, parse_stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import httpx2
 import trio
 
-from k2trio import exporter
-from k2trio.metrics import Metrics
-from k2trio.report import BufferReport, CoverageReport, MessagesReport, NotShown, Status
-from k2trio.web import make_app
+from k2trio.observe.metrics import Metrics
+from k2trio.observe.report import BufferReport, CoverageReport, MessagesReport, NotShown, Status
+from k2trio.web import exporter
+from k2trio.web.app import make_app
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence

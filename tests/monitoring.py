@@ -54,8 +54,8 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def shipped(name: str) -> str:
-    """A file of ``k2trio.ops``."""
-    return files("k2trio.ops").joinpath(name).read_text(encoding="utf-8")
+    """A file of ``k2trio.commands.ops``."""
+    return files("k2trio.commands.ops").joinpath(name).read_text(encoding="utf-8")
 
 
 def rules() -> list[dict[str, Any]]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from k2trio.breaker import CircuitBreaker
-from k2trio.failover import Endpoint
+from k2trio.policy.breaker import CircuitBreaker
+from k2trio.policy.failover import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -37,11 +37,12 @@ import trio_websocket
 import wsproto.frame_protocol
 import wsproto.utilities
 
-from k2trio import session
-from k2trio import transitions as on
-from k2trio.feed import Feed, open_feed
-from k2trio.klines import KlineTrack
-from k2trio.messages import Event
+from k2trio.client import session
+from k2trio.client.feed import Feed, open_feed
+from k2trio.continuity.klines import KlineTrack
+from k2trio.continuity.track import Gap, Outage
+from k2trio.market.payloads import Event
+from k2trio.observe import transitions as on
 from k2trio.settings import Settings
 from k2trio.simulator import (
     Exchange,
@@ -54,14 +55,13 @@ from k2trio.simulator import (
     RestServer,
     draw_schedule,
 )
-from k2trio.track import Gap, Outage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from k2trio.failover import Endpoint
-    from k2trio.track import Item
-    from k2trio.transitions import Transition
+    from k2trio.continuity.track import Item
+    from k2trio.observe.transitions import Transition
+    from k2trio.policy.failover import Endpoint
 
 CALM_S = 900.0
 """The end of every run is free of faults (times ``Plan.pace``): it must have converged by then."""

@@ -19,21 +19,22 @@ import trio
 import wsproto
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, TextMessage
 
+from k2trio.client.feed import open_feed
 from k2trio.errors import GaveUp
-from k2trio.feed import open_feed
-from k2trio.messages import BookTicker, Decoder, Depth, Event, Level
+from k2trio.market.decoder import Decoder
+from k2trio.market.payloads import BookTicker, Depth, Event, Level
+from k2trio.market.streams import Kind, parse_stream
 from k2trio.settings import Settings
 from k2trio.simulator import memory_pair
-from k2trio.streams import Kind, parse_stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio.testing import MockClock
 
-    from k2trio.failover import Endpoint
-    from k2trio.feed import Feed
-    from k2trio.track import Item
+    from k2trio.client.feed import Feed
+    from k2trio.continuity.track import Item
+    from k2trio.policy.failover import Endpoint
 
 FOLDER = os.environ.get("K2TRIO_RECORDED")
 pytestmark = pytest.mark.skipif(

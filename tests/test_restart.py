@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from k2trio.continuity.state import load_state
 from k2trio.settings import ENV_PREFIX
-from k2trio.state import load_state
 
 if TYPE_CHECKING:
     from collections.abc import Generator

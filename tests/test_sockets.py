@@ -22,16 +22,7 @@ import trustme
 from peer import CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, close, endpoint, frame, text
 from world import SleepTimes, make_settings
 
-from k2trio import connection as connection_module
-from k2trio import frames as frames_module
-from k2trio import transitions as on
-from k2trio.connection import (
-    MAX_RESOLVER_THREADS,
-    Connection,
-    TcpDialer,
-    make_ssl_context,
-    open_connection,
-)
+from k2trio.client.feed import open_feed
 from k2trio.errors import (
     ConnectionFailed,
     DialError,
@@ -45,8 +36,8 @@ from k2trio.errors import (
     Reset,
     TLSError,
 )
-from k2trio.feed import open_feed
-from k2trio.messages import Event
+from k2trio.market.payloads import Event
+from k2trio.observe import transitions as on
 from k2trio.simulator import (
     EndpointConfig,
     Fault,
@@ -58,12 +49,21 @@ from k2trio.simulator import (
     serve,
 )
 from k2trio.simulator.transport import abort
+from k2trio.wire import connection as connection_module
+from k2trio.wire import frames as frames_module
+from k2trio.wire.connection import (
+    MAX_RESOLVER_THREADS,
+    Connection,
+    TcpDialer,
+    make_ssl_context,
+    open_connection,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from k2trio.feed import Feed
+    from k2trio.client.feed import Feed
     from k2trio.settings import Settings
 
     Script = Callable[[Peer], Awaitable[None]]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import trio
 
-from k2trio.feed import Feed, open_feed
+from k2trio.client.feed import Feed, open_feed
 from k2trio.settings import Settings
 from k2trio.simulator import (
     Exchange,
@@ -28,9 +28,9 @@ from k2trio.simulator import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from k2trio.failover import Endpoint
-    from k2trio.track import Item
-    from k2trio.transitions import Observer, Transition
+    from k2trio.continuity.track import Item
+    from k2trio.observe.transitions import Observer, Transition
+    from k2trio.policy.failover import Endpoint
 
 START_MS = 1_767_225_600_000
 SUBJECT = "btcusdt@trade"

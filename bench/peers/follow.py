@@ -243,7 +243,7 @@ def k2trio(**settings: Any) -> None:
     import trio
 
     from k2trio import Event, Settings, open_feed
-    from k2trio.transitions import Flowing
+    from k2trio.observe.transitions import Flowing
 
     def observe(transition: object) -> None:
         if isinstance(transition, Flowing):

@@ -10,12 +10,12 @@ import random
 import trio
 from meter import Latencies, Meter, parse_options
 
-from k2trio.breaker import CircuitBreaker
-from k2trio.connection import TcpDialer, make_ssl_context, open_connection
-from k2trio.failover import Endpoint
-from k2trio.feed import Feed, open_feed
-from k2trio.messages import Decoder
+from k2trio.client.feed import Feed, open_feed
+from k2trio.market.decoder import Decoder
+from k2trio.policy.breaker import CircuitBreaker
+from k2trio.policy.failover import Endpoint
 from k2trio.settings import Settings
+from k2trio.wire.connection import TcpDialer, make_ssl_context, open_connection
 
 BUSY_POLL_S = 0.01
 

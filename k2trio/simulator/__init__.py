@@ -4,14 +4,7 @@ In memory and virtual time: :class:`MemoryNetwork`. On real sockets: :func:`serv
 """
 
 from .exchange import Exchange, Limits
-from .faults import (
-    Fault,
-    FaultBoard,
-    FaultKind,
-    draw_schedule,
-    load_faults,
-    parse_faults,
-)
+from .faults import Fault, FaultBoard, FaultKind, draw_schedule, load_faults, parse_faults
 from .market import EPOCH_MS, Market
 from .network import MemoryNetwork, memory_pair
 from .periodic import Message

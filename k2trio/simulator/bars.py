@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from k2trio.streams import KLINE_INTERVALS_MS
+from k2trio.market.streams import KLINE_INTERVALS_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

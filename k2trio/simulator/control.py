@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeGuard
 import msgspec
 
 from k2trio.errors import UnknownStreamError
-from k2trio.streams import MAX_STREAMS_PER_CONNECTION
+from k2trio.market.streams import MAX_STREAMS_PER_CONNECTION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from k2trio.errors import UnknownStreamError
-from k2trio.streams import MAX_STREAMS_PER_CONNECTION, parse_stream
+from k2trio.market.streams import MAX_STREAMS_PER_CONNECTION, parse_stream
 
 from . import wire
 from .faults import SCOPE, Fault, FaultBoard, FaultKind, Scope

@@ -12,7 +12,7 @@ import random
 from typing import TYPE_CHECKING
 
 from k2trio.errors import UnknownStreamError
-from k2trio.streams import Kind, parse_stream
+from k2trio.market.streams import Kind, parse_stream
 
 from . import payloads
 from .periodic import VOICES, Message, Voice, period_us
@@ -21,7 +21,7 @@ from .trading import NEVER_US, SCALE, SymbolMarket, SymbolSpec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from k2trio.streams import Stream
+    from k2trio.market.streams import Stream
 
 EPOCH_MS = 1_767_225_600_000
 """Default start of simulated time: 2026-01-01T00:00:00Z; milliseconds."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
-from k2trio.streams import Kind, Stream
+from k2trio.market.streams import Kind, Stream
 
 from . import payloads
 from .bars import bar_end_ms, bar_open_ms

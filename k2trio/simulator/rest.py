@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
-from k2trio.streams import KLINE_INTERVALS_MS
+from k2trio.market.streams import KLINE_INTERVALS_MS
 
 from . import payloads
 from .bars import bar_end_ms, bar_open_ms

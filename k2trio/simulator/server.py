@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 import trustme
 
-from ..httpserver import Bounds, serve_http
+from ..web.httpserver import Bounds, serve_http
 from .exchange import Exchange, Limits
 from .faults import DIAL_KINDS, Fault, FaultBoard, FaultKind
 from .market import HISTORY, Market

@@ -20,7 +20,7 @@ import wsproto.events
 import wsproto.utilities
 
 from k2trio.errors import UnknownStreamError
-from k2trio.streams import parse_stream
+from k2trio.market.streams import parse_stream
 
 from . import control, payloads, wire
 from .faults import DATA_KINDS, SESSION_KINDS, UPGRADE_KINDS, Fault, FaultKind

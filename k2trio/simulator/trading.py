@@ -13,7 +13,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from k2trio.streams import Kind
+from k2trio.market.streams import Kind
 
 from .bars import Bars
 from .book import MAX_LEVELS, MIN_LEVELS, Book

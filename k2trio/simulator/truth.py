@@ -6,7 +6,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from k2trio.streams import Kind, Rule, parse_stream
+from k2trio.market.streams import Kind, Rule, parse_stream
 
 from . import payloads
 

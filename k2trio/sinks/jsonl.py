@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 import trio
 
+from ..continuity.track import Gap
 from ..errors import SinkError
-from ..messages import Event
-from ..track import Gap
+from ..market.payloads import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
     from types import TracebackType
 
-    from ..track import Item, Outage
+    from ..continuity.track import Item, Outage
 
 PIPE_BYTES = 4096
 """A pipe that is writable takes this much at once (POSIX PIPE_BUF), so the loop never blocks."""

@@ -1,5 +1,1 @@
-"""The exporter's ASGI application: metrics, health, status, and the page that shows it."""
-
-from .app import make_app
-
-__all__ = ["make_app"]
+"""What is served over HTTP: metrics, health, status, and the page that shows it."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from starlette.requests import Request
 
-    from ..report import Status
+    from ..observe.report import Status
 
 ASSETS = {
     "/": ("index.html", "text/html"),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from ..report import Status
+    from ..observe.report import Status
 
 FRESH_S = 0.5
 """How old a report may be that is given out again: any number of readers cost two a second."""

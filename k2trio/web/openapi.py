@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..report import Status
+from ..observe.report import Status
 
 
 class Readiness(msgspec.Struct, frozen=True):

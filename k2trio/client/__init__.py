@@ -1,0 +1,1 @@
+"""The nursery: sessions, lines, the feed, and what waits for its consumer."""

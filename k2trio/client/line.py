@@ -1,0 +1,402 @@
+"""A line: one supervised succession of connections that carries a set of streams.
+
+The line decides *that* something must be done (a session failed, grew old, was told to leave, could
+return to the first endpoint); ``failover.py`` decides who is dialled and when; a
+:class:`~k2trio.client.session.Session` does the work. Each session runs as a task of its own, so
+that a replacement can come up beside the one it replaces: new connection first, then retire the
+old.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+import trio
+
+from ..errors import CircuitOpen, ConnectionFailed, GaveUp, HandshakeRefused, SubscriptionRejected
+from ..observe import transitions as on
+from ..observe.transitions import RotationReason
+from ..policy.failover import RECHECK_S, Dial, Endpoint, Endpoints, Retries
+from .session import Runtime, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ROTATION_JITTER = 0.02
+"""Share by which the planned age of a connection varies, so that lines do not rotate in step."""
+
+JOIN_CHECK_S = 0.05
+"""How often a join looks whether the gaps between old and new connection have closed (s)."""
+
+
+class Line:
+    """Keeps one connection in service, whatever happens to the ones before it.
+
+    :param name: label in logs and metrics.
+    :param streams: what it carries; see :meth:`subscribe`.
+    :param place: its place among the lines that carry the same streams.
+    :param settled: whether every message of the line's streams that a retiring session could still
+        bring has been accounted for; asked before it is retired.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        streams: Sequence[str],
+        endpoints: Endpoints,
+        runtime: Runtime,
+        settled: Callable[[Sequence[str]], bool],
+        place: int = 0,
+    ) -> None:
+        self.name = name
+        self.streams = list(streams)
+        self.companions: list[Line] = []
+        """Other lines that carry the same streams."""
+        self.current: Session | None = None
+        self._sessions: set[Session] = set()
+        self.last_message_at: float | None = None
+        self._endpoints = endpoints
+        self._runtime = runtime
+        self._settings = runtime.settings
+        self._settled = settled
+        self._retries = Retries(
+            endpoints, runtime.settings, runtime.rng, endpoints.order(place), self._rank
+        )
+        self._rotation_failures = 0
+
+    def __repr__(self) -> str:
+        return f"<Line {self.name} on {self.current}>"
+
+    @property
+    def connected(self) -> bool:
+        """Whether data can flow on this line."""
+        return self.current is not None and self.current.connected
+
+    def connections(self, venue: str) -> int:
+        """On how many connections data of a venue can flow: two during a rotation."""
+        return sum(
+            session.connected and session.endpoint.venue == venue for session in self._sessions
+        )
+
+    def _rank(self, endpoint: Endpoint) -> int | None:
+        """Companions run on one venue, never on two, and on different endpoints if they can."""
+        taken = [line.current.endpoint for line in self.companions if line.current is not None
+                 and line.connected]  # fmt: skip
+        if any(other.venue != endpoint.venue for other in taken):
+            return None
+        return 1 if endpoint in taken else 0
+
+    async def run(self) -> None:
+        """Supervise until cancelled.
+
+        :raises GaveUp: after ``max_reconnect_attempts`` failed retries in a row.
+        """
+        async with trio.open_nursery() as nursery:
+            try:
+                await self._supervise(nursery)
+            except GaveUp as gave_up:
+                last = gave_up.last_failure
+                self._runtime.emit(
+                    on.GivingUp(self.name, gave_up.attempts, last.error_type, str(last))
+                )
+                nursery.cancel_scope.cancel()
+                outcome = gave_up
+        raise outcome
+
+    async def _supervise(self, nursery: trio.Nursery) -> NoReturn:
+        session = await self._start(nursery, self._retries.first(trio.current_time()))
+        while True:
+            reason = await self._until_attention(session)
+            if reason is not None:
+                session = await self._replace(nursery, session, reason)
+            else:
+                session = await self._reconnect(nursery, session)
+
+    async def subscribe(self, streams: Sequence[str]) -> None:
+        """Add streams, now and for every later connection.
+
+        :raises SubscriptionRejected: if the exchange refuses some; those are not kept.
+        :raises ConnectionFailed: if the connection ends first.
+        """
+        self.streams += [name for name in streams if name not in self.streams]
+        session = self.current
+        if session is None or session.connection is None or not session.connected:
+            return
+        session.streams = self.streams
+        try:
+            await session.subscribe(session.connection, streams)
+        except SubscriptionRejected as rejected:
+            self.streams = [name for name in self.streams if name not in rejected.streams]
+            session.streams = self.streams
+            raise
+
+    async def unsubscribe(self, streams: Sequence[str]) -> None:
+        """Remove streams, now and for every later connection.
+
+        :raises ConnectionFailed: if the connection ends first.
+        """
+        self.streams = [name for name in self.streams if name not in streams]
+        session = self.current
+        if session is None or session.connection is None or not session.connected:
+            return
+        session.streams = self.streams
+        await session.request(session.connection, "UNSUBSCRIBE", streams)
+
+    # -- reconnect ----------------------------------------------------------------------------
+
+    async def _start(self, nursery: trio.Nursery, dial: Dial) -> Session:
+        """Start a session as planned; it becomes the current one."""
+        now = trio.current_time()
+        while True:
+            await trio.sleep_until(dial.at)
+            now = trio.current_time()
+            if self._endpoints.admitted_from(dial.endpoint, now) <= now:
+                break
+            dial = self._retries.refused(now, dial)
+        self.current = session = self._launch(nursery, dial.endpoint, dial.attempt)
+        return session
+
+    def _launch(self, nursery: trio.Nursery, endpoint: Endpoint, attempt: int) -> Session:
+        self._endpoints.dialled(endpoint, trio.current_time())
+        self._runtime.emit(
+            on.Dialing(self.name, endpoint.name, endpoint.index, endpoint.venue, attempt)
+        )
+        session = Session(self.name, endpoint, self.streams, self._runtime)
+        self._sessions.add(session)
+        nursery.start_soon(self._live, session)
+        nursery.start_soon(self._note_flow, session)
+        return session
+
+    async def _live(self, session: Session) -> None:
+        """One session's life: the attempt, guarded by the breaker, and what follows it.
+
+        The connection runs in a nursery outside the guard's cancel scope: the guard ends when the
+        connection has proven itself, the connection lives on.
+        """
+        breaker = session.endpoint.breaker
+        async with trio.open_nursery() as nursery:
+            try:
+                async with breaker.attempt():
+                    nursery.start_soon(session.serve)
+                    await session.stabilise()
+                if session.stable:
+                    session.proven = True
+                    self._retries.stable()
+                    self._rotation_failures = 0
+                    self._runtime.emit(on.BecameStable(self.name, session.endpoint.name))
+                    session.notify()
+                if failure := await session.outcome():
+                    breaker.record_failure(failure)
+            except CircuitOpen as refusal:
+                session.fail(Refused(str(refusal)))
+            except ConnectionFailed as failure:
+                session.fail(failure)
+            finally:
+                # The line plans its next step only when the breaker knows what happened.
+                session.accounted.set()
+                self._sessions.discard(session)
+
+    async def _note_flow(self, session: Session) -> None:
+        """Tell when the first message of a session came, and how long the line was without."""
+        while session.first_data_at is None:
+            if session.failure is not None or session.retired:
+                return
+            await session.change.wait()
+        where = session.endpoint
+        silent_since = self.last_message_at
+        if self.current is not session and self.current is not None:
+            silent_since = self.current.last_data_at or silent_since
+        outage = None if silent_since is None else max(0.0, session.first_data_at - silent_since)
+        self._runtime.emit(on.Flowing(self.name, where.name, where.index, where.venue, outage))
+
+    async def _reconnect(self, nursery: trio.Nursery, failed: Session) -> Session:
+        failure = failed.failure
+        assert failure is not None  # noqa: S101 - only failed sessions come here
+        await failed.accounted.wait()
+        now = trio.current_time()
+        if isinstance(failure, Refused):
+            # Another line's failures opened the breaker while we dialled: not our failure.
+            again = Dial(failed.endpoint, now, 0, 0)
+            return await self._start(nursery, self._retries.refused(now, again))
+        self._tell_failure(failed, failure, carrying=True)
+        self._runtime.interrupted(self.name, failed.endpoint.venue)
+        self._retries.failed(failed.endpoint, failure, stable=failed.stable)
+        dial = self._retries.next(now)
+        self._runtime.emit(
+            on.Reconnecting(
+                self.name,
+                dial.endpoint.name,
+                dial.endpoint.index,
+                failure.reason.value,
+                dial.attempt,
+                dial.delay_s,
+                dial.at - now,
+            )
+        )
+        return await self._start(nursery, dial)
+
+    def _tell_failure(self, session: Session, failure: ConnectionFailed, *, carrying: bool) -> None:
+        now = trio.current_time()
+        where = session.endpoint
+        if session.last_data_at is not None:
+            self.last_message_at = max(session.last_data_at, self.last_message_at or 0)
+        self._endpoints.failed(where, now)
+        match failure:
+            case HandshakeRefused(status=(418 | 429) as status, retry_after=float(seconds)):
+                self._endpoints.freeze(where.venue, now + seconds)
+                self._runtime.emit(on.VenueFrozen(where.venue, seconds, status))
+            case _:
+                pass
+        labels = (self.name, where.name, where.index, where.venue, failure.reason.value)
+        if session.connection is None:
+            took = now - session.started_at
+            self._runtime.emit(on.DialFailed(*labels, failure.error_type, str(failure), took))
+            return
+        lived = now - session.connection.opened_at
+        silence = now - (session.last_data_at or session.connection.opened_at)
+        self._runtime.emit(
+            on.ConnectionLost(*labels, failure.error_type, str(failure), lived, silence, carrying)
+        )
+
+    # -- rotate -------------------------------------------------------------------------------
+
+    async def _until_attention(self, session: Session) -> RotationReason | None:
+        """Wait for the session to fail (None), or for a reason to replace it."""
+        rotate_at = float("inf")
+        calm_until = trio.current_time() + self._rotation_delay()
+        while True:
+            if session.failure is not None:
+                return None
+            now = trio.current_time()
+            if session.connection is not None and rotate_at == float("inf"):
+                jitter = 1 - ROTATION_JITTER * self._runtime.rng.random()
+                rotate_at = session.connection.opened_at + self._settings.rotate_after * jitter
+            fail_back_at = float("inf")
+            if session.proven:
+                fail_back_at = self._endpoints.fail_back_from(
+                    session.endpoint, now, self._retries.order[0]
+                )
+            shutdown_at = now if session.shutdown_announced else float("inf")
+            due, reason = min(
+                (max(shutdown_at, calm_until), RotationReason.SERVER_SHUTDOWN),
+                (max(rotate_at, calm_until), RotationReason.LIFETIME),
+                (max(fail_back_at, calm_until), RotationReason.FAIL_BACK),
+                key=lambda item: item[0],
+            )
+            if due <= now:
+                return reason
+            with trio.move_on_at(due):
+                await session.change.wait()
+
+    def _rotation_delay(self) -> float:
+        return self._retries.nominal_delay(self._rotation_failures)
+
+    def _replacement_endpoint(self, session: Session, reason: RotationReason) -> Endpoint | None:
+        """Where to go: back to the first endpoint, or the same one, or the next that admits."""
+        now = trio.current_time()
+        if reason is RotationReason.FAIL_BACK:
+            candidates = self._retries.order[:1]
+        else:
+            candidates = [session.endpoint, *self._retries.after(session.endpoint)]
+        for endpoint in candidates:
+            if self._endpoints.admitted_from(endpoint, now) <= now:
+                return endpoint
+        return None
+
+    async def _replace(
+        self, nursery: trio.Nursery, old: Session, reason: RotationReason
+    ) -> Session:
+        """Bring up a replacement beside the old session; returns whichever is then current."""
+        endpoint = self._replacement_endpoint(old, reason)
+        if endpoint is None:
+            with trio.move_on_after(RECHECK_S):
+                await old.change.wait()
+            return old
+        self._runtime.emit(on.Rotating(self.name, old.endpoint.name, endpoint.name, reason))
+        new = self._launch(nursery, endpoint, 0)
+        new.seen = set()
+        while new.first_data_at is None:
+            if new.failure is not None:
+                await self._rotation_failed(old, new, reason)
+                return old
+            if old.failure is not None and new.connection is not None:
+                break  # nothing is left to compare with
+            await _any_set(new.change, old.change)
+        joined_at = trio.current_time()
+        await self._join(old, new)
+        new.seen = None
+        self.current = new
+        if new.failure is not None:
+            # It came up and failed while it was joined; the old one may still be good.
+            if old.failure is None:
+                self.current = old
+                await self._rotation_failed(old, new, reason)
+                return old
+            self._tell_failure(old, old.failure, carrying=False)
+            return new  # the line reconnects because of its failure
+        if old.failure is not None:
+            self._tell_failure(old, old.failure, carrying=False)
+            self._runtime.interrupted(self.name, old.endpoint.venue)
+        else:
+            old.retire()
+        self._rotation_failures = 0
+        self._runtime.emit(
+            on.Rotated(
+                self.name,
+                old.endpoint.name,
+                old.endpoint.venue,
+                endpoint.name,
+                reason,
+                trio.current_time() - joined_at,
+            )
+        )
+        return new
+
+    async def _join(self, old: Session, new: Session) -> None:
+        """Wait, within a bound, until the old session has nothing left that the new one lacks."""
+        same_venue = old.endpoint.venue == new.endpoint.venue
+        with trio.move_on_after(self._settings.rotation_overlap):
+            while old.failure is None and new.failure is None:
+                seen = new.seen or set()
+                if not same_venue or (
+                    all(name in seen for name in old.streams) and self._settled(old.streams)
+                ):
+                    return
+                # Gaps close without a word to the sessions, so look again now and then.
+                with trio.move_on_after(JOIN_CHECK_S):
+                    await _any_set(new.change, old.change)
+
+    async def _rotation_failed(self, old: Session, new: Session, reason: RotationReason) -> None:
+        failure = new.failure
+        assert failure is not None  # noqa: S101 - only failed replacements come here
+        await new.accounted.wait()
+        self._rotation_failures += 1
+        if not isinstance(failure, Refused):
+            self._tell_failure(new, failure, carrying=False)
+        self._runtime.emit(
+            on.RotationFailed(
+                self.name,
+                old.endpoint.name,
+                new.endpoint.name,
+                reason,
+                failure.error_type,
+                str(failure),
+            )
+        )
+
+
+class Refused(ConnectionFailed):
+    """The breaker refused or withdrew the attempt; nothing was learnt about the endpoint."""
+
+    error_type = "circuit_open"
+
+
+async def _any_set(*events: trio.Event) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def wait(event: trio.Event) -> None:
+            await event.wait()
+            nursery.cancel_scope.cancel()
+
+        for event in events:
+            nursery.start_soon(wait, event)

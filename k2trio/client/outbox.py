@@ -1,0 +1,125 @@
+"""Decided items on their way to the consumer, bounded in messages."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from ..continuity.track import Gap, Item, Outage
+from ..market.payloads import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..errors import K2Error
+
+
+class Outbox:
+    """A queue of batches between the feed's tasks and its one consumer.
+
+    :meth:`put` never waits, so that it can be one step with the decision what to deliver; the
+    producers wait afterwards, in :meth:`room`. The bound is exceeded by one batch per producer at
+    most.
+
+    :param limit: messages that may wait.
+    :param lose: given, batches beyond the limit are dropped; it says what stands in the place of
+        each message. A batch that is larger than the limit itself still gets into an empty outbox.
+    """
+
+    def __init__(self, limit: int, lose: Callable[[Event], Gap | Outage] | None = None) -> None:
+        self.size = 0
+        self._limit = limit
+        self._lose = lose
+        self._batches: deque[list[Item]] = deque()
+        self._lost: dict[tuple[str, str], list[Gap | Outage]] = {}
+        self._closed: K2Error | None = None
+        self._filled = trio.Event()
+        self._drained = trio.Event()
+
+    @property
+    def full(self) -> bool:
+        """Whether producers should wait."""
+        return self._lose is None and self.size >= self._limit
+
+    def put(self, items: list[Item]) -> None:
+        """Append a batch, or declare it lost if there is no room and the policy is to drop."""
+        if self._lose is not None and self.size and self.size + len(items) > self._limit:
+            for item in items:
+                self._declare(self._lose(item) if isinstance(item, Event) else item)
+            return
+        if self._lost:
+            items = [*self._declarations(), *items]
+        self._batches.append(items)
+        self.size += len(items)
+        self._filled.set()
+
+    def close(self, error: K2Error) -> None:
+        """No more will come; the consumer gets the error after the last batch."""
+        self._closed = error
+        self._filled.set()
+
+    async def room(self) -> None:
+        """Wait until the outbox is below its bound."""
+        while self.full:
+            await self._drained.wait()
+
+    async def get(self) -> list[Item]:
+        """The next batch.
+
+        :raises K2Error: what ended the feed, after everything before it was taken.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._batches:
+            if self._lost:
+                return self._declarations()
+            if self._closed is not None:
+                raise self._closed
+            self._filled = trio.Event()
+            await self._filled.wait()
+        items = self._batches.popleft()
+        self.size -= len(items)
+        self._wake_producers()
+        return items
+
+    def drain(self) -> list[Item]:
+        """Everything that is ready, without waiting."""
+        items = [item for batch in self._batches for item in batch]
+        self._batches.clear()
+        self.size = 0
+        self._wake_producers()
+        return [*items, *self._declarations()]
+
+    def _wake_producers(self) -> None:
+        if not self.full:
+            # One event for all who wait; those who come later wait for the next one.
+            self._drained.set()
+            self._drained = trio.Event()
+
+    def _declare(self, lost: Gap | Outage) -> None:
+        """Remember a loss. What a stream loses until it is told is one range, or one time.
+
+        Nothing of the stream was kept in between, so ranges of one reason have nothing between
+        them either (bars step by their interval). So this is bounded by the streams.
+        """
+        before = self._lost.setdefault((lost.venue, lost.stream), [])
+        for index in range(len(before) - 1, -1, -1):
+            match before[index], lost:
+                case Outage() as last, Outage():
+                    before[index] = msgspec.structs.replace(last, until=lost.until)
+                    return
+                case Gap(reason="overflow") as last, Gap(reason="overflow"):
+                    before[index] = msgspec.structs.replace(last, last=lost.last)
+                    return
+                case Gap(), Gap():
+                    break  # another reason stands between
+                case _:
+                    pass
+        before.append(lost)
+
+    def _declarations(self) -> list[Item]:
+        lost: list[Item] = [item for items in self._lost.values() for item in items]
+        self._lost.clear()
+        return lost

@@ -1,0 +1,109 @@
+"""The commands: ``python -m k2trio [run | check | demo | simulate | ops]``."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError, K2Error
+from ..observe import logs
+from ..settings import Settings, check_environment
+from .options import parse
+from .run import EXIT_FAILED, EXIT_OK, EXIT_USAGE, run, run_until_signalled
+from .terminal import put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+USAGE = """\
+usage: python -m k2trio [COMMAND] [OPTIONS]
+
+commands:
+  run       stream market data as JSON lines (the default)
+  check     validate the configuration and try every endpoint
+  demo      watch the feed survive a bad day of a simulated exchange; needs no network
+  simulate  serve the simulated exchange, for tests of your own
+  ops       print alert rules, a dashboard, or the runbook: ops alerts|dashboard|runbook
+
+Each command tells its options with --help. Every option of run and check is also an
+environment variable: --reconnect-delay is K2_BINANCE_RECONNECT_DELAY.
+"""
+
+
+def _settings(command: str, arguments: Sequence[str]) -> Settings:
+    settings = parse(Settings, command, arguments)
+    check_environment()
+    logs.configure(settings.log_level, settings.log_format)
+    return settings
+
+
+def _run(arguments: Sequence[str]) -> int:
+    return run_until_signalled(functools.partial(run, _settings("run", arguments)))
+
+
+def _check(arguments: Sequence[str]) -> int:
+    from .check import check
+
+    return run_until_signalled(functools.partial(check, _settings("check", arguments)))
+
+
+def _demo(arguments: Sequence[str]) -> int:
+    from .demo import DemoOptions, demo
+
+    options = parse(DemoOptions, "demo", arguments)
+    logs.configure("warning")
+    plain = options.plain or not sys.stdout.isatty()
+    return run_until_signalled(functools.partial(demo, options, plain=plain))
+
+
+def _simulate(arguments: Sequence[str]) -> int:
+    from .simulate import SimulateOptions, simulate
+
+    options = parse(SimulateOptions, "simulate", arguments)
+    logs.configure("warning")
+    return run_until_signalled(functools.partial(simulate, options))
+
+
+def _ops(arguments: Sequence[str]) -> int:
+    from .ops import FILES, OpsOptions, text_of
+
+    name = arguments[0] if arguments and not arguments[0].startswith("-") else ""
+    rest = arguments[1:] if name else arguments
+    put(text_of(name, parse(OpsOptions, f"ops {'|'.join(FILES)}", rest)))
+    return EXIT_OK
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "run": _run,
+    "check": _check,
+    "demo": _demo,
+    "simulate": _simulate,
+    "ops": _ops,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0 done, 1 failed, 2 could not start."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _dispatch(arguments)
+    except K2Error as error:
+        for line in str(error).splitlines():
+            sys.stderr.write(f"k2trio: {line}\n")
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    if arguments[:1] in (["-h"], ["--help"], ["help"]):
+        put(USAGE)
+        return EXIT_OK
+    if arguments[:1] == ["--version"]:
+        put(f"k2trio {version('k2trio')}\n")
+        return EXIT_OK
+    name = "run" if not arguments or arguments[0].startswith("-") else arguments[0]
+    command = COMMANDS.get(name)
+    if command is None:
+        raise ConfigError(f"{name!r} is not a command; known are {', '.join(COMMANDS)}")
+    return command(arguments[1:] if arguments[:1] == [name] else arguments)

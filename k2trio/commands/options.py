@@ -1,0 +1,145 @@
+"""Command lines: a settings model as options, with help and errors that people can read.
+
+Values go to the model as the strings that were typed, so a flag is checked and converted by exactly
+the rules that hold for the environment variable of the same name, and wins over it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..errors import ConfigError
+from ..settings import ENV_PREFIX, Settings, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic.fields import FieldInfo
+
+HELP_COLUMN = 36
+MAX_HELP_COLUMNS = 100
+LIST_WORDS = {"symbols": "SYMBOL", "streams": "STREAM", "ports": "PORT"}
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Options(BaseModel):
+    """Base of the options of a command that looks at no environment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def split(value: object) -> object:
+    """``"a, b"`` → ``["a", "b"]``, for options that take lists."""
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as an error of ours: one line, with the nearest option."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ")
+        if unknown != message:
+            given = unknown.split()[0].partition("=")[0]
+            near = difflib.get_close_matches(given, self._option_string_actions, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
+            message = f"{given} is not an option; {hint}"
+        raise ConfigError(message)
+
+
+def parse(model: type[_Model], command: str, arguments: Sequence[str]) -> _Model:
+    """Read a command's options from the command line and, where it has them, the environment.
+
+    :raises ConfigError: one line per wrong option.
+    :raises SystemExit: for ``--help``.
+    """
+    values = vars(_parser(model, command).parse_args(arguments))
+    try:
+        return model(**values)
+    except ValidationError as error:
+        from_environment = issubclass(model, Settings)
+        lines = [
+            line if from_environment and _field(line) not in values else _name_flag(line)
+            for line in describe(error).splitlines()
+        ]
+        raise ConfigError("\n".join(lines)) from error
+
+
+def flag(name: str) -> str:
+    """``metrics_port`` → ``--metrics-port``."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _field(line: str) -> str:
+    return line.partition(":")[0].removeprefix(ENV_PREFIX).lower()
+
+
+def _name_flag(line: str) -> str:
+    name, colon, rest = line.partition(":")
+    return f"{flag(_field(line))}{colon}{rest}" if name.startswith(ENV_PREFIX) else line
+
+
+def _parser(model: type[BaseModel], command: str) -> _Parser:
+    about = model.__doc__ or ""
+    if issubclass(model, Settings):
+        about = (
+            f"Every option is also an environment variable: --symbols is {ENV_PREFIX}SYMBOLS. "
+            "Times are seconds."
+        )
+    parser = _Parser(
+        prog=f"python -m k2trio {command}",
+        usage="%(prog)s [OPTIONS]",
+        description=about,
+        formatter_class=_formatter,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    for name, item in model.model_fields.items():
+        about = f"{item.description} {_default(item)}".strip().replace("%", "%%")
+        if item.annotation is bool:
+            parser.add_argument(flag(name), action=argparse.BooleanOptionalAction, help=about)
+        else:
+            parser.add_argument(flag(name), metavar=_metavar(name, item), help=about)
+    return parser
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    width = min(shutil.get_terminal_size().columns, MAX_HELP_COLUMNS)
+    return argparse.HelpFormatter(prog, max_help_position=HELP_COLUMN, width=width)
+
+
+def _metavar(name: str, item: FieldInfo) -> str:
+    """What to write after the option: ``SECONDS``, ``URL``, ``PORT[,PORT…]``."""
+    kind = item.annotation
+    if get_origin(kind) is tuple:
+        word = LIST_WORDS.get(name, "URL")
+        return f"{word}[,{word}…]"
+    if get_origin(kind) is Literal:
+        return "|".join(map(str, get_args(kind)))
+    if kind is float:
+        return "SECONDS" if "(s)" in (item.description or "") else "NUMBER"
+    if kind is int:
+        return "PORT" if name.endswith("port") else "BYTES" if name.endswith("bytes") else "N"
+    if Path in get_args(kind):
+        return "FILE"
+    endings = {"url": "URL", "host": "ADDRESS"}
+    return endings.get(name.rpartition("_")[2], "NAME")
+
+
+def _default(item: FieldInfo) -> str:
+    value: Any = item.default
+    if value is None or value == ():
+        return ""
+    if isinstance(value, tuple):
+        return f"[{','.join(map(str, value))}]"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if isinstance(value, bool):
+        return "[on]" if value else "[off]"
+    return f"[{value}]"

@@ -1,0 +1,152 @@
+"""Decides what each message is: the next one, a duplicate, or the far side of a gap.
+
+Pure: no I/O, and time comes in as an argument. There is one :class:`Track` per (venue, stream), so
+ids of two venues are never compared. Any number of connections offer their messages; whichever
+offers a message first delivers it, and the order that comes out is the venue's own. A stream that
+waits behind a gap does not keep the others. So a consumer sees every id once, in order, or is told
+which ids it will not see.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..market.streams import Kind, parse_stream
+from .klines import KlineTrack
+from .track import Item, Track
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from ..market.payloads import Event
+
+RUN_MESSAGES = 4
+"""From so many messages a stream on, on the average of a batch, it pays to look at them together.
+"""
+
+
+class Decision(NamedTuple):
+    """What became of a batch.
+
+    :ivar items: what may be delivered now, in order.
+    :ivar duplicates: how many messages were duplicates.
+    """
+
+    items: list[Item]
+    duplicates: int
+
+
+class Arbiter:
+    """All tracks of a feed.
+
+    :param max_held: messages held per stream behind a gap before it is declared.
+    :ivar gap_opened: set when a message is held; for the one who closes gaps to reset.
+    :ivar outage_noted: set when an outage is delivered; for the one who counts them to reset.
+    """
+
+    def __init__(self, max_held: int) -> None:
+        self._max_held = max_held
+        self._tracks: dict[str, dict[str, Track]] = {}
+        self.gap_opened = False
+        self.outage_noted = False
+
+    @property
+    def tracks(self) -> Sequence[Track]:
+        """Every track, in the order in which they began."""
+        return [track for of_venue in self._tracks.values() for track in of_venue.values()]
+
+    def gapped(self) -> Sequence[Track]:
+        """The tracks that hold messages behind a gap."""
+        return [track for track in self.tracks if track.held]
+
+    def settled(self, streams: Collection[str]) -> bool:
+        """Whether none of the streams has an open gap, at any venue."""
+        names = frozenset(streams)
+        return not any(track.stream.name in names for track in self.gapped())
+
+    def interrupt(self, venue: str, streams: Collection[str]) -> None:
+        """No connection carries these streams of the venue any more."""
+        for name, track in self._tracks.get(venue, {}).items():
+            if name in streams:
+                track.interrupt()
+
+    def track(self, venue: str, stream: str) -> Track:
+        """The track of a stream, begun if it is new."""
+        tracks = self._tracks.setdefault(venue, {})
+        track = tracks.get(stream)
+        if track is None:
+            parsed = parse_stream(stream)
+            kind = KlineTrack if parsed.kind is Kind.KLINE else Track
+            track = tracks[stream] = kind(venue, parsed, self._max_held)
+        return track
+
+    def offer(self, venue: str, events: Sequence[Event], now: float) -> Decision:
+        """Take a batch of one venue and one read, so that all of it has the same ``received``.
+
+        Where a batch has many messages of each stream, those of a stream are looked at together:
+        mostly they are simply the next ones. What is left is decided one by one.
+        """
+        tracks = self._tracks.setdefault(venue, {})
+        streams = [event.stream for event in events]
+        followed: Collection[str] = ()
+        if len(streams) >= RUN_MESSAGES:
+            one = streams.count(streams[0]) == len(streams)
+            names = {streams[0]} if one else set(streams)
+            if len(names) * RUN_MESSAGES <= len(streams):
+                followed = self._follow(tracks, names, events, now)
+                if len(followed) == len(names):
+                    return Decision(list(events), 0)
+        out: list[Item] = []
+        add = out.append
+        duplicates = 0
+        for stream, event in zip(streams, events, strict=True):
+            if stream in followed:
+                add(event)
+                continue
+            track = tracks.get(stream) or self.track(venue, stream)
+            if not track.received:
+                track.began_at = now
+            track.received += 1
+            track.seen_at = now
+            data = event.data
+            first = track.first_of(data)
+            # The common cases, spelled out: the message begins with the next id, or its key grows.
+            if first == track.next and track.contiguous and not track.held:
+                track.next = (first if track.one_id else track.last_of(data)) + 1
+            elif (
+                track.grows
+                and track.next is not None
+                and first >= track.next
+                and not track.interrupted
+            ):
+                track.next = first + 1
+            else:
+                before, outages = track.duplicates, track.outages
+                track.offer(event, now, out)
+                duplicates += track.duplicates - before
+                if track.outages != outages:
+                    self.outage_noted = True
+                if track.held:
+                    self.gap_opened = True
+                continue
+            track.delivered_at = event.received
+            track.delivered_time = track.time_of(data)
+            add(event)
+        return Decision(out, duplicates)
+
+    def _follow(
+        self, tracks: dict[str, Track], names: Collection[str], events: Sequence[Event], now: float
+    ) -> Collection[str]:
+        """The streams of which all messages were taken, each being simply the next one."""
+        runs: dict[str, list[Any]] = {name: [] for name in names}
+        if len(names) == 1:
+            runs[events[0].stream] += [event.data for event in events]
+        else:
+            for event in events:
+                runs[event.stream].append(event.data)
+        received = events[-1].received
+        return {
+            name
+            for name, run in runs.items()
+            if (track := tracks.get(name)) is not None and track.follow(run, received, now)
+        }

@@ -1,0 +1,544 @@
+"""What has been delivered of one stream of one venue, what is held behind a gap, what is missing.
+
+Pure: no I/O, and time comes in as an argument. A message beyond a gap is *held*, and with it every
+later one of that stream. The gap is then closed in one of three ways: another connection brings
+what is missing, a repair does, or what is missing is declared as a :class:`Gap` in its place.
+
+Streams whose keys only grow can prove no gap. What may be missing there is declared as a time
+range, an :class:`Outage`, whenever no connection carried the stream for a while.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from ..market.payloads import PAYLOADS, Event
+from ..market.streams import TABLE, Kind, Rule, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+GapReason: TypeAlias = Literal[
+    "not_repaired",
+    "not_repairable",
+    "venue_missing",
+    "snapshot",
+    "hold_overflow",
+    "jump",
+    "reset",
+    "overflow",
+    "resume_limit",
+]
+"""Why ids are missing.
+
+``not_repaired``: REST did not bring them in time. ``not_repairable``: no REST host is known for
+the venue, or the kind has no history. ``venue_missing``: the venue itself does not have them.
+``snapshot``: they are contained in the depth snapshot that follows. ``hold_overflow``: too many
+messages waited behind them. ``jump`` and ``reset``: the venue's ids leapt forward or started anew.
+``overflow``: the consumer was too slow and the policy is to drop. ``resume_limit``: longer ago than
+a restart may go back.
+"""
+
+MAX_GAP_IDS = 1_000_000
+"""A wider gap (in ids, or in bars) is a jump of the venue's, not messages that were sent: it is
+declared at once."""
+RESET_IDS = 1_000_000
+"""An id that lies further behind, on a message that is newer, means that ids started anew."""
+MAX_RANGES = 10_000
+"""Ranges that a ledger keeps per stream; older ones are counted, but forgotten one by one."""
+
+_ID_KEYED = frozenset(
+    {
+        Kind.TRADE,
+        Kind.AGG_TRADE,
+        Kind.BLOCK_TRADE,
+        Kind.DEPTH,
+        Kind.PARTIAL_DEPTH,
+        Kind.BOOK_TICKER,
+    }
+)
+"""Kinds whose key is a number that the venue gives out. The others' is a time, and never resets."""
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Ids ``first`` to ``last`` of a stream, both inclusive, that the feed will not deliver.
+
+    For klines the ids are the open times of the missing bars in milliseconds.
+    """
+
+    venue: str
+    stream: str
+    first: int
+    last: int
+    reason: GapReason
+
+
+class Outage(msgspec.Struct, frozen=True):
+    """A time in which messages of a stream without provable ids may be missing.
+
+    :ivar since: Unix time in seconds of the last message before.
+    :ivar until: Unix time in seconds of the first message after.
+    """
+
+    venue: str
+    stream: str
+    since: float
+    until: float
+
+
+Item: TypeAlias = Event | Gap | Outage
+
+
+class Held(NamedTuple):
+    """A message beyond a gap, since when it waits, and the ids it covers.
+
+    For klines ``first`` is the open time of its bar, and ``last`` its event time.
+    """
+
+    first: int
+    last: int
+    since: float
+    event: Event
+
+
+class Missing(NamedTuple):
+    """A declared range of ids."""
+
+    first: int
+    last: int
+    reason: GapReason
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """What is known of one stream's ids between the first and the last one seen.
+
+    ``live + repaired + missing`` is the number of ids in between; after a reset, of ids since then.
+    Kinds without provable ids count messages instead, and klines missing and repaired bars.
+    ``ranges_forgotten`` counts ranges that are in the sums but no longer in the lists.
+    """
+
+    venue: str
+    stream: str
+    first: int | None
+    last: int | None
+    live: int
+    repaired: int
+    missing: int
+    duplicates: int
+    repaired_ranges: list[tuple[int, int]]
+    missing_ranges: list[Missing]
+    ranges_forgotten: int
+    outages: int
+
+
+class Track:
+    """What has been delivered of one stream of one venue, and what is held.
+
+    :ivar next: the id that comes next; None before the first message.
+    :ivar duplicates: messages dropped because they were delivered before.
+    :ivar received: messages offered; with ``seen_at`` it gives the stream's rhythm.
+    """
+
+    # With thousands of streams, a track has to come back into the caches for each message of its.
+    __slots__ = (
+        "_forgotten",
+        "_max_gap",
+        "_max_held",
+        "_missing_ranges",
+        "_repaired_ranges",
+        "_resume_limit",
+        "began_at",
+        "contiguous",
+        "delivered_at",
+        "delivered_time",
+        "duplicates",
+        "first",
+        "first_of",
+        "grows",
+        "held",
+        "interrupted",
+        "last_of",
+        "missing",
+        "next",
+        "one_id",
+        "outages",
+        "received",
+        "repair_kind",
+        "repaired",
+        "seen_at",
+        "stream",
+        "time_of",
+        "venue",
+    )
+
+    def __init__(self, venue: str, stream: Stream, max_held: int) -> None:
+        self.venue = venue
+        self.stream = stream
+        self.next: int | None = None
+        self.first: int | None = None
+        self.duplicates = 0
+        self.received = 0
+        self.seen_at = self.began_at = float("-inf")
+        self.repaired = 0
+        self.missing = 0
+        self.outages = 0
+        self.contiguous = stream.order.rule is Rule.CONTIGUOUS
+        self.repair_kind = stream.order.repair
+        self.first_of, self.last_of = _key_getters(stream.kind)
+        self.time_of = _time_getter(stream.kind)
+        self.one_id = stream.order.first == stream.order.last
+        self.grows = not self.contiguous and stream.kind is not Kind.KLINE
+        self.held: list[Held] = []
+        """Messages that wait for a gap to close, by id."""
+        self._max_held = max_held
+        # Of the last live message that was delivered. The message itself is not kept: with many
+        # streams, that much memory would no longer be in the caches when its turn comes.
+        self.delivered_at: float | None = None
+        self.delivered_time: int | None = None
+        self.interrupted = False
+        self._resume_limit: int | None = None
+        self._max_gap = MAX_GAP_IDS
+        self._repaired_ranges: list[tuple[int, int]] = []
+        self._missing_ranges: list[Missing] = []
+        self._forgotten = 0
+
+    def __repr__(self) -> str:
+        return f"<Track {self.venue} {self.stream.name} next={self.next} held={len(self.held)}>"
+
+    @property
+    def due(self) -> int | None:
+        """What a gap begins with: the id that comes next."""
+        return self.next
+
+    @property
+    def gap(self) -> tuple[int, int] | None:
+        """First and last of what is missing before the held messages, or None."""
+        due = self.due
+        if not self.held or due is None:
+            return None
+        return due, self.held[0].first - 1
+
+    @property
+    def position(self) -> int | None:
+        """The last id that was delivered or declared; what :meth:`resume` takes."""
+        return None if self.next is None else self.next - 1
+
+    @property
+    def gaps(self) -> Sequence[Missing]:
+        """The declared ranges, oldest first; :data:`MAX_RANGES` of them at most."""
+        return self._missing_ranges
+
+    def resume(self, position: int, limit: int) -> None:
+        """Begin after what an earlier run delivered, going back ``limit`` ids at most."""
+        self.next = self.first = position + 1
+        self._resume_by(limit)
+
+    def _resume_by(self, limit: int) -> None:
+        self._resume_limit = limit
+        self._max_gap = max(MAX_GAP_IDS, limit)  # what a restart may go back is no jump
+
+    def follow(self, payloads: list[Any], received: float, now: float) -> bool:
+        """Take what a batch has of this stream, if every message of it is simply the next one.
+
+        :returns: False if that is not so; then nothing was taken.
+        """
+        due = self.next
+        if due is None or self.held or self.interrupted or not self.received:
+            return False
+        first = self.first_of(payloads[0])
+        if first < due or (first > due and self.contiguous):
+            return False  # mostly the later one of two lines: no need to look at the rest
+        after = self._after_run(due, payloads)
+        if after is None:
+            return False
+        self.next = after
+        self.delivered_at = received
+        self.delivered_time = self.time_of(payloads[-1])
+        self.received += len(payloads)
+        self.seen_at = now
+        return True
+
+    def _after_run(self, due: int, payloads: list[Any]) -> int | None:
+        """What comes next after these payloads, of which the first is as due; None if they are no
+        plain run.
+        """
+        firsts = list(map(self.first_of, payloads))
+        if self.grows:
+            return firsts[-1] + 1 if grow(firsts) else None
+        if self.one_id:
+            after = due + len(firsts)
+            return after if firsts == list(range(due, after)) else None
+        *nexts, after = [last + 1 for last in map(self.last_of, payloads)]
+        return after if firsts == [due, *nexts] else None
+
+    def offer(self, event: Event, now: float, out: list[Item]) -> None:
+        """Take a message; append to ``out`` what may be delivered because of it."""
+        first, last = self.first_of(event.data), self.last_of(event.data)
+        if self.next is None:
+            self._deliver(event, first, last, out)
+        elif last < self.next:
+            self._offer_old(event, first, last, out)
+        elif first <= self.next or not self.contiguous:
+            self._deliver(event, first, last, out)
+            if self.held:
+                self._release(out)
+        else:
+            self._hold(Held(first, last, now, event), out)
+
+    def repair(self, event: Event, out: list[Item]) -> None:
+        """Take a message that a repair brought for the open gap; others are ignored.
+
+        Ids before it that did not come are declared missing at the venue.
+        """
+        gap = self.gap
+        first, last = self.first_of(event.data), self.last_of(event.data)
+        if gap is None or last < gap[0] or first > gap[1]:
+            return
+        if first > gap[0]:
+            self.declare(first - 1, "venue_missing", out)
+        first = max(first, gap[0])
+        self.repaired += last - first + 1
+        self._note_repaired(first, last)
+        self._deliver(event, first, last, out)
+        self._release(out)
+
+    def repair_key(self, event: Event) -> int:
+        """Where in a gap a message belongs."""
+        return self.first_of(event.data)
+
+    def position_after(self, item: Event | Gap) -> int:
+        """What :meth:`resume` takes to go on after this message or gap."""
+        if isinstance(item, Gap):
+            return item.last
+        if item.origin == "snapshot":
+            return int(item.data.last_update_id)
+        return self.last_of(item.data)
+
+    def lose(self, event: Event) -> Gap | Outage:
+        """An event that had been decided on is dropped before it reaches the consumer."""
+        if not self.contiguous or event.origin == "snapshot":
+            # What a snapshot contains has been declared already.
+            self.outages += 1
+            return Outage(self.venue, self.stream.name, event.received, event.received)
+        first, last = self.first_of(event.data), self.last_of(event.data)
+        return self._lose_ids(event, first, last, last - first + 1)
+
+    def _lose_ids(self, event: Event, first: int, last: int, count: int) -> Gap:
+        if event.origin == "backfill":
+            self.repaired -= count
+        self.missing += count
+        self._note_missing(first, last, "overflow")
+        return Gap(self.venue, self.stream.name, first, last, "overflow")
+
+    def snapshot(self, event: Event, out: list[Item]) -> bool:
+        """Take a depth snapshot for the open gap; False if it is too old to be joined.
+
+        Source: Binance spot API docs, "How to manage a local order book correctly".
+        """
+        gap = self.gap
+        last = int(event.data.last_update_id)
+        if gap is None or last < gap[1]:
+            return False
+        self.declare(max(gap[1], last), "snapshot", out, then=event)
+        return True
+
+    def declare(
+        self, last: int, reason: GapReason, out: list[Item], *, then: Event | None = None
+    ) -> None:
+        """Declare the ids from ``next`` to ``last`` as missing; ``then`` is delivered after it."""
+        if self.next is None or last < self.next:
+            return
+        self.missing += last - self.next + 1
+        self._note_missing(self.next, last, reason)
+        out.append(Gap(self.venue, self.stream.name, self.next, last, reason))
+        if then is not None:
+            out.append(then)
+        self.next = last + 1
+        self._release(out)
+
+    def abandon(self, reason: GapReason, out: list[Item]) -> None:
+        """Give up the open gap: declare it, and deliver what was held behind it."""
+        if (gap := self.gap) is not None:
+            self.declare(gap[1], reason, out)
+
+    def interrupt(self) -> None:
+        """No connection carries the stream any more."""
+        self.interrupted = self.delivered_at is not None and not self.contiguous
+
+    def coverage(self) -> Coverage:
+        """The ledger of this stream."""
+        return Coverage(
+            venue=self.venue,
+            stream=self.stream.name,
+            first=self.first,
+            last=None if self.next is None else self.next - 1,
+            live=self.live,
+            repaired=self.repaired,
+            missing=self.missing,
+            duplicates=self.duplicates,
+            repaired_ranges=list(self._repaired_ranges),
+            missing_ranges=list(self._missing_ranges),
+            ranges_forgotten=self._forgotten,
+            outages=self.outages,
+        )
+
+    @property
+    def live(self) -> int:
+        """Ids that came over a connection, as :class:`Coverage` counts them."""
+        if not self.contiguous:
+            return self.received - self.duplicates - len(self.held)
+        if self.next is None or self.first is None:
+            return 0
+        return self.next - self.first - self.repaired - self.missing
+
+    def _deliver(self, event: Event, first: int, last: int, out: list[Item]) -> None:
+        if self.interrupted and self.delivered_at is not None:
+            self.interrupted = False
+            self.outages += 1
+            since = self.delivered_at
+            out.append(Outage(self.venue, self.stream.name, since, event.received))
+        if self.first is None:
+            self.first = first
+        self.delivered_at = event.received
+        self.delivered_time = self.time_of(event.data)
+        self.next = last + 1
+        out.append(event)
+
+    def _offer_old(self, event: Event, first: int, last: int, out: list[Item]) -> None:
+        assert self.next is not None  # noqa: S101 - the caller compared with it
+        behind = self.next - last
+        if behind <= RESET_IDS or self.stream.kind not in _ID_KEYED or not self._is_newer(event):
+            self.duplicates += 1
+            return
+        # The venue numbers anew. Nothing between can be named, so the change itself is.
+        while self.held:
+            self.abandon("reset", out)
+        if self.contiguous:
+            out.append(Gap(self.venue, self.stream.name, self.next, self.next, "reset"))
+        else:
+            self.interrupted = self.delivered_at is not None
+        self.first = first
+        self.repaired = self.missing = 0
+        self._repaired_ranges.clear()
+        self._missing_ranges.clear()
+        self._deliver(event, first, last, out)
+
+    def _is_newer(self, event: Event) -> bool:
+        """Whether a message with a lower key was made after the last one delivered.
+
+        Where nothing tells, it is believed to be: an old one would come within seconds, and its key
+        would not be far behind.
+        """
+        before = self.time_of(self.held[-1].event.data) if self.held else self.delivered_time
+        after = self.time_of(event.data)
+        return before is None or after is None or after > before
+
+    def _hold(self, held: Held, out: list[Item]) -> None:
+        if not self._insert(held):
+            self.duplicates += 1
+            return
+        gap = self.gap
+        assert gap is not None  # noqa: S101 - it is what the message is held for
+        limit, self._resume_limit = self._resume_limit, None
+        if limit is not None and self.delivered_at is None:
+            self.declare(self._back_from(gap[1], limit), "resume_limit", out)
+        elif self._width(gap) > self._max_gap:
+            self.abandon("jump", out)
+        elif len(self.held) > self._max_held:
+            self.abandon("hold_overflow", out)
+
+    def _insert(self, held: Held) -> bool:
+        """Put a message where it belongs, unless what is held has all of it."""
+        at = bisect_left(self.held, held[:2], key=operator.itemgetter(0, 1))
+        if any(self._covers(near, held) for near in self.held[max(0, at - 1) : at + 1]):
+            return False
+        if at and self._covers(held, self.held[at - 1]):
+            # Two connections may cut the same book updates differently; the longer one has all.
+            self.held[at - 1] = held
+            self.duplicates += 1
+        else:
+            self.held.insert(at, held)
+        return True
+
+    def _covers(self, one: Held, other: Held) -> bool:
+        return one.first <= other.first and one.last >= other.last
+
+    def _width(self, gap: tuple[int, int]) -> int:
+        """How many ids, or bars, a gap spans."""
+        return gap[1] - gap[0] + 1
+
+    def _back_from(self, last: int, limit: int) -> int:
+        """The last id of a gap that ends at ``last`` which is too old to go back to."""
+        return last - limit
+
+    def _release(self, out: list[Item]) -> None:
+        assert self.next is not None  # noqa: S101 - nothing is held before the first message
+        released = 0
+        for held in self.held:
+            if held.first > self.next:
+                break
+            released += 1
+            if held.last >= self.next:
+                self._deliver(held.event, held.first, held.last, out)
+            else:
+                self.duplicates += 1
+        del self.held[:released]
+
+    def _note_repaired(self, first: int, last: int) -> None:
+        ranges = self._repaired_ranges
+        if ranges and ranges[-1][1] + 1 == first:
+            ranges[-1] = ranges[-1][0], last
+        else:
+            ranges.append((first, last))
+            self._forget(ranges)
+
+    def _note_missing(self, first: int, last: int, reason: GapReason) -> None:
+        ranges = self._missing_ranges
+        if ranges and ranges[-1].reason == reason and ranges[-1].last + 1 == first:
+            ranges[-1] = Missing(ranges[-1].first, last, reason)
+        else:
+            ranges.append(Missing(first, last, reason))
+            self._forget(ranges)
+
+    def _forget(self, ranges: list[Any]) -> None:
+        if len(ranges) > MAX_RANGES:
+            del ranges[0]
+            self._forgotten += 1
+
+
+def grow(keys: list[int]) -> bool:
+    """Whether each key is higher than the one before."""
+    return all(map(operator.lt, keys, keys[1:]))
+
+
+@functools.cache
+def _key_getters(kind: Kind) -> tuple[Callable[[Any], int], Callable[[Any], int]]:
+    """Functions from a payload of the kind to its first and last key (see ``streams.TABLE``)."""
+    order = TABLE[kind]
+    payload = PAYLOADS[kind]
+    if kind in (Kind.ALL_MINI_TICKERS, Kind.ALL_WINDOW_TICKERS):
+        return _array_event_time, _array_event_time
+    names = {item.encode_name: item.name for item in msgspec.structs.fields(payload)}
+    return operator.attrgetter(names[order.first]), operator.attrgetter(names[order.last])
+
+
+@functools.cache
+def _time_getter(kind: Kind) -> Callable[[Any], int | None]:
+    """A function from a payload of the kind to its event time, or None where it has none."""
+    if "event_time" in getattr(PAYLOADS[kind], "__struct_fields__", ()):
+        return operator.attrgetter("event_time")
+    return _no_time
+
+
+def _no_time(_data: object) -> None:
+    return None
+
+
+def _array_event_time(rows: list[Any]) -> int:
+    # An empty array carries no time; it is older than anything, so it is dropped as a duplicate.
+    return max((int(row.event_time) for row in rows), default=-1)

@@ -1,0 +1,329 @@
+"""The decoder: text frames of a connection become events, or what else the exchange said.
+
+Source: Binance spot API docs, "WebSocket Streams".
+"""
+
+from __future__ import annotations
+
+import functools
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+import msgspec
+
+from ..errors import UnknownStreamError
+from .payloads import PAYLOADS, SEPARATOR, Event, Integer, Payload
+from .streams import Kind, Stream, parse_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+P = TypeVar("P")
+
+EXCERPT_BYTES = 200
+"""How much of a malformed payload is kept for the log."""
+MAX_TEXT = 4 * EXCERPT_BYTES
+"""Characters of a text for the log: each of those bytes may need an escape."""
+
+MAX_KNOWN = 16_384
+"""Stream names that one decoder remembers."""
+MAX_TAGGED = 128
+"""Streams of a connection up to which each has a type of its own to be parsed into. More of those
+would be slower, as they need more memory than the caches have."""
+
+
+class ServerShutdown(msgspec.Struct, frozen=True):
+    """The exchange announces that it will close this connection soon."""
+
+    event_time: int
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """Answer to a control message.
+
+    :ivar code: error code (-1 where an error came without one), or None for a success.
+    :ivar result: what a success carries, as JSON.
+    """
+
+    id: int | None
+    result: bytes
+    code: int | None = None
+    message: str = ""
+
+
+class Malformed(msgspec.Struct, frozen=True):
+    """A payload that could not be understood.
+
+    :ivar error_type: ``bad_json``, ``bad_payload``, ``unknown_stream`` or ``unknown_event``.
+    :ivar detail: what is wrong, as printable text.
+    :ivar excerpt: its first bytes, as printable text.
+    """
+
+    error_type: str
+    detail: str
+    excerpt: str
+
+
+Control = ServerShutdown | Reply | Malformed
+
+
+class _ReplyError(msgspec.Struct):
+    code: int | None = None
+    msg: str = ""
+
+
+class _Combined(msgspec.Struct):
+    """A combined frame, whatever it carries, or something else entirely."""
+
+    stream: str | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Loose(msgspec.Struct):
+    """Everything that is no combined frame."""
+
+    e: str | None = None
+    E: Integer = 0
+    id: int | None = None
+    result: msgspec.Raw = msgspec.Raw(b"")
+    code: int | None = None
+    msg: str = ""
+    error: _ReplyError | None = None
+
+
+class _ShutdownPayload(msgspec.Struct, tag_field="e", tag="serverShutdown"):
+    E: Integer = 0
+
+
+class _Envelope(msgspec.Struct, Generic[P], gc=False):
+    """A combined frame whose stream carries payloads of one type.
+
+    Where a connection has few streams, each gets an envelope class of its own, of which ``stream``
+    is a class attribute: see :func:`_envelope_of`.
+    """
+
+    stream: str
+    data: P
+
+
+_decode_combined = msgspec.json.Decoder(_Combined).decode
+_decode_loose = msgspec.json.Decoder(_Loose).decode
+_decode_shutdown = msgspec.json.Decoder(_ShutdownPayload).decode
+_DECODERS: dict[Kind, Callable[[bytes], Any]] = {
+    kind: msgspec.json.Decoder(payload).decode for kind, payload in PAYLOADS.items()
+}
+_ENVELOPES: dict[Kind, Callable[[bytes], _Envelope[Any]]] = {
+    kind: msgspec.json.Decoder(_Envelope[payload]).decode  # type: ignore[valid-type] # made here
+    for kind, payload in PAYLOADS.items()
+}
+# msgspec reports nesting beyond the interpreter's limit as RecursionError.
+_DECODE_ERRORS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+_NOT_PARSED = (*_DECODE_ERRORS, LookupError)
+
+_NO_CODE = -1
+_SHUTDOWN_STREAM = "!serverShutdown"
+
+
+def excerpt(payload: bytes) -> str:
+    """The first bytes of a payload, safe to log."""
+    return _printable(payload[:EXCERPT_BYTES].decode("utf-8", "backslashreplace"))
+
+
+def _printable(text: str) -> str:
+    """The text within a bound, without what could forge a log line or drive a terminal."""
+    text = text[:MAX_TEXT]
+    if not text.isprintable():
+        text = text.encode("unicode_escape").decode("ascii")
+    return text[:MAX_TEXT]
+
+
+def decode_payload(kind: Kind, raw: bytes) -> Payload:
+    """Decode one bare payload (what stands in ``data`` of a combined frame).
+
+    :raises msgspec.MsgspecError: if it is not of that kind.
+    """
+    payload: Payload = _DECODERS[kind](raw)  # the table ties kind to type
+    return payload
+
+
+@functools.lru_cache(maxsize=4096)
+def _envelope_of(stream: str, kind: Kind) -> type[_Envelope[Any]]:
+    """A type that only a frame of this very stream can be parsed into."""
+    return cast(
+        "type[_Envelope[Any]]",
+        msgspec.defstruct(
+            "_Envelope",
+            [("data", PAYLOADS[kind])],
+            namespace={"stream": stream},
+            tag_field="stream",
+            tag=stream,
+            gc=False,
+        ),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _decoder_of(streams: tuple[tuple[str, Kind], ...]) -> Callable[[bytes], _Envelope[Any]]:
+    """A function that parses a frame of any of these streams, told apart by their names.
+
+    Making it takes about 20 µs a stream, so a connection gets that of the one before.
+    """
+    # A lone type would be taken without its name; so there is always one of no stream as well.
+    union: Any = _envelope_of("", Kind.TRADE)
+    for name, kind in streams:
+        union |= _envelope_of(name, kind)
+    decoder: msgspec.json.Decoder[_Envelope[Any]] = msgspec.json.Decoder(union)
+    return decoder.decode
+
+
+class Decoder:
+    """Turns the text frames of one combined-stream connection into events.
+
+    The exchange writes every combined frame as ``{"stream":"<name>","data":<payload>}``. The name
+    tells the type of the payload, and the parser is told of all names and types: so one call
+    parses a frame, whatever its white space and the order of its keys. Where there are too many
+    streams for that, the type follows from the only kind that they are of, or else from the bytes
+    before the payload, in the exchange's own layout. Any other frame takes the slow path, which
+    gives the same event for the same content: control replies, announcements, streams that are
+    new. One bad payload never spoils its batch.
+
+    :param venue: whose messages these are.
+    :param accepts: whether a stream that is not known was subscribed; what was not is malformed, so
+        that a peer cannot make up streams without end.
+    """
+
+    def __init__(self, venue: str, accepts: Callable[[str], bool] = lambda _: True) -> None:
+        self.venue = venue
+        self._accepts = accepts
+        self._streams: dict[str, Stream] = {}
+        self._routes: dict[bytes, tuple[str, Callable[[bytes], _Envelope[Any]]]] = {}
+        """A frame up to the stream's name → that name, and what parses the frame."""
+        self._names: dict[str, str] = {}
+        """Of each known stream, its name → the same as one object, for all events to share."""
+        self._parse: Callable[[bytes], _Envelope[Any]] = self._parse_by_route
+
+    def expect(self, streams: Iterable[str]) -> None:
+        """Know these streams before they come; they are taken even after an unsubscription.
+
+        Others are learnt when they first come, which costs that message the slow path.
+        """
+        known = len(self._streams)
+        self._streams |= {stream.name: stream for stream in map(parse_stream, streams)}
+        if len(self._streams) != known:
+            self._prepare()
+
+    def decode(
+        self, payloads: Sequence[bytes], received: float
+    ) -> tuple[list[Event], list[Control]]:
+        """Decode a batch.
+
+        :param payloads: text frames in order of arrival; valid UTF-8, as ``frames.py`` checks.
+        :param received: Unix time in seconds at which they were read.
+        :returns: the events in order, and what was not an event in order.
+        """
+        names = self._names
+        try:
+            envelopes = list(map(self._parse, payloads))
+            streams = [names[envelope.stream] for envelope in envelopes]
+        except _NOT_PARSED:
+            return self._decode_singly(payloads, received)
+        data = [envelope.data for envelope in envelopes]
+        stamps = repeat(self.venue), repeat(received)
+        return list(map(Event, data, streams, *stamps, payloads)), []
+
+    def _decode_singly(
+        self, payloads: Sequence[bytes], received: float
+    ) -> tuple[list[Event], list[Control]]:
+        events: list[Event] = []
+        control: list[Control] = []
+        known = len(self._streams)
+        for payload in payloads:
+            try:
+                envelope = self._parse(payload)
+                name = self._names[envelope.stream]
+            except _NOT_PARSED:
+                self._decode_slowly(payload, received, events, control)
+            else:
+                events.append(Event(envelope.data, name, self.venue, received, payload))
+        if len(self._streams) != known:
+            self._prepare()
+        return events, control
+
+    def _parse_by_route(self, payload: bytes) -> _Envelope[Any]:
+        """Parse a frame in the exchange's own layout, by what stands before the payload.
+
+        :raises LookupError: if it is none, or of no stream that is known.
+        """
+        name, parse = self._routes[payload.partition(SEPARATOR)[0]]
+        envelope = parse(payload)
+        if envelope.stream != name:
+            raise LookupError(name)
+        return envelope
+
+    def _prepare(self) -> None:
+        """Choose how to parse, by the streams that are known."""
+        streams = self._streams
+        self._names = {name: name for name in streams}
+        kinds = {stream.kind for stream in streams.values()}
+        if 0 < len(streams) <= MAX_TAGGED:
+            self._parse = _decoder_of(tuple((name, streams[name].kind) for name in streams))
+        elif len(kinds) == 1:
+            self._parse = _ENVELOPES[kinds.pop()]
+        else:
+            # A name that was parsed needs no escapes in JSON: these bytes are what is sent.
+            self._routes = {
+                b'{"stream":"' + name.encode(): (name, _ENVELOPES[stream.kind])
+                for name, stream in streams.items()
+            }
+            self._parse = self._parse_by_route
+
+    def _decode_slowly(
+        self, payload: bytes, received: float, events: list[Event], control: list[Control]
+    ) -> None:
+        try:
+            combined = _decode_combined(payload)
+            raw = bytes(combined.data)
+            if combined.stream is None:
+                control.append(_without_stream(_decode_loose(payload), payload))
+            elif not raw:
+                control.append(Malformed("bad_payload", "no data", excerpt(payload)))
+            elif combined.stream == _SHUTDOWN_STREAM:
+                control.append(ServerShutdown(_decode_shutdown(raw).E))
+            else:
+                stream = parse_stream(combined.stream)
+                if not self._accepts(stream.name):
+                    control.append(Malformed("unknown_stream", "not subscribed", excerpt(payload)))
+                    return
+                data = _DECODERS[stream.kind](raw)
+                events.append(Event(data, stream.name, self.venue, received, payload))
+                if combined.stream == stream.name:
+                    self._learn(stream)
+        except UnknownStreamError as error:
+            control.append(Malformed("unknown_stream", _printable(str(error)), excerpt(payload)))
+        except _DECODE_ERRORS as error:
+            control.append(Malformed(_error_type(error), _printable(str(error)), excerpt(payload)))
+
+    def _learn(self, stream: Stream) -> None:
+        # Only names that were accepted and carried a good payload get here, and each in one
+        # spelling. The bound is for a decoder that accepts everything.
+        if len(self._streams) < MAX_KNOWN:
+            self._streams[stream.name] = stream
+
+
+def _error_type(error: Exception) -> str:
+    return "bad_payload" if isinstance(error, msgspec.ValidationError) else "bad_json"
+
+
+def _without_stream(loose: _Loose, payload: bytes) -> Control:
+    if loose.e == "serverShutdown":
+        return ServerShutdown(loose.E)
+    result = bytes(loose.result)
+    error = loose.error
+    if error is None and (loose.code is not None or (loose.msg and not result)):
+        error = _ReplyError(loose.code, loose.msg)
+    if error is not None:
+        code = _NO_CODE if error.code is None else error.code
+        return Reply(loose.id, b"", code, _printable(error.msg[:EXCERPT_BYTES]))
+    if loose.id is not None and result:
+        return Reply(loose.id, result)
+    return Malformed("unknown_event", f"event type {str(loose.e)[:40]!r}", excerpt(payload))

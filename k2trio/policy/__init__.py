@@ -1,0 +1,1 @@
+"""Who is dialled, when, and when not. Decisions only: no input or output."""

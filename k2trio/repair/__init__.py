@@ -1,0 +1,1 @@
+"""Asking the venue over REST: for what is missing, and whether silence is real."""

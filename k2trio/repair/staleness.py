@@ -1,0 +1,167 @@
+"""Verified staleness: silence alone is no proof, so the venue is asked before anything is cut.
+
+*A whole connection is silent.* If the venue has nothing newer than what was delivered, the market
+is quiet and the connection stays. If it has, or does not answer, or cannot be asked about these
+streams, the connection is stale.
+
+*One stream is silent while others flow.* It is judged by its own rhythm: a stream that had a
+message every second is suspicious long before one that had a message an hour. Then it is verified
+in the same way, subscribed anew, and if that does not help the connection is replaced.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..errors import ConnectionFailed, Stale, SubscriptionRejected
+from ..market.streams import Kind, parse_stream
+from ..observe.transitions import StreamSilent
+from .rest import Backfill, BackfillError, Newest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..client.line import Line
+    from ..client.session import Session
+    from ..continuity.arbiter import Arbiter
+    from ..continuity.track import Track
+    from ..observe.transitions import Observer
+    from ..settings import Settings
+
+VERIFY_TIMEOUT_S = 10.0
+"""How long the venue may take to answer."""
+VERIFY_STREAMS = 5
+"""Streams asked about when a whole connection is silent; the liveliest tell most."""
+RHYTHM_FACTOR = 20
+"""A stream is suspicious after this many times its mean interval."""
+
+IN_FLIGHT_S = 3.0
+"""News that the venue has just had may be on its way: streams speak every two seconds at most."""
+
+_BY_ID = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.DEPTH, Kind.BOOK_TICKER, Kind.PARTIAL_DEPTH})
+"""Kinds whose key is an id that REST knows."""
+_BY_TIME = frozenset({Kind.KLINE, Kind.MINI_TICKER, Kind.TICKER, Kind.WINDOW_TICKER})
+"""Kinds that speak of trades: a trade after their last message is news."""
+_VERIFIABLE = _BY_ID | _BY_TIME
+
+
+class Verdict(enum.Enum):
+    """What a venue's answer means for a silent connection.
+
+    ``QUIET``: there was nothing to send. ``NEWS``: there was, or the venue cannot be asked; both
+    mean that the connection is stale. ``UNPROVEN``: nothing has been delivered yet that the
+    answer could be compared with; the next answer can be.
+    """
+
+    QUIET = "quiet"
+    NEWS = "news"
+    UNPROVEN = "unproven"
+
+
+class StalenessCheck:
+    """Asks venues whether silence is real; see the module."""
+
+    def __init__(
+        self, arbiter: Arbiter, backfill: Backfill, settings: Settings, emit: Observer
+    ) -> None:
+        self._arbiter = arbiter
+        self._backfill = backfill
+        self._settings = settings
+        self._emit = emit
+        self._suspects: dict[tuple[str, str], float] = {}
+        """(line, stream) → when it was subscribed anew."""
+
+    async def verify(self, venue: str, streams: Sequence[str]) -> Verdict:
+        """Whether the venue has news for us on any of the streams."""
+        kinds = [parse_stream(name).kind for name in streams]
+        if not all(kind in _VERIFIABLE for kind in kinds) or not self._backfill.serves(venue):
+            return Verdict.NEWS
+        tracks = [self._arbiter.track(venue, name) for name in streams]
+        tracks.sort(key=lambda track: -track.received)
+        verdict = Verdict.QUIET
+        for track in tracks[:VERIFY_STREAMS]:
+            if track.next is None:
+                verdict = Verdict.UNPROVEN
+            if await self._has_news(track):
+                return Verdict.NEWS
+        return verdict
+
+    async def _has_news(self, track: Track) -> bool:
+        """Whether the venue has news, or does not tell; waits for what may be on its way."""
+        received = track.received
+        if not await self._is_behind(track):
+            return False
+        await trio.sleep(IN_FLIGHT_S)
+        return track.received == received
+
+    async def _is_behind(self, track: Track) -> bool:
+        newest: Newest | None = None
+        with trio.move_on_after(VERIFY_TIMEOUT_S) as patience:
+            try:
+                newest = await self._backfill.newest(track.venue, track.stream)
+            except BackfillError:
+                return True
+        if patience.cancelled_caught:
+            return True
+        if track.next is None:
+            if newest is not None and track.contiguous:
+                # From here on the first message proves whether one was missed.
+                track.resume(newest.id, self._settings.resume_limit)
+            return False
+        if newest is None:
+            return True  # it had messages before
+        if track.stream.kind in _BY_ID:
+            return newest.id >= track.next
+        return newest.time_ms is None or newest.time_ms >= track.next
+
+    async def watch(self, lines: Callable[[], Sequence[Line]]) -> None:
+        """Look at every stream once per health interval, for ever."""
+        while True:
+            await trio.sleep(self._settings.health_check_interval)
+            for line in lines():
+                session = line.current
+                if session is not None and session.proven and session.connected:
+                    await self._look_at(line, session)
+
+    async def _look_at(self, line: Line, session: Session) -> None:
+        now = trio.current_time()
+        if session.lagging:
+            return  # what is silent may be waiting for the consumer
+        for name in list(session.streams):
+            if parse_stream(name).kind not in _VERIFIABLE:
+                continue
+            track = self._arbiter.track(session.endpoint.venue, name)
+            silence = now - max(track.seen_at, session.started_at)
+            if silence < self._patience(track, now - session.started_at):
+                self._suspects.pop((line.name, name), None)
+            elif await self._has_news(track):
+                await self._act(line, session, track, silence)
+            if not session.connected:
+                return
+
+    def _patience(self, track: Track, age: float) -> float:
+        """How long the stream may be silent before it is suspicious, by its own rhythm."""
+        limit = self._settings.health_check_timeout or float("inf")
+        if track.received < 2:
+            return max(limit, age / RHYTHM_FACTOR)
+        return max(limit, RHYTHM_FACTOR * (track.seen_at - track.began_at) / track.received)
+
+    async def _act(self, line: Line, session: Session, track: Track, silence: float) -> None:
+        name = track.stream.name
+        tried = (line.name, name) in self._suspects
+        action = "reconnect" if tried else "resubscribe"
+        self._emit(StreamSilent(line.name, session.endpoint.name, name, silence, action))
+        if tried or session.connection is None:
+            self._suspects.pop((line.name, name), None)
+            session.fail(Stale("stream", silence))
+            return
+        self._suspects[line.name, name] = trio.current_time()
+        try:
+            await session.resubscribe(session.connection, name)
+        except SubscriptionRejected:
+            self._suspects.pop((line.name, name), None)  # told by the session
+        except ConnectionFailed as failure:
+            session.fail(failure)

@@ -1,0 +1,74 @@
+"""Serves the application of ``web`` over HTTP, beside the feed.
+
+The socket is opened before the feed is: a busy port is then one clear error instead of an exception
+from deep inside a server.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..errors import ConfigError
+from .httpserver import Bounds, serve_http
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+LISTEN_BACKLOG = 128
+BOUNDS = Bounds()
+"""What the clients of the exporter may take."""
+SEND_BUFFER_BYTES = 1 << 20
+"""Room in the kernel for answers, so that a client that does not read keeps no task waiting."""
+UNREAD_MS = 1000
+"""After this time without a byte taken by the client, the kernel ends its connection (Linux)."""
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Bind and listen.
+
+    :raises ConfigError: naming the address and the setting, if that is not possible.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Accepted connections inherit both. Hypercorn sends in a shield and without a bound,
+            # so a client that does not read would otherwise hold up the shutdown for ever.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
+            listener.bind(address)
+            listener.listen(LISTEN_BACKLOG)
+            listener.setblocking(False)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            why, cure = "is in use", "stop the other program, or choose another port"
+        else:
+            why, cure = f"cannot be opened ({error.strerror or error})", "choose another address"
+        raise ConfigError(
+            f"port {port} on {host} {why}; {cure} with K2_BINANCE_METRICS_PORT / --metrics-port "
+            "or K2_BINANCE_METRICS_HOST / --metrics-host"
+        ) from error
+    return listener
+
+
+async def serve_app(
+    app: Starlette,
+    listener: socket.socket,
+    *,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled; starts with the base URL, and closes the socket at the end."""
+    host, port = listener.getsockname()[:2]
+    task_status.started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    await serve_http(app, listener, BOUNDS, "the exporter")

@@ -1,0 +1,282 @@
+"""Builds the report of ``/status`` when somebody asks; nobody pays for it otherwise."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import trio
+
+from ..market.streams import parse_stream
+from ..observe.report import (
+    MAX_ROWS,
+    BreakerState,
+    BufferReport,
+    CoverageReport,
+    EndpointReport,
+    GapReport,
+    LineReport,
+    LineState,
+    MessagesReport,
+    NotShown,
+    State,
+    Status,
+    StreamReport,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..client.feed import Feed, FeedStatus
+    from ..client.line import Line
+    from ..continuity.track import Track
+    from ..observe.history import History
+    from ..policy.failover import Endpoint
+
+RATE_WINDOW_S = 5.0
+"""Rates are averaged over at least so long, if anybody asked so long ago; else since the start."""
+LOOK_SPACING_S = 0.5
+"""Between two looks at the counters that are remembered, which bounds their number."""
+BACKLOG_SHARE = 0.8
+"""A buffer this full is worth a warning."""
+
+
+class _Look(NamedTuple):
+    """The counters at one time: messages received in all, and per (venue, stream)."""
+
+    at: float
+    total: int
+    received: dict[tuple[str, str], int]
+
+
+class Reporter:
+    """Reports what a feed is doing; remembers earlier looks at the counters, for the rates."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        history: History,
+        *,
+        version: str,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._feed = feed
+        self._history = history
+        self._version = version
+        self._wall_clock = wall_clock
+        self._started_at = trio.current_time()
+        self._looks = deque([_Look(self._started_at, 0, {})])
+
+    def report(self) -> Status:
+        """The report of this moment."""
+        now = trio.current_time()
+        feed, history = self._feed, self._history
+        tracks, lines, endpoints = feed.tracks, feed.lines, feed.endpoints.all
+        look = _look(now, tracks)
+        before = self._before(look)
+        health = feed.status()
+        warnings = _warnings(feed, health, now)
+        streams = _streams(tracks, lines)
+        return Status(
+            state=_state(health, warnings, silent=not (look.total or history.outages)),
+            problems=list(health.problems[:MAX_ROWS]),
+            warnings=warnings[:MAX_ROWS],
+            at=self._wall_clock(),
+            uptime_s=now - self._started_at,
+            version=self._version,
+            messages=MessagesReport(
+                received=look.total,
+                rate=_rate(look.total - before.total, look, before),
+                window_s=look.at - before.at,
+                silence_s=health.silence_s,
+            ),
+            buffer=BufferReport(
+                waiting=health.buffered,
+                limit=feed.settings.max_buffered_messages,
+                held=sum(len(track.held) for track in tracks),
+            ),
+            lines=[self._line(line, now) for line in lines[:MAX_ROWS]],
+            endpoints=[self._endpoint(endpoint, now) for endpoint in endpoints[:MAX_ROWS]],
+            reconnects=dict(history.reconnects),
+            rotations=dict(history.rotations),
+            outages=list(history.recent()[:MAX_ROWS]),
+            coverage=_coverage(tracks),
+            streams=[_stream(row, look, before) for row in _most_troubled(streams)],
+            not_shown=NotShown(
+                lines=max(0, len(lines) - MAX_ROWS),
+                endpoints=max(0, len(endpoints) - MAX_ROWS),
+                streams=max(0, len(streams) - MAX_ROWS),
+                outages=max(0, history.outages - MAX_ROWS),
+            ),
+        )
+
+    def _before(self, look: _Look) -> _Look:
+        """The look that rates are measured from; remembers the new one."""
+        looks = self._looks
+        while len(looks) > 1 and looks[1].at <= look.at - RATE_WINDOW_S:
+            looks.popleft()
+        before = looks[0]
+        if look.at - looks[-1].at >= LOOK_SPACING_S:
+            looks.append(look)
+        return before
+
+    def _line(self, line: Line, now: float) -> LineReport:
+        session = line.current
+        connection = None if session is None else session.connection
+        heard_at = None if session is None else session.last_data_at
+        return LineReport(
+            name=line.name,
+            state=_line_state(line),
+            stable=session is not None and line.connected and session.stable,
+            endpoint=None if session is None else session.endpoint.name,
+            venue=None if session is None else session.endpoint.venue,
+            streams=len(line.streams),
+            connected_s=now - connection.opened_at if connection and line.connected else None,
+            silence_s=None if heard_at is None else now - heard_at,
+            retry_in_s=self._history.retry_in(line.name, now),
+        )
+
+    def _endpoint(self, endpoint: Endpoint, now: float) -> EndpointReport:
+        endpoints = self._feed.endpoints
+        admitted_at = endpoints.admitted_from(endpoint, now)
+        users = [
+            line.name
+            for line in self._feed.lines
+            if line.connected and line.current is not None and line.current.endpoint is endpoint
+        ]
+        return EndpointReport(
+            name=endpoint.name,
+            venue=endpoint.venue,
+            lines=users[:MAX_ROWS],
+            breaker=cast("BreakerState", endpoint.breaker.state.name.lower()),
+            admits_in_s=None if admitted_at == float("inf") else admitted_at - now,
+            connect_budget_left=endpoints.budget_left(endpoint.venue, now),
+        )
+
+
+class _Row(NamedTuple):
+    """A stream to report on; one that has brought nothing yet has no track."""
+
+    name: str
+    subscribed: bool
+    track: Track | None
+
+
+def _look(now: float, tracks: Sequence[Track]) -> _Look:
+    received = {(track.venue, track.stream.name): track.received for track in tracks}
+    return _Look(now, sum(received.values()), received)
+
+
+def _rate(messages: int, look: _Look, before: _Look) -> float:
+    return messages / (look.at - before.at) if look.at > before.at else 0.0
+
+
+def _state(health: FeedStatus, warnings: Sequence[str], *, silent: bool) -> State:
+    if health.problems:
+        return "starting" if silent else "down"
+    return "degraded" if warnings else "ok"
+
+
+def _line_state(line: Line) -> LineState:
+    session = line.current
+    if session is None or session.failure is not None:
+        return "waiting"
+    if not session.connected:
+        return "connecting"
+    return "connected" if session.first_data_at is None else "streaming"
+
+
+def _warnings(feed: Feed, health: FeedStatus, now: float) -> list[str]:
+    """What is not as it should be while data flows, one sentence each."""
+    home = feed.endpoints.all[0].venue
+    found = [
+        f"line {line.name} is on {line.endpoint} of {line.venue}, not of {home}"
+        for line in health.lines
+        if line.connected and line.venue != home
+    ]
+    if health.connected:
+        # Whatever line is down then is a standby; else it is among the problems.
+        found += [
+            f"line {line.name} is not connected" for line in health.lines if not line.connected
+        ]
+    # One that would admit a probe, which nobody needs to make, stays as it is for hours.
+    found += [
+        f"the circuit breaker of {endpoint.name} is {_words(endpoint.breaker.state.name)}"
+        for endpoint in feed.endpoints.all
+        if not endpoint.breaker.admits(now)
+    ]
+    if gapped := sum(1 for track in feed.tracks if track.held):
+        found.append(f"{gapped} {'stream waits' if gapped == 1 else 'streams wait'} for a repair")
+    limit = feed.settings.max_buffered_messages
+    if health.buffered >= BACKLOG_SHARE * limit:
+        found.append(f"the consumer is slow: {health.buffered} of {limit} messages wait for it")
+    return found
+
+
+def _words(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def _coverage(tracks: Sequence[Track]) -> CoverageReport:
+    return CoverageReport(
+        live=sum(track.live for track in tracks),
+        repaired=sum(track.repaired for track in tracks),
+        missing=sum(track.missing for track in tracks),
+        gaps=sum(len(track.gaps) for track in tracks),
+        open_gaps=sum(1 for track in tracks if track.held),
+        duplicates=sum(track.duplicates for track in tracks),
+        interruptions=sum(track.outages for track in tracks),
+    )
+
+
+def _streams(tracks: Sequence[Track], lines: Sequence[Line]) -> list[_Row]:
+    """Every stream that is subscribed, or was and brought something."""
+    subscribed = {name for line in lines for name in line.streams}
+    rows = [_Row(track.stream.name, track.stream.name in subscribed, track) for track in tracks]
+    heard = {row.name for row in rows}
+    return rows + [_Row(name, True, None) for name in sorted(subscribed - heard)]
+
+
+def _most_troubled(rows: Sequence[_Row]) -> list[_Row]:
+    """As many as are shown, by name; if there are more, those with trouble first."""
+    if len(rows) > MAX_ROWS:
+        rows = heapq.nsmallest(MAX_ROWS, rows, key=lambda row: (not _troubled(row), row.name))
+    return sorted(rows, key=lambda row: row.name)
+
+
+def _troubled(row: _Row) -> bool:
+    track = row.track
+    return track is None or bool(track.held or track.missing)
+
+
+def _stream(row: _Row, look: _Look, before: _Look) -> StreamReport:
+    track = row.track
+    if track is None:
+        return StreamReport(
+            venue=None,
+            stream=row.name,
+            symbol=parse_stream(row.name).symbol,
+            subscribed=row.subscribed,
+        )
+    key = (track.venue, row.name)
+    gaps = track.gaps
+    return StreamReport(
+        venue=track.venue,
+        stream=row.name,
+        symbol=track.stream.symbol,
+        subscribed=row.subscribed,
+        received=track.received,
+        rate=_rate(track.received - before.received.get(key, 0), look, before),
+        silence_s=look.at - track.seen_at if track.received else None,
+        last=track.position,
+        live=track.live,
+        repaired=track.repaired,
+        missing=track.missing,
+        gaps=len(gaps),
+        held=len(track.held),
+        duplicates=track.duplicates,
+        interruptions=track.outages,
+        last_gap=GapReport(*gaps[-1]) if gaps else None,
+    )

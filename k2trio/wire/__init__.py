@@ -1,0 +1,1 @@
+"""Bytes to frames: TCP, TLS, the upgrade, and the cutting of frames."""

@@ -1,0 +1,459 @@
+"""The state file: what it survives, what it refuses, and that it never runs ahead."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from world import START_MS, SUBJECT, World, fault, make_settings, open_world
+
+from k2trio.client.feed import open_feed
+from k2trio.continuity.state import MAX_STATE_BYTES, Position, load_state, save_state
+from k2trio.continuity.track import Gap
+from k2trio.errors import ConfigError, SinkError
+from k2trio.market.payloads import Event
+from k2trio.simulator import Exchange, FaultBoard, Market, MemoryNetwork, RestServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+POSITIONS = [
+    Position("binance.com", "btcusdt@trade", 123_456),
+    Position("binance.com", "btcusdt@depth@100ms", 0),
+    Position("binance.us", "btcusdt@kline_1M@+08:00", START_MS),
+    Position("binance.com", "币安人生usdt@aggTrade", -1),
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state.json"
+
+
+@pytest.fixture(autouse=True)
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Virtual time does not wait for threads, so the file is written in the loop here."""
+
+    async def run_sync(function: Any, *args: Any, **_: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        return function(*args)
+
+    monkeypatch.setattr("trio.to_thread.run_sync", run_sync)
+
+
+# -- the file -----------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_read(path: Path) -> None:
+    save_state(path, POSITIONS)
+    assert list(load_state(path)) == POSITIONS
+
+
+def test_a_missing_file_is_an_empty_state(path: Path) -> None:
+    assert load_state(path) == ()
+
+
+def test_every_truncation_is_refused_in_one_clear_line(path: Path) -> None:
+    save_state(path, POSITIONS)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ConfigError) as refused:
+            load_state(path)
+        message = str(refused.value)
+        assert str(path) in message
+        assert "is not a whole k2trio state file" in message
+        assert "move it away" in message
+        assert message.isprintable()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0" * 4096,
+        b"hello",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"format":"k2trio-state-2","positions":[]}',
+        b'{"format":"k2trio-state-1","positions":[],"more":1}',
+        b'{"format":"k2trio-state-1","positions":[{"venue":"v","stream":"btcusdt@trade"}]}',
+        b'{"format":"k2trio-state-1","positions":[{"venue":"v","stream":"no\\nsuch","position":1}]}',
+        b'{"format":"k2trio-state-1","positions":[{"venue":"v","stream":"a@ticker","position":1}]}',
+        b'{"format":"k2trio-state-1","positions":[{"venue":"v","stream":"a@trade","position":1.5}]}',
+        b'{"format":"k2trio-state-1","positions":[{"venue":"v","stream":"a@trade","position":-2}]}',
+        b'{"format":"k2trio-state-1","positions":[{"venue":"v","stream":"a@trade","position":'
+        + b"9" * 30
+        + b"}]}",
+        b'{"format":"k2trio-state-1","positions":[{"venue":"\xff","stream":"a@trade","position":1}]}',
+        b'{"format":' + b"[" * 100_000,
+        b"\x80\x04\x95pickle",
+    ],
+)
+def test_foreign_content_is_refused_in_one_clear_line(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="is not a whole k2trio state file") as refused:
+        load_state(path)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 600
+
+
+@given(at=st.integers(0, 10_000), byte=st.integers(0, 255))
+def test_a_flipped_byte_is_refused_or_harmless(
+    tmp_path_factory: pytest.TempPathFactory, at: int, byte: int
+) -> None:
+    path = tmp_path_factory.mktemp("state") / "state.json"
+    save_state(path, POSITIONS)
+    content = bytearray(path.read_bytes())
+    content[at % len(content)] = byte
+    path.write_bytes(content)
+    try:
+        positions = load_state(path)
+    except ConfigError:
+        return
+    assert len(positions) == len(POSITIONS)
+
+
+def test_a_huge_file_is_not_read(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(MAX_STATE_BYTES + 1)
+    with pytest.raises(ConfigError, match="too large"):
+        load_state(path)
+
+
+def test_a_file_that_cannot_be_read_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_state(path, POSITIONS)
+
+    def refuse(_: Any) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    with pytest.raises(ConfigError, match=r"cannot read the state file .*: Permission denied"):
+        load_state(path)
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    """Reading a pipe would wait for ever, a device would never end."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place in (tmp_path, pipe):
+        with pytest.raises(ConfigError, match="is not a regular file"):
+            load_state(place)
+
+
+@pytest.mark.parametrize("step", ["write", "flush", "fsync", "replace"])
+def test_a_failure_at_any_step_leaves_the_old_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    save_state(path, POSITIONS)
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if step == "fsync":
+        monkeypatch.setattr("os.fsync", fail)
+    elif step == "replace":
+        monkeypatch.setattr("pathlib.Path.replace", fail)
+    else:
+        original = type(path).open
+
+        def opened(self: Path, *args: Any) -> Any:
+            file = original(self, *args)
+
+            class Full:
+                def __enter__(self) -> Full:
+                    return self
+
+                def __exit__(self, *_: object) -> None:
+                    file.close()
+
+                write = fail if step == "write" else file.write
+                flush = fail if step == "flush" else file.flush
+                fileno = file.fileno
+
+            return Full()
+
+        monkeypatch.setattr("pathlib.Path.open", opened)
+    with pytest.raises(OSError, match="No space left"):
+        save_state(path, [Position("v", SUBJECT, 1)])
+    monkeypatch.undo()
+    assert list(load_state(path)) == POSITIONS
+    assert [file.name for file in path.parent.iterdir()] == ["state.json"]
+
+
+def test_a_crash_between_write_and_rename_leaves_the_old_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the crashed process left beside it does not disturb the next one."""
+
+    class Crash(BaseException):
+        pass
+
+    def crash(*_: Any) -> None:
+        raise Crash
+
+    save_state(path, POSITIONS)
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.replace", crash)
+        with pytest.raises(Crash):
+            save_state(path, [Position("v", SUBJECT, 1)])
+    assert list(load_state(path)) == POSITIONS
+    save_state(path, [Position("v", SUBJECT, 2)])
+    assert [row.position for row in load_state(path)] == [2]
+    assert [file.name for file in path.parent.iterdir()] == ["state.json"]
+
+
+def test_a_full_disk_is_told_by_name(path: Path) -> None:
+    if not os.path.exists("/dev/full"):  # noqa: PTH110
+        pytest.skip("no /dev/full here")
+    (path.parent / ".state.json.new").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        save_state(path, POSITIONS)
+    assert not path.exists()
+
+
+# -- the feed that keeps it ---------------------------------------------------------------------
+
+
+class Place:
+    """One simulated venue that outlives the feeds that are opened on it."""
+
+    def __init__(self, path: Path, *, rate: float = 10, faults: Any = ()) -> None:
+        board = FaultBoard(faults)
+        self.network = MemoryNetwork(board)
+        self.exchange = Exchange(
+            "venue", Market(["BTCUSDT", "ETHUSDT"], seed=1, rate=rate), faults=board
+        )
+        self.network.add("venue.test", 1, self.exchange, "a")
+        self.network.add_rest("venue.test", RestServer(self.exchange))
+        self.path = path
+
+    async def dial(self, endpoint: Any) -> trio.abc.Stream:
+        return await self.network.dial(endpoint.host, endpoint.port)
+
+    def open(self, **values: Any) -> Any:
+        chosen = {"rest_urls": ["https://venue.test"], "state": self.path, **values}
+        return open_feed(
+            settings=make_settings(["wss://venue.test:1/stream"], **chosen),
+            dial=self.dial,
+            rng=random.Random(1),
+            wall_clock=lambda: START_MS / 1000 + trio.current_time(),
+            backfill_transport=self.network.rest_transport(),
+            suspended=lambda: 0.0,
+        )
+
+    def stored(self) -> dict[str, int]:
+        return {row.stream: row.position for row in load_state(self.path)}
+
+
+@pytest.fixture
+async def place(path: Path, autojump_clock: Any) -> AsyncGenerator[Place]:
+    made = Place(path)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(made.network.run)
+        yield made
+        nursery.cancel_scope.cancel()
+
+
+def numbers(items: list[Any], stream: str = SUBJECT) -> list[int]:
+    return [item.data.trade_id for item in items if item.stream == stream]
+
+
+async def take(feed: Any, count: int) -> list[Any]:
+    """Single events until there are enough; the rest of their batch is taken too."""
+    items: list[Any] = []
+    while len(items) < count:
+        items += await feed.next_batch()
+    return items
+
+
+async def test_a_restart_goes_on_where_the_consumer_was(autojump_clock: Any, place: Place) -> None:
+    async with place.open() as feed:
+        first = await take(feed, 50)
+        feed.acknowledge()
+    await trio.sleep(60)
+    async with place.open() as feed:
+        second = await take(feed, 700)
+    ids = numbers(first) + numbers(second)
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert {item.origin for item in second} == {"backfill", "live"}
+    assert place.stored()[SUBJECT] < ids[-1], "the last batch was not acknowledged"
+
+
+async def test_what_was_handed_out_but_not_dealt_with_is_delivered_again(
+    autojump_clock: Any, place: Place
+) -> None:
+    async with place.open() as feed:
+        batches = [await feed.next_batch() for _ in range(20)]
+        feed.save_state()
+        assert place.stored()[SUBJECT] == batches[-2][-1].data.trade_id
+    async with place.open() as feed:
+        again = await take(feed, 1)
+    assert again[0].data.trade_id == batches[-1][0].data.trade_id
+
+
+async def test_the_position_never_runs_ahead_of_the_consumer(
+    autojump_clock: Any, place: Place
+) -> None:
+    """A slow one: at every look the file is behind or at what was dealt with."""
+    dealt_with = 0
+    async with place.open() as feed:
+        async for batch in feed.batches():
+            stored = place.stored().get(SUBJECT, 0) if place.path.exists() else 0
+            assert stored <= dealt_with
+            await trio.sleep(0.7)
+            dealt_with = numbers(batch)[-1]
+            if trio.current_time() > 20:
+                break
+        feed.save_state()
+        assert place.stored()[SUBJECT] < dealt_with
+
+
+async def test_single_events_are_dealt_with_by_whole_batches_only(
+    autojump_clock: Any, place: Place
+) -> None:
+    async with place.open() as feed:
+        await trio.sleep(30)
+        seen = [await anext(feed) for _ in range(5)]
+        feed.save_state()
+        assert not place.path.exists() or place.stored()[SUBJECT] <= seen[-1].data.trade_id
+
+
+async def test_streams_without_new_messages_keep_their_position(
+    autojump_clock: Any, place: Place
+) -> None:
+    quiet = Position("venue.test", "ethusdt@aggTrade", 17)
+    abroad = Position("elsewhere.test", SUBJECT, 4)
+    save_state(place.path, [quiet, abroad])
+    async with place.open() as feed:
+        await take(feed, 20)
+        feed.acknowledge()
+    rows = {(row.venue, row.stream): row.position for row in load_state(place.path)}
+    assert rows["venue.test", "ethusdt@aggTrade"] == 17
+    assert rows["elsewhere.test", SUBJECT] == 4
+    assert rows["venue.test", SUBJECT] > 0
+
+
+async def test_a_feed_that_got_nothing_leaves_the_file_as_it_was(
+    autojump_clock: Any, place: Place
+) -> None:
+    save_state(place.path, [Position("venue.test", SUBJECT, 17)])
+    async with place.open():
+        await trio.lowlevel.checkpoint()
+    assert place.stored() == {SUBJECT: 17}
+
+
+async def test_kinds_that_cannot_go_on_are_not_in_the_file(
+    autojump_clock: Any, place: Place
+) -> None:
+    streams = ["btcusdt@bookTicker", "btcusdt@kline_1s", "btcusdt@depth@100ms", SUBJECT]
+    async with place.open(streams=streams) as feed:
+        await take(feed, 100)
+        feed.acknowledge()
+    assert set(place.stored()) == set(streams[1:])
+
+
+async def test_bars_and_book_go_on_after_a_restart(autojump_clock: Any, place: Place) -> None:
+    streams = ["btcusdt@kline_1s", "btcusdt@depth@100ms"]
+    items: list[Any] = []
+    for _ in range(3):
+        async with place.open(streams=streams) as feed:
+            with trio.move_on_after(30):
+                async for batch in feed.batches():
+                    items += batch
+            items += feed.drain()
+            feed.acknowledge()
+        await trio.sleep(20)
+    closed = [
+        item.data.bar.open_time
+        for item in items
+        if isinstance(item, Event) and "kline" in item.stream and item.data.bar.closed
+    ]
+    assert closed == list(range(closed[0], closed[0] + 1000 * len(closed), 1000))
+    assert len(closed) > 100
+    due = None
+    snapshots = 0
+    for item in items:
+        if "depth" not in item.stream:
+            continue
+        if isinstance(item, Gap):
+            assert (item.reason, item.first) == ("snapshot", due)
+            due = item.last + 1
+        elif isinstance(item, Event) and item.origin == "snapshot":
+            assert item.data.last_update_id + 1 == due
+            snapshots += 1
+        elif isinstance(item, Event):
+            assert due is None or item.data.first_update_id <= due <= item.data.last_update_id
+            due = item.data.last_update_id + 1
+    assert snapshots == 2
+
+
+async def test_a_restart_goes_back_no_further_than_it_may(
+    autojump_clock: Any, place: Place
+) -> None:
+    async with place.open() as feed:
+        first = await take(feed, 20)
+        feed.acknowledge()
+    await trio.sleep(100)
+    async with place.open(resume_limit=50) as feed:
+        gap, *rest = await take(feed, 60)
+    assert isinstance(gap, Gap)
+    assert (gap.reason, gap.first) == ("resume_limit", numbers(first)[-1] + 1)
+    assert numbers(rest)[0] == gap.last + 1
+    backfilled = [item for item in rest if item.origin == "backfill"]
+    assert 40 <= len(backfilled) <= 50
+
+
+async def test_a_state_file_that_cannot_be_written_ends_the_feed_with_a_clear_error(
+    autojump_clock: Any,
+    place: Place,
+) -> None:
+    place.path.parent.joinpath(".state.json.new").mkdir()
+    with pytest.RaisesGroup(pytest.RaisesExc(SinkError, match="cannot write the state file"),
+                            flatten_subgroups=True, allow_unwrapped=True):  # fmt: skip
+        async with place.open() as feed:
+            async for _ in feed:
+                pass
+
+
+async def test_a_torn_file_stops_the_start_and_stays_as_it_is(
+    autojump_clock: Any, place: Place
+) -> None:
+    place.path.write_bytes(b'{"format":"k2tri')
+    with pytest.raises(ConfigError, match="not a whole k2trio state file"):
+        async with place.open():
+            pass
+    assert place.path.read_bytes() == b'{"format":"k2tri'
+
+
+async def test_ids_that_started_anew_meanwhile_are_followed(
+    autojump_clock: Any, path: Path
+) -> None:
+    """The testnet numbers anew every month; what is then lower is new all the same."""
+    save_state(path, [Position("venue.test", SUBJECT, 10**15)])
+    async with open_world(rate=10, settings={"state": path}) as world:
+        await trio.sleep(10)
+    reset, *events = [item for _, item in world.items]
+    assert reset == Gap("venue.test", SUBJECT, 10**15 + 1, 10**15 + 1, "reset")
+    assert len(events) > 50
+
+
+async def test_the_file_is_written_every_interval(autojump_clock: Any, path: Path) -> None:
+    seen: set[int] = set()
+
+    async def look(world: World) -> None:
+        for _ in range(100):
+            await trio.sleep(0.5)
+            seen.update(row.position for row in load_state(path))
+
+    settings = {"state": path, "state_interval": 5}
+    async with open_world([fault(0, "segmented")], rate=10, settings=settings) as world:
+        await look(world)
+    assert 8 <= len(seen) <= 10

@@ -1,0 +1,305 @@
+"""Silence and what it means: the venue's answer, each stream's rhythm, and the two steps after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+from rest import Rest, agg_rows, make_backfill, status, trade_rows
+from world import SUBJECT, World, fault, open_world
+
+from k2trio.continuity.arbiter import Arbiter
+from k2trio.market.payloads import AggTrade, Event, MiniTicker, Trade
+from k2trio.observe import transitions as on
+from k2trio.repair.staleness import IN_FLIGHT_S, StalenessCheck, Verdict
+from k2trio.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx2
+
+AGGS, ETH = "btcusdt@aggTrade", "ethusdt@trade"
+VENUE = "v.test"
+
+
+def trade(number: int, stream: str = SUBJECT) -> Event:
+    data = Trade(number, "BTCUSDT", number, "1", "1", number, False)
+    return Event(data, stream, VENUE, 0.0, b"")
+
+
+def agg(number: int) -> Event:
+    data = AggTrade(number, "BTCUSDT", number, "1", "1", number, number, number, False)
+    return Event(data, AGGS, VENUE, 0.0, b"")
+
+
+def mini(at: int) -> Event:
+    data = MiniTicker(at, "BTCUSDT", *"111111")
+    return Event(data, "btcusdt@miniTicker", VENUE, 0.0, b"")
+
+
+class Bench:
+    """A staleness check, the arbiter it looks at, and the venue it asks."""
+
+    def __init__(self, answer: Callable[[httpx2.Request], Any], **values: Any) -> None:
+        self.rest = Rest(answer)
+        self.arbiter = Arbiter(100)
+        hosts = values.pop("hosts", ["https://v.test:1"])
+        self.check = StalenessCheck(
+            self.arbiter,
+            make_backfill(self.rest, hosts),
+            Settings(websocket_url="wss://v.test:9/stream", **values),
+            lambda _: None,
+        )
+
+    def offer(self, *events: Event) -> None:
+        self.arbiter.offer(VENUE, events, trio.current_time())
+
+    async def verify(self, *streams: str) -> Verdict:
+        return await self.check.verify(VENUE, streams or [SUBJECT])
+
+
+# -- what the venue says ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("newest", "verdict"), [(7, Verdict.QUIET), (8, Verdict.NEWS)])
+async def test_an_id_that_we_do_not_have_is_news(
+    autojump_clock: Any, newest: int, verdict: Verdict
+) -> None:
+    bench = Bench(lambda _: trade_rows([newest]))
+    bench.offer(trade(6), trade(7))
+    assert await bench.verify() is verdict
+
+
+@pytest.mark.parametrize(("traded_at", "verdict"), [(999, Verdict.QUIET), (1001, Verdict.NEWS)])
+async def test_kinds_that_speak_of_trades_are_compared_by_time(
+    autojump_clock: Any, traded_at: int, verdict: Verdict
+) -> None:
+    bench = Bench(lambda _: trade_rows([traded_at]))
+    bench.offer(mini(1000))
+    assert await bench.verify("btcusdt@miniTicker") is verdict
+
+
+async def test_news_that_arrives_within_3_s_was_only_on_its_way(autojump_clock: Any) -> None:
+    bench = Bench(lambda _: trade_rows([8]))
+    bench.offer(trade(7))
+    async with trio.open_nursery() as nursery:
+
+        async def deliver() -> None:
+            await trio.sleep(IN_FLIGHT_S - 0.1)
+            bench.offer(trade(8))
+
+        nursery.start_soon(deliver)
+        assert await bench.verify() is Verdict.QUIET
+    assert trio.current_time() == IN_FLIGHT_S
+
+
+async def test_a_venue_that_does_not_answer_within_10_s_proves_no_quiet(
+    autojump_clock: Any,
+) -> None:
+    async def silent(_: object) -> Any:
+        await trio.sleep_forever()
+
+    bench = Bench(silent, hosts=[f"https://v.test:{n}" for n in range(1, 9)])
+    bench.offer(trade(7))
+    assert await bench.verify() is Verdict.NEWS
+    assert trio.current_time() == 10 + IN_FLIGHT_S
+
+
+@pytest.mark.parametrize("answer", [status(500), "garbage", []], ids=["500", "garbage", "empty"])
+async def test_an_answer_that_says_nothing_proves_no_quiet(
+    autojump_clock: Any, answer: Any
+) -> None:
+    bench = Bench(lambda _: answer)
+    bench.offer(trade(7))
+    assert await bench.verify() is Verdict.NEWS
+
+
+@pytest.mark.parametrize(
+    "stream", ["btcusdt@avgPrice", "!miniTicker@arr", "btcusdt@blockTrade", "!ticker_1h@arr"]
+)
+async def test_kinds_that_cannot_be_asked_about_prove_no_quiet(
+    autojump_clock: Any, stream: str
+) -> None:
+    """Nor does any other stream of a connection that carries one."""
+    bench = Bench(lambda _: trade_rows([7]))
+    bench.offer(trade(7))
+    assert await bench.verify(SUBJECT, stream) is Verdict.NEWS
+    assert bench.rest.requests == []
+
+
+async def test_without_a_rest_host_nothing_is_proven(autojump_clock: Any) -> None:
+    bench = Bench(lambda _: trade_rows([7]), hosts=["https://elsewhere.test"])
+    bench.offer(trade(7))
+    assert await bench.verify() is Verdict.NEWS
+
+
+async def test_the_liveliest_streams_are_asked_about_five_at_most(autojump_clock: Any) -> None:
+    streams = [f"sym{n}@trade" for n in range(9)]
+    bench = Bench(lambda _: trade_rows([5]))
+    for n, stream in enumerate(streams):
+        bench.offer(*[trade(5 - n + k, stream) for k in range(n + 1)])
+    assert await bench.verify(*streams) is Verdict.QUIET
+    asked = [query["symbol"] for *_, query in bench.rest.requests]
+    assert asked == ["SYM8", "SYM7", "SYM6", "SYM5", "SYM4"]
+
+
+async def test_one_stream_with_news_is_enough(autojump_clock: Any) -> None:
+    bench = Bench(
+        lambda request: agg_rows([9]) if "aggTrades" in request.url.path else trade_rows([7])
+    )
+    bench.offer(trade(7), agg(7))
+    assert await bench.verify(SUBJECT, AGGS) is Verdict.NEWS
+
+
+async def test_before_the_first_message_the_answer_becomes_the_measure(
+    autojump_clock: Any,
+) -> None:
+    """The first question proves nothing; the second one tells news by what the first one said."""
+    newest = [50, 50, 51]
+    bench = Bench(lambda _: trade_rows([newest.pop(0)]))
+    assert await bench.verify() is Verdict.UNPROVEN
+    assert await bench.verify() is Verdict.QUIET
+    assert await bench.verify() is Verdict.NEWS
+    # And the first message that does come proves whether one was missed before it.
+    bench.offer(trade(53))
+    assert bench.arbiter.track(VENUE, SUBJECT).gap == (51, 52)
+
+
+async def test_a_kind_without_ids_stays_unproven_until_it_speaks(autojump_clock: Any) -> None:
+    bench = Bench(lambda _: trade_rows([50]))
+    for _ in range(3):
+        assert await bench.verify("btcusdt@miniTicker") is Verdict.UNPROVEN
+
+
+# -- one silent stream among others -------------------------------------------------------------
+
+
+def silences(world: World) -> list[tuple[float, str, str]]:
+    return [(at, what.stream, what.action) for at, what in world.of(on.StreamSilent)]
+
+
+async def test_a_silent_stream_is_subscribed_anew_and_then_the_connection_replaced(
+    autojump_clock: Any,
+) -> None:
+    """Looked at every 30 s, suspicious 60 s after its last message, 30 s between the steps."""
+    silent = fault(100, "silent_symbol", symbol="ETHUSDT")
+    settings = {"streams": [SUBJECT, ETH]}
+    async with open_world([silent], endpoints=["a"], rate=5, settings=settings) as world:
+        await trio.sleep(400)
+    (at, *first), (later, *second) = silences(world)
+    assert (first, second) == ([ETH, "resubscribe"], [ETH, "reconnect"])
+    assert at == 180 + IN_FLIGHT_S
+    # The watcher sleeps for another interval when it has looked; two messages are paced 0.4 s.
+    assert later == pytest.approx(at + 0.4 + 30 + IN_FLIGHT_S)
+    ((lost_at, lost),) = world.of(on.ConnectionLost)
+    assert (lost_at, lost.error_type) == (later, "stale_stream")
+    got = [item.data.trade_id for _, item in world.items if item.stream == ETH]
+    assert got == list(range(got[0], got[0] + len(got)))
+    assert got[-1] == world.exchange.truth.ranges(ETH)[0][1]
+
+
+async def test_a_dead_subscription_that_subscribing_anew_mends_costs_no_connection(
+    autojump_clock: Any,
+) -> None:
+    settings = {"streams": [SUBJECT, ETH]}
+    async with open_world(endpoints=["a"], rate=5, settings=settings) as world:
+        await trio.sleep(50)
+        (session,) = world.exchange.sessions.values()
+        session.unsubscribe([ETH])
+        await trio.sleep(300)
+    assert [what[1:] for what in silences(world)] == [(ETH, "resubscribe")]
+    assert world.of(on.ConnectionLost) == []
+    got = [item.data.trade_id for _, item in world.items if item.stream == ETH]
+    assert got == list(range(got[0], world.exchange.truth.ranges(ETH)[0][1] + 1))
+
+
+async def test_a_quiet_stream_is_left_alone(autojump_clock: Any) -> None:
+    """A trade every few minutes, verified: no resubscription, no reconnect."""
+    settings = {"streams": [SUBJECT, ETH, "ethusdt@kline_1h", "btcusdt@miniTicker"]}
+    async with open_world(rate=0.005, settings=settings) as world:
+        await trio.sleep(3 * 3600)
+    assert silences(world) == []
+    assert world.of(on.ConnectionLost) == []
+
+
+@pytest.mark.parametrize(("per_hour", "patience_s"), [(3600, 60), (60, 1200), (6, 12_000)])
+async def test_the_patience_with_a_stream_follows_its_rhythm(
+    autojump_clock: Any, per_hour: int, patience_s: float
+) -> None:
+    """Twenty mean intervals, and never less than the health check timeout."""
+    bench = Bench(lambda _: [])
+    for number in range(50):
+        bench.offer(trade(number))
+        await trio.sleep(3600 / per_hour)
+    track = bench.arbiter.track(VENUE, SUBJECT)
+    patience = bench.check._patience(track, trio.current_time())
+    assert patience == pytest.approx(patience_s, rel=0.03)
+
+
+async def test_a_stream_that_has_hardly_spoken_is_judged_by_the_connections_age(
+    autojump_clock: Any,
+) -> None:
+    bench = Bench(lambda _: [])
+    track = bench.arbiter.track(VENUE, SUBJECT)
+    assert bench.check._patience(track, 100) == 60
+    assert bench.check._patience(track, 72_000) == 3600
+
+
+async def test_streams_that_cannot_be_verified_are_not_suspected(autojump_clock: Any) -> None:
+    """They fall silent with the rest of the connection or not at all."""
+    silent = fault(100, "silent_symbol", symbol="ETHUSDT")
+    settings = {"streams": [SUBJECT, "ethusdt@avgPrice"]}
+    async with open_world([silent], endpoints=["a"], rate=5, settings=settings) as world:
+        await trio.sleep(600)
+    assert silences(world) == []
+    assert world.of(on.ConnectionLost) == []
+
+
+async def test_nothing_is_suspected_while_the_check_is_switched_off(autojump_clock: Any) -> None:
+    silent = fault(100, "silent_symbol", symbol="ETHUSDT")
+    settings = {"streams": [SUBJECT, ETH], "health_check_timeout": 0}
+    async with open_world([silent], endpoints=["a"], rate=5, settings=settings) as world:
+        await trio.sleep(600)
+    assert silences(world) == []
+
+
+# -- a whole connection -------------------------------------------------------------------------
+
+
+async def test_a_silent_connection_whose_venue_has_news_is_cut_60_s_after_the_last_message(
+    autojump_clock: Any,
+) -> None:
+    async with open_world([fault(20, "stall")], rate=50) as world:
+        await trio.sleep(120)
+    ((at, lost),) = world.of(on.ConnectionLost)
+    last_data = max(when for when, _ in world.items if when <= 20)
+    assert at == pytest.approx(last_data + 60 + IN_FLIGHT_S, abs=1e-6)
+    assert lost.error_type == "stale_data"
+    # What the silence swallowed has been repaired.
+    ids = [item.data.trade_id for _, item in world.items]
+    assert ids == list(range(ids[0], world.exchange.truth.ranges(SUBJECT)[0][1] + 1))
+
+
+async def test_a_quiet_market_is_asked_about_once_a_timeout(autojump_clock: Any) -> None:
+    async with open_world(rate=0) as world:
+        await trio.sleep(3600)
+        server = world.network.rest_server("venue.test")
+    assert server is not None
+    assert world.of(on.ConnectionLost) == []
+    # Once a minute for the connection, and by the stream's own rhythm.
+    assert len(server.requests) <= 60 + 120
+
+
+async def test_a_connection_that_never_carried_anything_in_a_lively_market_is_cut(
+    autojump_clock: Any,
+) -> None:
+    """Its first question sets the measure, its second one proves it dead."""
+    dead = fault(0, "subscribe_dead", "a", count=1)
+    async with open_world([dead], endpoints=["a"], rate=5) as world:
+        await trio.sleep(300)
+    ((at, lost),) = world.of(on.ConnectionLost)
+    assert lost.error_type == "stale_data"
+    assert at <= 120 + IN_FLIGHT_S
+    assert len(world.items) > 100

@@ -1,0 +1,322 @@
+"""The status: what it says of a known scenario, exactly."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+from world import START_MS, fault, name, open_world
+
+from k2trio.observe import transitions as on
+from k2trio.observe.history import MAX_DETAIL, History, presentable
+from k2trio.observe.report import (
+    MAX_ROWS,
+    EndpointReport,
+    GapReport,
+    LineReport,
+    OutageReport,
+    Status,
+)
+from k2trio.web import status as status_module
+from k2trio.web.status import Reporter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from world import World
+
+    from k2trio.simulator import Fault
+
+START = START_MS / 1000
+A, B, C = name("a"), name("b"), name("c")
+
+
+@dataclass
+class Watched:
+    """A world, and its status."""
+
+    world: World
+    reporter: Reporter
+
+    def status(self) -> Status:
+        return self.reporter.report()
+
+
+@asynccontextmanager
+async def watched(faults: Sequence[Fault] = (), **values: Any) -> AsyncGenerator[Watched]:
+    def wall_clock() -> float:
+        return START + trio.current_time()
+
+    history = History(wall_clock)
+    async with open_world(faults, observers=[history.observe], **values) as world:
+        yield Watched(world, Reporter(world.feed, history, version="9", wall_clock=wall_clock))
+
+
+def rounded(value: Any) -> Any:
+    """As a JSON reader sees it, times to the millisecond."""
+    match value:
+        case float():
+            return round(value, 3)
+        case dict():
+            return {key: rounded(item) for key, item in value.items()}
+        case list():
+            return [rounded(item) for item in value]
+        case msgspec.Struct():
+            return rounded(msgspec.to_builtins(value))
+        case _:
+            return value
+
+
+async def test_a_feed_is_starting_until_its_first_message(autojump_clock: Any) -> None:
+    async with watched() as seen:
+        status = seen.status()
+    assert status.state == "starting"
+    assert status.problems == ["line 0 is not connected", "no data has arrived yet"]
+    assert [line.state for line in status.lines] == ["waiting"]
+    (stream,) = status.streams
+    assert (stream.stream, stream.symbol, stream.venue) == ("btcusdt@trade", "BTCUSDT", None)
+    assert (stream.received, stream.silence_s, stream.subscribed) == (0, None, True)
+
+
+async def test_all_is_well_while_nothing_goes_wrong(autojump_clock: Any) -> None:
+    async with watched() as seen:
+        await trio.sleep(30)
+        status = seen.status()
+        delivered = len(seen.world.items)
+    assert (status.state, status.problems, status.warnings) == ("ok", [], [])
+    assert (status.at, status.uptime_s, status.version) == (START + 30, 30, "9")
+    assert status.messages.received == status.coverage.live == delivered > 20
+    assert status.lines[0].state == "streaming"
+    assert status.lines[0].stable
+    assert (status.outages, status.reconnects, status.rotations) == ([], {}, {})
+    assert (status.buffer.waiting, status.buffer.held) == (0, 0)
+
+
+async def test_the_line_and_its_endpoints_are_told_exactly(autojump_clock: Any) -> None:
+    async with watched() as seen:
+        await trio.sleep(30)
+        line, endpoints = seen.status().lines, seen.status().endpoints
+        session = seen.world.feed.lines[0].current
+        assert session is not None
+        assert session.connection is not None
+        opened_at, heard_at = session.connection.opened_at, session.last_data_at
+        assert heard_at is not None
+    assert line == [
+        LineReport(
+            name="0",
+            state="streaming",
+            stable=True,
+            endpoint=A,
+            venue="venue.test",
+            streams=1,
+            connected_s=30 - opened_at,
+            silence_s=30 - heard_at,
+            retry_in_s=None,
+        )
+    ]
+    assert endpoints == [
+        EndpointReport(A, "venue.test", ["0"], "closed", 0, 299),
+        EndpointReport(B, "venue.test", [], "closed", 0, 299),
+    ]
+
+
+async def test_an_outage_is_told_while_it_lasts_and_after(autojump_clock: Any) -> None:
+    async with watched([fault(10, "outage", "*", duration=20)], rate=20) as seen:
+        await trio.sleep(19)
+        during = seen.status()
+        (lost,) = seen.world.of(on.ConnectionLost)
+        await trio.sleep(40)
+        after = seen.status()
+        (flowing,) = [what for what in seen.world.of(on.Flowing) if what[1].outage_s is not None]
+        retries = seen.world.of(on.Reconnecting)
+    began = START + lost[0] - lost[1].silence_s
+    (outage,) = during.outages
+    assert during.state == "down"
+    assert "line 0 is not connected" in during.problems
+    assert (outage.began, outage.ended) == (pytest.approx(began, abs=1e-3), None)
+    assert outage.duration_s == pytest.approx(START + 19 - began, abs=1e-3)
+    assert during.lines[0].retry_in_s == pytest.approx(
+        next(at + what.wait_s for at, what in reversed(retries) if at <= 19) - 19
+    )
+    assert rounded(after.outages) == rounded(
+        [
+            OutageReport(
+                line="0",
+                began=began,
+                ended=START + flowing[0],
+                duration_s=flowing[1].outage_s or 0,
+                reason=retries[0][1].reason,
+                error_type=lost[1].error_type,
+                detail=lost[1].detail,
+                endpoint=A,
+                recovered_on=flowing[1].endpoint,
+                attempts=len(retries),
+            )
+        ]
+    )
+    assert sum(after.reconnects.values()) == len(retries)
+    assert after.lines[0].retry_in_s is None
+
+
+async def test_an_open_breaker_tells_how_long_it_stays_so(autojump_clock: Any) -> None:
+    faults = [fault(0, "refused", "a", duration=1000)]
+    async with watched(faults, settings={"failure_threshold": 1}) as seen:
+        await trio.sleep(20)
+        status = seen.status()
+        (opened,) = [at for at, what in seen.world.of(on.BreakerChanged) if what.new == "open"]
+    first, second = status.endpoints
+    assert (first.breaker, first.lines) == ("open", [])
+    assert first.admits_in_s == pytest.approx(opened + 30 - 20)
+    assert (second.breaker, second.lines, second.admits_in_s) == ("closed", ["0"], 0)
+    assert status.state == "degraded"
+    assert status.warnings == [f"the circuit breaker of {A} is open"]
+
+
+async def test_a_breaker_that_would_admit_a_probe_is_no_warning(autojump_clock: Any) -> None:
+    faults = [fault(0, "refused", "b", duration=1000), fault(10, "refused", "a", duration=1)]
+    faults.append(fault(10, "rst", "a"))
+    settings = {"failure_threshold": 1, "recovery_timeout": 30}
+    async with watched(faults, settings=settings) as seen:
+        await trio.sleep(30)
+        during = seen.status()
+        await trio.sleep(120)
+        after = seen.status()
+    assert during.warnings
+    assert after.endpoints[1].breaker == "open"
+    assert (after.state, after.warnings) == ("ok", [])
+
+
+async def test_a_foreign_venue_in_use_is_a_warning(autojump_clock: Any) -> None:
+    faults = [fault(0, "refused", "a", duration=1000)]
+    async with watched(faults, venues={"a": "home", "b": "abroad"}) as seen:
+        await trio.sleep(20)
+        status = seen.status()
+    assert status.warnings == [
+        f"line 0 is on {name('b', 'abroad')} of abroad.test, not of home.test"
+    ]
+
+
+async def test_what_is_missing_and_repaired_adds_up_to_the_ledger(autojump_clock: Any) -> None:
+    faults = [fault(10, "dropped", "*", share=0.5, duration=10)]
+    async with watched(faults, rate=20) as seen:
+        await trio.sleep(60)
+        status = seen.status()
+        (row,) = seen.world.feed.coverage()
+    (stream,) = status.streams
+    assert (stream.live, stream.repaired, stream.missing) == (row.live, row.repaired, row.missing)
+    assert row.repaired > 0
+    assert status.coverage.repaired == row.repaired
+    assert stream.last == row.last
+    assert stream.duplicates == row.duplicates
+
+
+async def test_a_gap_that_is_not_repaired_is_named(autojump_clock: Any) -> None:
+    faults = [fault(10, "dropped", "*", share=0.5, duration=2)]
+    async with watched(faults, rate=20, settings={"rest_urls": ["https://nobody.test"]}) as seen:
+        await trio.sleep(60)
+        (stream,) = seen.status().streams
+        (row,) = seen.world.feed.coverage()
+    assert row.missing_ranges
+    assert stream.gaps == len(row.missing_ranges)
+    assert stream.last_gap == GapReport(*row.missing_ranges[-1])
+
+
+async def test_rates_are_measured_from_five_seconds_ago(autojump_clock: Any) -> None:
+    async with watched(rate=20) as seen:
+        for _ in range(20):
+            await trio.sleep(1)
+            seen.status()
+        before = seen.world.feed.tracks[0].received
+        for _ in range(4):
+            await trio.sleep(1)
+            seen.status()
+        await trio.sleep(1)
+        status = seen.status()
+        received = seen.world.feed.tracks[0].received - before
+    assert status.messages.window_s == 5
+    assert status.messages.rate == status.streams[0].rate == received / 5 > 0
+
+
+async def test_without_an_earlier_look_rates_are_since_the_start(autojump_clock: Any) -> None:
+    async with watched(rate=20) as seen:
+        await trio.sleep(100)
+        status = seen.status()
+    assert status.messages.window_s == 100
+    assert status.messages.rate == status.messages.received / 100
+
+
+async def test_the_looks_that_are_remembered_are_few_however_often_somebody_asks(
+    autojump_clock: Any,
+) -> None:
+    async with watched(rate=20) as seen:
+        for _ in range(300):
+            await trio.sleep(0.1)
+            seen.status()
+        looks = len(seen.reporter._looks)
+    assert looks <= status_module.RATE_WINDOW_S / status_module.LOOK_SPACING_S + 2
+
+
+async def test_of_many_streams_those_with_trouble_are_shown_and_the_rest_is_counted(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_module, "MAX_ROWS", 2)
+    calm = ["btcusdt@bookTicker", "ethusdt@bookTicker", "btcusdt@miniTicker"]
+    streams = [*calm, "btcusdt@trade", "ethusdt@trade"]
+    faults = [fault(10, "dropped", "*", share=0.5, duration=2)]
+    settings = {"streams": streams, "rest_urls": ["https://nobody.test"]}
+    async with watched(faults, rate=20, settings=settings) as seen:
+        await trio.sleep(60)
+        status = seen.status()
+    assert [stream.stream for stream in status.streams] == ["btcusdt@trade", "ethusdt@trade"]
+    assert status.not_shown.streams == len(calm)
+
+
+async def test_a_backlog_near_its_bound_is_a_warning(autojump_clock: Any) -> None:
+    settings = {"max_buffered_messages": 50}
+    async with watched(rate=50, consume=False, settings=settings) as seen:
+        await trio.sleep(20)
+        status = seen.status()
+    waiting = status.buffer.waiting
+    assert status.buffer.limit == 50
+    assert waiting >= 50
+    assert status.warnings == [f"the consumer is slow: {waiting} of 50 messages wait for it"]
+
+
+async def test_outages_are_remembered_up_to_a_bound(autojump_clock: Any) -> None:
+    history = History(lambda: trio.current_time())
+    for number in range(MAX_ROWS + 5):
+        await trio.sleep(10)
+        lost = on.ConnectionLost(
+            "0", "e", 0, "v", "connection_closed", "dropped", f"{number}", 5, 1, carrying=True
+        )
+        history.observe(lost)
+        history.observe(on.Reconnecting("0", "e", 0, "connection_closed", 1, 0, 0))
+        history.observe(on.Flowing("0", "e", 0, "v", 1.5))
+    assert len(history.recent()) == MAX_ROWS
+    assert history.recent()[0].detail == f"{MAX_ROWS + 4}"
+    assert history.outages == MAX_ROWS + 5
+
+
+async def test_a_failed_rotation_is_no_outage(autojump_clock: Any) -> None:
+    history = History()
+    history.observe(on.DialFailed("0", "e", 0, "v", "websocket_error", "refused", "no", 1))
+    assert list(history.recent()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("wss://me:secret@host:1/stream", "wss://…@host:1/stream"),
+        ("GET https://host/x?token=secret failed", "GET https://host/x?… failed"),
+        ("really? yes", "really? yes"),
+        ("two\nlines\x1b[31m", "two lines [31m"),
+        ("x" * 1000, "x" * (MAX_DETAIL - 1) + "…"),
+    ],
+)
+def test_what_a_failure_says_is_shown_short_and_without_secrets(text: str, shown: str) -> None:
+    assert presentable(text) == shown
