@@ -23,7 +23,7 @@ import httpx2
 import trio
 
 from k2trio.client.feed import open_feed
-from k2trio.continuity.track import Gap
+from k2trio.continuity.items import Gap
 from k2trio.market.payloads import Event
 from k2trio.observe.transitions import ConnectionLost, Rotated, Rotating, Transition
 from k2trio.settings import Settings

@@ -1,7 +1,7 @@
 """k2trio: the Binance market-data client that does not lose messages."""
 
 from .client.feed import Feed, FeedStatus, LineStatus, open_feed
-from .continuity.track import Gap, Outage
+from .continuity.items import Gap, Outage
 from .errors import (
     CircuitOpen,
     ConfigError,

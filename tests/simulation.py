@@ -39,8 +39,8 @@ import wsproto.utilities
 
 from k2trio.client import session
 from k2trio.client.feed import Feed, open_feed
+from k2trio.continuity.items import Gap, Outage
 from k2trio.continuity.klines import KlineTrack
-from k2trio.continuity.track import Gap, Outage
 from k2trio.market.payloads import Event
 from k2trio.observe import transitions as on
 from k2trio.settings import Settings
@@ -59,7 +59,7 @@ from k2trio.simulator import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from k2trio.continuity.track import Item
+    from k2trio.continuity.items import Item
     from k2trio.observe.transitions import Transition
     from k2trio.policy.failover import Endpoint
 

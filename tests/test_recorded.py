@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from k2trio.client.feed import Feed
-    from k2trio.continuity.track import Item
+    from k2trio.continuity.items import Item
     from k2trio.policy.failover import Endpoint
 
 FOLDER = os.environ.get("K2TRIO_RECORDED")

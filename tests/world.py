@@ -28,7 +28,7 @@ from k2trio.simulator import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from k2trio.continuity.track import Item
+    from k2trio.continuity.items import Item
     from k2trio.observe.transitions import Observer, Transition
     from k2trio.policy.failover import Endpoint
 

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..continuity.arbiter import Arbiter
+from ..continuity.items import Gap, Item, Outage
 from ..continuity.klines import KlineTrack
 from ..continuity.state import Position, load_state, save_state
-from ..continuity.track import Coverage, Gap, Item, Outage, Track
+from ..continuity.track import Track
 from ..errors import ConfigError, GaveUp, SinkError, leaves
 from ..market.streams import parse_stream, shard
 from ..observe.metrics import Metrics
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from ..continuity.ledger import Coverage
     from ..continuity.track import Track
     from ..market.payloads import Event
     from ..observe.transitions import Observer, Transition
@@ -254,7 +256,7 @@ class Feed:
             },
             buffered=self._outbox.size,
             duplicates=sum(track.duplicates for track in self._arbiter.tracks),
-            missing=sum(track.missing for track in self._arbiter.tracks),
+            missing=sum(track.ledger.missing for track in self._arbiter.tracks),
             problems=tuple(problems),
         )
 

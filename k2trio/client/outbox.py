@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from ..continuity.track import Gap, Item, Outage
+from ..continuity.items import Gap, Item, Outage
 from ..market.payloads import Event
 
 if TYPE_CHECKING:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..market.streams import Kind, parse_stream
 from .klines import KlineTrack
-from .track import Item, Track
+from .track import Track
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from ..market.payloads import Event
+    from .items import Item
 
 RUN_MESSAGES = 4
 """From so many messages a stream on, on the average of a batch, it pays to look at them together.

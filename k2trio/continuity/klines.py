@@ -9,7 +9,8 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from ..market.streams import KLINE_INTERVALS_MS, Stream
-from .track import Gap, GapReason, Held, Item, Outage, Track, grow
+from .items import Gap, GapReason, Item, Outage
+from .track import Held, Track, grow
 
 if TYPE_CHECKING:
     from ..market.payloads import Event
@@ -95,8 +96,7 @@ class KlineTrack(Track):
             return
         if bars:
             self.declare(bar.open_time - 1, "venue_missing", out)
-        self.repaired += 1
-        self._note_repaired(bar.open_time, bar.open_time)
+        self.ledger.note_repaired(bar.open_time, bar.open_time, 1)
         out.append(event)
         self._open_bar = self._after(bar.open_time)
         self._release(out)
@@ -117,8 +117,7 @@ class KlineTrack(Track):
             return
         bars = self._bars(first, last)
         final = self._at(first, bars - 1)
-        self.missing += bars
-        self._note_missing(first, final, reason)
+        self.ledger.note_missing(first, final, bars, reason)
         out.append(Gap(self.venue, self.stream.name, first, final, reason))
         self._open_bar = max(self._after(final), last + 1)
         self._release(out)

@@ -1,4 +1,4 @@
-"""What has been delivered of one stream of one venue, what is held behind a gap, what is missing.
+"""The order of one stream of one venue: what has been delivered, and what is held behind a gap.
 
 Pure: no I/O, and time comes in as an argument. A message beyond a gap is *held*, and with it every
 later one of that stream. The gap is then closed in one of three ways: another connection brings
@@ -10,48 +10,23 @@ range, an :class:`Outage`, whenever no connection carried the stream for a while
 
 from __future__ import annotations
 
-import functools
 import operator
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
-from ..market.payloads import PAYLOADS, Event
-from ..market.streams import TABLE, Kind, Rule, Stream
+from ..market.keys import key_getters, time_getter
+from ..market.streams import Kind, Rule, Stream
+from .items import Gap, GapReason, Item, Outage
+from .ledger import Coverage, Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-GapReason: TypeAlias = Literal[
-    "not_repaired",
-    "not_repairable",
-    "venue_missing",
-    "snapshot",
-    "hold_overflow",
-    "jump",
-    "reset",
-    "overflow",
-    "resume_limit",
-]
-"""Why ids are missing.
-
-``not_repaired``: REST did not bring them in time. ``not_repairable``: no REST host is known for
-the venue, or the kind has no history. ``venue_missing``: the venue itself does not have them.
-``snapshot``: they are contained in the depth snapshot that follows. ``hold_overflow``: too many
-messages waited behind them. ``jump`` and ``reset``: the venue's ids leapt forward or started anew.
-``overflow``: the consumer was too slow and the policy is to drop. ``resume_limit``: longer ago than
-a restart may go back.
-"""
+    from ..market.payloads import Event
 
 MAX_GAP_IDS = 1_000_000
 """A wider gap (in ids, or in bars) is a jump of the venue's, not messages that were sent: it is
 declared at once."""
 RESET_IDS = 1_000_000
 """An id that lies further behind, on a message that is newer, means that ids started anew."""
-MAX_RANGES = 10_000
-"""Ranges that a ledger keeps per stream; older ones are counted, but forgotten one by one."""
-
 _ID_KEYED = frozenset(
     {
         Kind.TRADE,
@@ -63,35 +38,6 @@ _ID_KEYED = frozenset(
     }
 )
 """Kinds whose key is a number that the venue gives out. The others' is a time, and never resets."""
-
-
-class Gap(msgspec.Struct, frozen=True):
-    """Ids ``first`` to ``last`` of a stream, both inclusive, that the feed will not deliver.
-
-    For klines the ids are the open times of the missing bars in milliseconds.
-    """
-
-    venue: str
-    stream: str
-    first: int
-    last: int
-    reason: GapReason
-
-
-class Outage(msgspec.Struct, frozen=True):
-    """A time in which messages of a stream without provable ids may be missing.
-
-    :ivar since: Unix time in seconds of the last message before.
-    :ivar until: Unix time in seconds of the first message after.
-    """
-
-    venue: str
-    stream: str
-    since: float
-    until: float
-
-
-Item: TypeAlias = Event | Gap | Outage
 
 
 class Held(NamedTuple):
@@ -106,36 +52,6 @@ class Held(NamedTuple):
     event: Event
 
 
-class Missing(NamedTuple):
-    """A declared range of ids."""
-
-    first: int
-    last: int
-    reason: GapReason
-
-
-class Coverage(msgspec.Struct, frozen=True):
-    """What is known of one stream's ids between the first and the last one seen.
-
-    ``live + repaired + missing`` is the number of ids in between; after a reset, of ids since then.
-    Kinds without provable ids count messages instead, and klines missing and repaired bars.
-    ``ranges_forgotten`` counts ranges that are in the sums but no longer in the lists.
-    """
-
-    venue: str
-    stream: str
-    first: int | None
-    last: int | None
-    live: int
-    repaired: int
-    missing: int
-    duplicates: int
-    repaired_ranges: list[tuple[int, int]]
-    missing_ranges: list[Missing]
-    ranges_forgotten: int
-    outages: int
-
-
 class Track:
     """What has been delivered of one stream of one venue, and what is held.
 
@@ -146,11 +62,8 @@ class Track:
 
     # With thousands of streams, a track has to come back into the caches for each message of its.
     __slots__ = (
-        "_forgotten",
         "_max_gap",
         "_max_held",
-        "_missing_ranges",
-        "_repaired_ranges",
         "_resume_limit",
         "began_at",
         "contiguous",
@@ -163,13 +76,12 @@ class Track:
         "held",
         "interrupted",
         "last_of",
-        "missing",
+        "ledger",
         "next",
         "one_id",
         "outages",
         "received",
         "repair_kind",
-        "repaired",
         "seen_at",
         "stream",
         "time_of",
@@ -184,13 +96,12 @@ class Track:
         self.duplicates = 0
         self.received = 0
         self.seen_at = self.began_at = float("-inf")
-        self.repaired = 0
-        self.missing = 0
+        self.ledger = Ledger()
         self.outages = 0
         self.contiguous = stream.order.rule is Rule.CONTIGUOUS
         self.repair_kind = stream.order.repair
-        self.first_of, self.last_of = _key_getters(stream.kind)
-        self.time_of = _time_getter(stream.kind)
+        self.first_of, self.last_of = key_getters(stream.kind)
+        self.time_of = time_getter(stream.kind)
         self.one_id = stream.order.first == stream.order.last
         self.grows = not self.contiguous and stream.kind is not Kind.KLINE
         self.held: list[Held] = []
@@ -203,9 +114,6 @@ class Track:
         self.interrupted = False
         self._resume_limit: int | None = None
         self._max_gap = MAX_GAP_IDS
-        self._repaired_ranges: list[tuple[int, int]] = []
-        self._missing_ranges: list[Missing] = []
-        self._forgotten = 0
 
     def __repr__(self) -> str:
         return f"<Track {self.venue} {self.stream.name} next={self.next} held={len(self.held)}>"
@@ -227,11 +135,6 @@ class Track:
     def position(self) -> int | None:
         """The last id that was delivered or declared; what :meth:`resume` takes."""
         return None if self.next is None else self.next - 1
-
-    @property
-    def gaps(self) -> Sequence[Missing]:
-        """The declared ranges, oldest first; :data:`MAX_RANGES` of them at most."""
-        return self._missing_ranges
 
     def resume(self, position: int, limit: int) -> None:
         """Begin after what an earlier run delivered, going back ``limit`` ids at most."""
@@ -302,8 +205,7 @@ class Track:
         if first > gap[0]:
             self.declare(first - 1, "venue_missing", out)
         first = max(first, gap[0])
-        self.repaired += last - first + 1
-        self._note_repaired(first, last)
+        self.ledger.note_repaired(first, last, last - first + 1)
         self._deliver(event, first, last, out)
         self._release(out)
 
@@ -330,9 +232,8 @@ class Track:
 
     def _lose_ids(self, event: Event, first: int, last: int, count: int) -> Gap:
         if event.origin == "backfill":
-            self.repaired -= count
-        self.missing += count
-        self._note_missing(first, last, "overflow")
+            self.ledger.repaired -= count
+        self.ledger.note_missing(first, last, count, "overflow")
         return Gap(self.venue, self.stream.name, first, last, "overflow")
 
     def snapshot(self, event: Event, out: list[Item]) -> bool:
@@ -353,8 +254,7 @@ class Track:
         """Declare the ids from ``next`` to ``last`` as missing; ``then`` is delivered after it."""
         if self.next is None or last < self.next:
             return
-        self.missing += last - self.next + 1
-        self._note_missing(self.next, last, reason)
+        self.ledger.note_missing(self.next, last, last - self.next + 1, reason)
         out.append(Gap(self.venue, self.stream.name, self.next, last, reason))
         if then is not None:
             out.append(then)
@@ -378,12 +278,12 @@ class Track:
             first=self.first,
             last=None if self.next is None else self.next - 1,
             live=self.live,
-            repaired=self.repaired,
-            missing=self.missing,
+            repaired=self.ledger.repaired,
+            missing=self.ledger.missing,
             duplicates=self.duplicates,
-            repaired_ranges=list(self._repaired_ranges),
-            missing_ranges=list(self._missing_ranges),
-            ranges_forgotten=self._forgotten,
+            repaired_ranges=list(self.ledger.repaired_ranges),
+            missing_ranges=list(self.ledger.missing_ranges),
+            ranges_forgotten=self.ledger.forgotten,
             outages=self.outages,
         )
 
@@ -394,7 +294,7 @@ class Track:
             return self.received - self.duplicates - len(self.held)
         if self.next is None or self.first is None:
             return 0
-        return self.next - self.first - self.repaired - self.missing
+        return self.next - self.first - self.ledger.repaired - self.ledger.missing
 
     def _deliver(self, event: Event, first: int, last: int, out: list[Item]) -> None:
         if self.interrupted and self.delivered_at is not None:
@@ -423,9 +323,7 @@ class Track:
         else:
             self.interrupted = self.delivered_at is not None
         self.first = first
-        self.repaired = self.missing = 0
-        self._repaired_ranges.clear()
-        self._missing_ranges.clear()
+        self.ledger.clear()
         self._deliver(event, first, last, out)
 
     def _is_newer(self, event: Event) -> bool:
@@ -489,56 +387,7 @@ class Track:
                 self.duplicates += 1
         del self.held[:released]
 
-    def _note_repaired(self, first: int, last: int) -> None:
-        ranges = self._repaired_ranges
-        if ranges and ranges[-1][1] + 1 == first:
-            ranges[-1] = ranges[-1][0], last
-        else:
-            ranges.append((first, last))
-            self._forget(ranges)
-
-    def _note_missing(self, first: int, last: int, reason: GapReason) -> None:
-        ranges = self._missing_ranges
-        if ranges and ranges[-1].reason == reason and ranges[-1].last + 1 == first:
-            ranges[-1] = Missing(ranges[-1].first, last, reason)
-        else:
-            ranges.append(Missing(first, last, reason))
-            self._forget(ranges)
-
-    def _forget(self, ranges: list[Any]) -> None:
-        if len(ranges) > MAX_RANGES:
-            del ranges[0]
-            self._forgotten += 1
-
 
 def grow(keys: list[int]) -> bool:
     """Whether each key is higher than the one before."""
     return all(map(operator.lt, keys, keys[1:]))
-
-
-@functools.cache
-def _key_getters(kind: Kind) -> tuple[Callable[[Any], int], Callable[[Any], int]]:
-    """Functions from a payload of the kind to its first and last key (see ``streams.TABLE``)."""
-    order = TABLE[kind]
-    payload = PAYLOADS[kind]
-    if kind in (Kind.ALL_MINI_TICKERS, Kind.ALL_WINDOW_TICKERS):
-        return _array_event_time, _array_event_time
-    names = {item.encode_name: item.name for item in msgspec.structs.fields(payload)}
-    return operator.attrgetter(names[order.first]), operator.attrgetter(names[order.last])
-
-
-@functools.cache
-def _time_getter(kind: Kind) -> Callable[[Any], int | None]:
-    """A function from a payload of the kind to its event time, or None where it has none."""
-    if "event_time" in getattr(PAYLOADS[kind], "__struct_fields__", ()):
-        return operator.attrgetter("event_time")
-    return _no_time
-
-
-def _no_time(_data: object) -> None:
-    return None
-
-
-def _array_event_time(rows: list[Any]) -> int:
-    # An empty array carries no time; it is older than anything, so it is dropped as a duplicate.
-    return max((int(row.event_time) for row in rows), default=-1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..continuity.track import Outage
+from ..continuity.items import Outage
 from ..market.streams import Repair
 from .rest import Backfill, BackfillError
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ..continuity.arbiter import Arbiter
-    from ..continuity.track import GapReason, Item, Track
+    from ..continuity.items import GapReason, Item
+    from ..continuity.track import Track
     from ..market.payloads import Event
     from ..observe.metrics import Metrics
     from ..settings import Settings
@@ -143,7 +144,7 @@ class Repairs:
         """Fill the gap that ends at ``last`` page by page."""
         progress_at = since
         pages = _Pages()
-        missing, repaired = track.missing, track.repaired
+        missing, repaired = track.ledger.missing, track.ledger.repaired
         pause_s = 0.0
         while _is_open(track, last):
             out: list[Item] = []
@@ -160,10 +161,10 @@ class Repairs:
             if out:
                 await self._release(out)
                 progress_at = trio.current_time()
-        if track.missing != missing:
+        if track.ledger.missing != missing:
             self._metrics.gap("declared")
         else:
-            self._metrics.gap("joined" if track.repaired == repaired else "repaired")
+            self._metrics.gap("joined" if track.ledger.repaired == repaired else "repaired")
 
     async def _ask(self, track: Track, pages: _Pages) -> None:
         """Add rows of the open gap, and the one behind it; none if the venue did not answer."""
@@ -196,9 +197,9 @@ class Repairs:
             if key > gap[1]:
                 track.declare(gap[1], "venue_missing", out)
                 return
-            before = track.repaired
+            before = track.ledger.repaired
             track.repair(pages.rows.pop(key), out)
-            if track.repaired != before:
+            if track.ledger.repaired != before:
                 self._metrics.repaired()
 
     async def _rebase(self, track: Track, last: int, since: float) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 import trio
 
-from ..continuity.track import Gap
+from ..continuity.items import Gap
 from ..errors import SinkError
 from ..market.payloads import Event
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from ..continuity.track import Item, Outage
+    from ..continuity.items import Item, Outage
 
 PIPE_BYTES = 4096
 """A pipe that is writable takes this much at once (POSIX PIPE_BUF), so the loop never blocks."""

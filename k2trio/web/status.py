@@ -222,9 +222,9 @@ def _words(name: str) -> str:
 def _coverage(tracks: Sequence[Track]) -> CoverageReport:
     return CoverageReport(
         live=sum(track.live for track in tracks),
-        repaired=sum(track.repaired for track in tracks),
-        missing=sum(track.missing for track in tracks),
-        gaps=sum(len(track.gaps) for track in tracks),
+        repaired=sum(track.ledger.repaired for track in tracks),
+        missing=sum(track.ledger.missing for track in tracks),
+        gaps=sum(len(track.ledger.missing_ranges) for track in tracks),
         open_gaps=sum(1 for track in tracks if track.held),
         duplicates=sum(track.duplicates for track in tracks),
         interruptions=sum(track.outages for track in tracks),
@@ -248,7 +248,7 @@ def _most_troubled(rows: Sequence[_Row]) -> list[_Row]:
 
 def _troubled(row: _Row) -> bool:
     track = row.track
-    return track is None or bool(track.held or track.missing)
+    return track is None or bool(track.held or track.ledger.missing)
 
 
 def _stream(row: _Row, look: _Look, before: _Look) -> StreamReport:
@@ -261,7 +261,7 @@ def _stream(row: _Row, look: _Look, before: _Look) -> StreamReport:
             subscribed=row.subscribed,
         )
     key = (track.venue, row.name)
-    gaps = track.gaps
+    gaps = track.ledger.missing_ranges
     return StreamReport(
         venue=track.venue,
         stream=row.name,
@@ -272,8 +272,8 @@ def _stream(row: _Row, look: _Look, before: _Look) -> StreamReport:
         silence_s=look.at - track.seen_at if track.received else None,
         last=track.position,
         live=track.live,
-        repaired=track.repaired,
-        missing=track.missing,
+        repaired=track.ledger.repaired,
+        missing=track.ledger.missing,
         gaps=len(gaps),
         held=len(track.held),
         duplicates=track.duplicates,

@@ -12,7 +12,7 @@ from world import SUBJECT, World, fault, name, open_world
 import k2trio
 import k2trio.client.session
 import k2trio.wire.connection
-from k2trio.continuity.track import Gap, Outage
+from k2trio.continuity.items import Gap, Outage
 from k2trio.market.payloads import Event, Trade
 from k2trio.observe import transitions as on
 from k2trio.simulator import Fault, Limits

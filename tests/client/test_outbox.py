@@ -9,7 +9,7 @@ import trio
 
 from k2trio.client.outbox import Outbox
 from k2trio.continuity.arbiter import Arbiter
-from k2trio.continuity.track import Gap, Item, Outage
+from k2trio.continuity.items import Gap, Item, Outage
 from k2trio.errors import K2Error
 from k2trio.market.payloads import Bar, Event, Kline, Trade
 from k2trio.market.streams import parse_stream

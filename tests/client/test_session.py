@@ -11,7 +11,7 @@ import trio.testing
 from world import START_MS, SUBJECT, World, fault, make_settings, open_world
 
 from k2trio.client.session import UNWIND_AFTER_S, Session
-from k2trio.continuity.track import Outage
+from k2trio.continuity.items import Outage
 from k2trio.errors import ConnectionFailed, Dropped
 from k2trio.market.decoder import Decoder
 from k2trio.market.payloads import Event
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from k2trio.continuity.track import Item
+    from k2trio.continuity.items import Item
 
 URL = "wss://a.test:9/stream"
 

@@ -15,7 +15,7 @@ from processes import SHUTDOWN_S, k2trio, lines_of, started, stop
 
 from k2trio.commands.demo.score import Score
 from k2trio.commands.demo.script import DAY_S, GAP, PAUSE_S, REPAIR, ROTATION, STREAMS, bad_day
-from k2trio.continuity.track import Gap
+from k2trio.continuity.items import Gap
 from k2trio.market.payloads import Event, Trade, frame_of
 from k2trio.observe import transitions as on
 

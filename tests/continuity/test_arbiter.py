@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from k2trio.continuity import track as track_module
+from k2trio.continuity import ledger as ledger_module
 from k2trio.continuity.arbiter import Arbiter
+from k2trio.continuity.items import Gap, Item, Outage
 from k2trio.continuity.klines import KlineTrack
-from k2trio.continuity.track import Gap, Item, Missing, Outage, Track
+from k2trio.continuity.ledger import Missing
+from k2trio.continuity.track import Track
 from k2trio.market.payloads import (
     AvgPrice,
     Bar,
@@ -298,7 +300,7 @@ def test_a_repair_that_comes_too_late_changes_nothing(arbiter: Arbiter) -> None:
     out = offer(arbiter, trade(2))
     arbiter.track("v", TRADES).repair(trade(2, origin="backfill"), out)
     assert told(out) == [2, 3]
-    assert arbiter.track("v", TRADES).repaired == 0
+    assert arbiter.track("v", TRADES).ledger.repaired == 0
 
 
 def test_declaring_a_part_leaves_the_rest_of_the_gap_open(arbiter: Arbiter) -> None:
@@ -538,7 +540,7 @@ def test_a_lost_snapshot_is_a_time_since_its_ids_were_declared(arbiter: Arbiter)
     track.snapshot(snapshot(9), items)
     lost = track.lose(items[2])  # type: ignore[arg-type]
     assert isinstance(lost, Outage)
-    assert track.missing == 7
+    assert track.ledger.missing == 7
 
 
 def test_a_lost_close_of_a_bar_is_named_and_a_lost_update_is_a_time(arbiter: Arbiter) -> None:
@@ -547,14 +549,14 @@ def test_a_lost_close_of_a_bar_is_named_and_a_lost_update_is_a_time(arbiter: Arb
     offer(arbiter, closing, update)
     assert track.lose(closing) == Gap("v", MINUTES, 0, 0, "overflow")
     assert track.lose(update) == Outage("v", MINUTES, update.received, update.received)
-    assert track.missing == 1
+    assert track.ledger.missing == 1
 
 
 # -- the ledger ---------------------------------------------------------------------------------
 
 
 def test_the_ledger_is_bounded(arbiter: Arbiter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(track_module, "MAX_RANGES", 3)
+    monkeypatch.setattr(ledger_module, "MAX_RANGES", 3)
     track = arbiter.track("v", TRADES)
     for number in range(1, 20, 3):
         offer(arbiter, trade(number), now=number)
@@ -725,7 +727,7 @@ def test_missing_months_are_counted_as_months(arbiter: Arbiter) -> None:
     track = arbiter.track("v", stream)
     out: list[Item] = []
     track.abandon("not_repaired", out)
-    assert track.missing == 5
+    assert track.ledger.missing == 5
     gap, event = out
     assert (gap.first, gap.last) == (start, utc(2026, 2, 28, 16))
     assert event.data.bar.open_time == end

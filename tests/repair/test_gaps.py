@@ -12,7 +12,7 @@ from rest import HOSTS, VENUE, Rest, agg_rows, asked, kline_rows, make_backfill,
 from world import START_MS, SUBJECT, fault, open_world
 
 from k2trio.continuity.arbiter import Arbiter
-from k2trio.continuity.track import Gap, Item, Outage
+from k2trio.continuity.items import Gap, Item, Outage
 from k2trio.market.payloads import AggTrade, Bar, Depth, Event, Kline
 from k2trio.observe import transitions as on
 from k2trio.observe.metrics import Metrics

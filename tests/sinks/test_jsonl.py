@@ -14,7 +14,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2trio.continuity.track import Gap, Outage
+from k2trio.continuity.items import Gap, Outage
 from k2trio.errors import SinkError
 from k2trio.market.payloads import Event, frame_of
 from k2trio.sinks import jsonl

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ...continuity.track import Gap
+from ...continuity.items import Gap
 from ...market.payloads import Event, Trade
 from ...observe import transitions as on
 from .script import GAP, REPAIR, ROTATION, Step
@@ -19,7 +19,7 @@ from .script import GAP, REPAIR, ROTATION, Step
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ...continuity.track import Item
+    from ...continuity.items import Item
     from ...observe.transitions import Transition
     from ...simulator import Fault, Truth
 

@@ -1,0 +1,59 @@
+"""What a consumer gets besides messages: what is missing, in its place among them."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from ..market.payloads import Event
+
+GapReason: TypeAlias = Literal[
+    "not_repaired",
+    "not_repairable",
+    "venue_missing",
+    "snapshot",
+    "hold_overflow",
+    "jump",
+    "reset",
+    "overflow",
+    "resume_limit",
+]
+"""Why ids are missing.
+
+``not_repaired``: REST did not bring them in time. ``not_repairable``: no REST host is known for
+the venue, or the kind has no history. ``venue_missing``: the venue itself does not have them.
+``snapshot``: they are contained in the depth snapshot that follows. ``hold_overflow``: too many
+messages waited behind them. ``jump`` and ``reset``: the venue's ids leapt forward or started anew.
+``overflow``: the consumer was too slow and the policy is to drop. ``resume_limit``: longer ago than
+a restart may go back.
+"""
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Ids ``first`` to ``last`` of a stream, both inclusive, that the feed will not deliver.
+
+    For klines the ids are the open times of the missing bars in milliseconds.
+    """
+
+    venue: str
+    stream: str
+    first: int
+    last: int
+    reason: GapReason
+
+
+class Outage(msgspec.Struct, frozen=True):
+    """A time in which messages of a stream without provable ids may be missing.
+
+    :ivar since: Unix time in seconds of the last message before.
+    :ivar until: Unix time in seconds of the first message after.
+    """
+
+    venue: str
+    stream: str
+    since: float
+    until: float
+
+
+Item: TypeAlias = Event | Gap | Outage

@@ -1,0 +1,43 @@
+"""The keys of a payload: what orders the messages of a stream, and when the exchange made one."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .payloads import PAYLOADS
+from .streams import TABLE, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@functools.cache
+def key_getters(kind: Kind) -> tuple[Callable[[Any], int], Callable[[Any], int]]:
+    """Functions from a payload of the kind to its first and last key (see ``streams.TABLE``)."""
+    order = TABLE[kind]
+    payload = PAYLOADS[kind]
+    if kind in (Kind.ALL_MINI_TICKERS, Kind.ALL_WINDOW_TICKERS):
+        return _array_event_time, _array_event_time
+    names = {item.encode_name: item.name for item in msgspec.structs.fields(payload)}
+    return operator.attrgetter(names[order.first]), operator.attrgetter(names[order.last])
+
+
+@functools.cache
+def time_getter(kind: Kind) -> Callable[[Any], int | None]:
+    """A function from a payload of the kind to its event time, or None where it has none."""
+    if "event_time" in getattr(PAYLOADS[kind], "__struct_fields__", ()):
+        return operator.attrgetter("event_time")
+    return _no_time
+
+
+def _no_time(_data: object) -> None:
+    return None
+
+
+def _array_event_time(rows: list[Any]) -> int:
+    # An empty array carries no time; it is older than anything, so it is dropped as a duplicate.
+    return max((int(row.event_time) for row in rows), default=-1)
