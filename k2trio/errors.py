@@ -62,6 +62,7 @@ class SubscriptionRejected(K2Error):  # noqa: N818
         )
         self.streams = streams
         self.code = code
+        self.message = message
 
 
 class ReconnectReason(enum.StrEnum):

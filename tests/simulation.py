@@ -37,7 +37,7 @@ import trio_websocket
 import wsproto.frame_protocol
 import wsproto.utilities
 
-from k2trio.client import session
+from k2trio.client import suspend
 from k2trio.client.feed import Feed, open_feed
 from k2trio.continuity.items import Gap, Outage
 from k2trio.continuity.klines import KlineTrack
@@ -210,7 +210,7 @@ def deterministic(seed: int) -> Iterator[None]:
         random.getstate(),
         wsproto.utilities.os,
         wsproto.frame_protocol.os,
-        session.SUSPEND_CHECK_S,
+        suspend.SUSPEND_CHECK_S,
     )
     try:
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True
@@ -220,7 +220,7 @@ def deterministic(seed: int) -> Iterator[None]:
         wsproto.utilities.os = wsproto.frame_protocol.os = fake
         trio_websocket.WebSocketConnection.CONNECTION_ID = itertools.count()
         # Looking for a suspend every 5 s would be most of what a quiet hour does.
-        session.SUSPEND_CHECK_S = 60.0
+        suspend.SUSPEND_CHECK_S = 60.0
         gc.collect()
         gc.disable()
         yield
@@ -229,7 +229,7 @@ def deterministic(seed: int) -> Iterator[None]:
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING = saved[0]
         trio_run._r.setstate(saved[1])
         random.setstate(saved[2])
-        wsproto.utilities.os, wsproto.frame_protocol.os, session.SUSPEND_CHECK_S = saved[3:]
+        wsproto.utilities.os, wsproto.frame_protocol.os, suspend.SUSPEND_CHECK_S = saved[3:]
 
 
 @dataclass

@@ -35,7 +35,8 @@ from ..settings import Settings, load_settings
 from ..wire.connection import Dialer, TcpDialer, make_ssl_context
 from .line import Line
 from .outbox import Outbox
-from .session import Runtime, suspended_s
+from .runtime import Runtime
+from .suspend import suspended_s
 
 if TYPE_CHECKING:
     import ssl
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from ..continuity.track import Track
     from ..market.payloads import Event
     from ..observe.transitions import Observer, Transition
+    from .session import Session
 
 CLOSE_TIMEOUT_S = 1.0
 """Bound on closing idle REST connections at shutdown."""
@@ -317,7 +319,7 @@ class Feed:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._repairs.run)
-                nursery.start_soon(self._staleness.watch, lambda: self.lines)
+                nursery.start_soon(self._staleness.watch, self._carriers)
                 if self.settings.state is not None:
                     nursery.start_soon(self._save_state_regularly)
                 for line in self.lines:
@@ -325,6 +327,9 @@ class Feed:
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
                 await self._backfill.aclose()
+
+    def _carriers(self) -> list[Session]:
+        return [line.current for line in self.lines if line.current is not None]
 
     async def _run_line(self, line: Line) -> None:
         try:

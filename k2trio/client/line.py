@@ -17,10 +17,12 @@ from ..errors import CircuitOpen, ConnectionFailed, GaveUp, HandshakeRefused, Su
 from ..observe import transitions as on
 from ..observe.transitions import RotationReason
 from ..policy.failover import RECHECK_S, Dial, Endpoint, Endpoints, Retries
-from .session import Runtime, Session
+from .session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from .runtime import Runtime
 
 ROTATION_JITTER = 0.02
 """Share by which the planned age of a connection varies, so that lines do not rotate in step."""
@@ -120,11 +122,11 @@ class Line:
         """
         self.streams += [name for name in streams if name not in self.streams]
         session = self.current
-        if session is None or session.connection is None or not session.connected:
+        if session is None or not session.connected:
             return
         session.streams = self.streams
         try:
-            await session.subscribe(session.connection, streams)
+            await session.subscribe(streams)
         except SubscriptionRejected as rejected:
             self.streams = [name for name in self.streams if name not in rejected.streams]
             session.streams = self.streams
@@ -137,10 +139,10 @@ class Line:
         """
         self.streams = [name for name in self.streams if name not in streams]
         session = self.current
-        if session is None or session.connection is None or not session.connected:
+        if session is None or not session.connected:
             return
         session.streams = self.streams
-        await session.request(session.connection, "UNSUBSCRIBE", streams)
+        await session.unsubscribe(streams)
 
     # -- reconnect ----------------------------------------------------------------------------
 

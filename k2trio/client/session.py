@@ -8,80 +8,33 @@ the nursery and crash the program: they are bugs, not reasons to reconnect.
 
 from __future__ import annotations
 
-import random
-import time
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import msgspec
 import trio
 
-from ..errors import ConnectionFailed, Dropped, ProtocolViolation, Stale, SubscriptionRejected
+from ..errors import ConnectionFailed, ProtocolViolation, Stale, SubscriptionRejected
 from ..market.decoder import Decoder, Malformed, Reply, ServerShutdown
 from ..observe import transitions as on
 from ..repair.staleness import Verdict
-from ..wire.connection import Connection, Dialer, open_connection
+from ..wire.connection import Connection, open_connection
+from .requests import Requests
+from .suspend import sleep_until_suspended
+from .watchdog import ping_when_quiet, until_silent
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from ..market.payloads import Event
     from ..policy.failover import Endpoint
-    from ..settings import Settings
     from ..wire.frames import Batch
+    from .runtime import Runtime
 
-CONTROL_SPACING_S = 0.4
-"""At most 2.5 control messages a second: with pongs and pings that stays below the exchange's 5."""
-REPLY_TIMEOUT_S = 10.0
-"""How long a reply to a control message is waited for."""
-STREAMS_PER_SUBSCRIBE = 100
-"""Streams in one SUBSCRIBE message."""
 MALFORMED_LIMIT = 100
 MALFORMED_WINDOW_S = 10.0
 """So many malformed messages in so many seconds are a violation, not an accident."""
 UNWIND_AFTER_S = 0.02
 """How long the tasks of a connection that is dead already stay, for the next dial to go first."""
-SUSPEND_CHECK_S = 5.0
-SUSPEND_JUMP_S = 10.0
-"""How often to look whether the machine slept, and from how many seconds on it counts."""
-
-
-def suspended_s() -> float:
-    """Seconds that this machine has spent suspended since boot (0 where it cannot be told).
-
-    The monotonic clock stops during a suspend and the boot-time clock does not.
-    """
-    boottime = getattr(time, "CLOCK_BOOTTIME", None)
-    if boottime is None:
-        return 0.0
-    return time.clock_gettime(boottime) - time.clock_gettime(time.CLOCK_MONOTONIC)
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """What the sessions and lines of a feed share with it.
-
-    :ivar deliver: takes a batch of events of a line's venue; never waits.
-    :ivar full: whether the consumer has enough to do.
-    :ivar room: returns when it has not.
-    :ivar interrupted: told when a line no longer carries its streams from a venue.
-    :ivar verify: asks the venue whether it has news on streams that are silent.
-    :ivar emit: tells the observers.
-    :ivar dial: the network.
-    """
-
-    settings: Settings
-    deliver: Callable[[str, str, Sequence[Event]], None]
-    full: Callable[[], bool]
-    room: Callable[[], Awaitable[None]]
-    interrupted: Callable[[str, str], None]
-    verify: Callable[[str, Sequence[str]], Awaitable[Verdict]]
-    emit: on.Observer
-    dial: Dialer
-    rng: random.Random = field(default_factory=random.Random)
-    wall_clock: Callable[[], float] = time.time
-    suspended_s: Callable[[], float] = suspended_s
 
 
 class Session:
@@ -119,9 +72,7 @@ class Session:
         self._scope = trio.CancelScope()
         self._delivering = False
         self._changed = trio.Event()
-        self._replies: dict[int, tuple[trio.Event, list[Reply]]] = {}
-        self._last_request_id = 0
-        self._next_send_at = float("-inf")
+        self._requests: Requests | None = None
         self._malformed: deque[float] = deque(maxlen=MALFORMED_LIMIT)
 
     def __repr__(self) -> str:
@@ -149,6 +100,11 @@ class Session:
         return self._delivering or unread
 
     @property
+    def judgeable(self) -> bool:
+        """Whether a stream that is silent on it is silent indeed."""
+        return self.proven and self.connected and not self.lagging
+
+    @property
     def change(self) -> trio.Event:
         """Set at the next change of anything that the line looks at."""
         return self._changed
@@ -162,7 +118,8 @@ class Session:
         """End the session because of a failure; only the first one counts."""
         if self.failure is None and not self.retired:
             self.failure = failure
-            self._give_up_replies()
+            if self._requests is not None:
+                self._requests.end(failure)
             if self.connection is not None and self.connection.tap.exhausted:
                 # Nothing can come of it any more. Its seven tasks would unwind before the next dial
                 # begins; so they may while that one waits for the network.
@@ -174,13 +131,10 @@ class Session:
     def retire(self) -> None:
         """End the session because another one has taken over."""
         self.retired = True
-        self._give_up_replies()
+        if self._requests is not None:
+            self._requests.end(None)
         self._scope.cancel()
         self.notify()
-
-    def _give_up_replies(self) -> None:
-        for arrived, _ in self._replies.values():
-            arrived.set()
 
     async def stabilise(self) -> None:
         """Return when data has flowed for long enough.
@@ -210,6 +164,7 @@ class Session:
                     wall_clock=self._runtime.wall_clock,
                 ) as connection:
                     self.connection = connection
+                    self._requests = Requests(connection.send, lambda: self.lagging)
                     self._emit_connected(connection)
                     self.notify()
                     async with trio.open_nursery() as nursery:
@@ -218,8 +173,13 @@ class Session:
                         nursery.start_soon(self._watch_data, connection)
                         nursery.start_soon(self._watch_suspend)
                         nursery.start_soon(self._prove_health, connection)
-                        nursery.start_soon(self._ping_when_quiet, connection)
-                        nursery.start_soon(self._keep_subscribed, connection)
+                        nursery.start_soon(
+                            ping_when_quiet,
+                            connection,
+                            self._settings.health_check_interval,
+                            self._emit_round_trip,
+                        )
+                        nursery.start_soon(self._keep_subscribed, connection.unsubscribed)
         except ConnectionFailed as failure:
             self.fail(failure)
 
@@ -228,6 +188,9 @@ class Session:
         self._runtime.emit(
             on.Connected(self.line, where.name, where.index, where.venue, connection.handshake_s)
         )
+
+    def _emit_round_trip(self, seconds: float) -> None:
+        self._runtime.emit(on.PingMeasured(self.line, self.endpoint.name, seconds))
 
     # -- receive ------------------------------------------------------------------------------
 
@@ -284,12 +247,11 @@ class Session:
             case ServerShutdown():
                 self.shutdown_announced = True
                 self.notify()
-            case Reply(id=request_id) if request_id in self._replies:
-                arrived, box = self._replies[request_id]
-                box.append(message)
-                arrived.set()
             case Reply():
-                self._skip(Malformed("unexpected_reply", message.message, f"id {message.id}"), now)
+                if self._requests is None or not self._requests.take(message):
+                    self._skip(
+                        Malformed("unexpected_reply", message.message, f"id {message.id}"), now
+                    )
             case Malformed():
                 self._skip(message, now)
 
@@ -313,12 +275,10 @@ class Session:
 
     async def _watch_transport(self, connection: Connection) -> None:
         """No bytes at all, pings included: the transport is dead."""
-        await self._watch(
-            "transport",
-            self._settings.transport_timeout,
-            connection,
-            lambda: connection.tap.last_bytes_at,
-        )
+        limit = self._settings.transport_timeout
+        tap = connection.tap
+        await until_silent(limit, lambda: tap.last_bytes_at, lambda: tap.blocked)
+        self.fail(Stale("transport", limit))
 
     async def _watch_data(self, connection: Connection) -> None:
         """Bytes, but no data message: the subscription is dead, or the market is quiet.
@@ -339,41 +299,15 @@ class Session:
                 self.notify()
             return True
 
-        if self._settings.health_check_timeout:
-            await self._watch(
-                "data",
-                self._settings.health_check_timeout,
-                connection,
+        limit = self._settings.health_check_timeout
+        if limit:
+            await until_silent(
+                limit,
                 lambda: max(quiet_at, self._last_data_or_unread(connection)),
+                lambda: connection.tap.blocked,
                 venue_says_quiet,
             )
-
-    async def _watch(
-        self,
-        tier: str,
-        limit: float,
-        connection: Connection,
-        last: Callable[[], float],
-        excused: Callable[[], Awaitable[bool]] | None = None,
-    ) -> None:
-        """Fail the session exactly ``limit`` seconds after the last sign of life.
-
-        The deadline is not moved at every message, which would cost the hot path; when it comes it
-        is compared with the last sign of life and set anew from there. That is as exact.
-        """
-        while True:
-            alive_at = trio.current_time() if connection.tap.blocked else last()
-            # Compared as a point in time: a difference may round to a wait that never ends.
-            deadline = alive_at + limit
-            if trio.current_time() >= deadline:
-                if excused is not None and await excused():
-                    continue
-                if last() > alive_at:
-                    continue  # it spoke while the venue was asked
-                self.fail(Stale(tier, limit))
-                return
-            with trio.move_on_at(deadline):
-                await trio.sleep_forever()
+            self.fail(Stale("data", limit))
 
     def _last_data_or_unread(self, connection: Connection) -> float:
         if not self.streams:
@@ -384,14 +318,8 @@ class Session:
         return connection.opened_at if self.last_data_at is None else self.last_data_at
 
     async def _watch_suspend(self) -> None:
-        before = self._runtime.suspended_s()
-        while True:
-            await trio.sleep(SUSPEND_CHECK_S)
-            now = self._runtime.suspended_s()
-            if now - before >= SUSPEND_JUMP_S:
-                self.fail(Stale("suspend", round(now - before, 1)))
-                return
-            before = now
+        slept_s = await sleep_until_suspended(self._runtime.suspended_s)
+        self.fail(Stale("suspend", round(slept_s, 1)))
 
     async def _prove_health(self, connection: Connection) -> None:
         """One success for the breaker for each further health interval in which data flowed."""
@@ -404,96 +332,47 @@ class Session:
                 self.endpoint.breaker.record_success()
             checked_at = trio.current_time()
 
-    async def _ping_when_quiet(self, connection: Connection) -> None:
-        """Ping after each health interval without a message; the answer is a sign of life."""
-        interval = self._settings.health_check_interval
-        quiet_since = connection.opened_at
-        while True:
-            quiet_since = max(quiet_since, connection.tap.last_text_at)
-            await trio.sleep_until(quiet_since + interval)
-            if connection.tap.last_text_at > quiet_since:
-                continue
-            quiet_since = trio.current_time()
-            round_trip = await connection.ping(interval)
-            if round_trip is not None:
-                self._runtime.emit(on.PingMeasured(self.line, self.endpoint.name, round_trip))
-
     # -- subscribe ----------------------------------------------------------------------------
 
-    async def request(self, connection: Connection, method: str, params: Sequence[str]) -> Reply:
-        """Send a control message, no faster than the exchange allows, and wait for its reply.
-
-        :raises ConnectionFailed: if the connection ends first, or no reply comes.
-        """
-        self._last_request_id += 1
-        request_id = self._last_request_id
-        send_at = max(trio.current_time(), self._next_send_at)
-        self._next_send_at = send_at + CONTROL_SPACING_S
-        await trio.sleep_until(send_at)
-        arrived = trio.Event()
-        box: list[Reply] = []
-        self._replies[request_id] = arrived, box
-        try:
-            await connection.send(method, params, request_id)
-            while not box and self.connected:
-                with trio.move_on_after(REPLY_TIMEOUT_S):
-                    await arrived.wait()
-                if not self.lagging:
-                    break  # else the reply may be among what waits for the consumer
-        finally:
-            del self._replies[request_id]
-        if not box:
-            if not self.connected:
-                raise self.failure or Dropped("the connection was replaced first")
-            raise ProtocolViolation(f"no reply to {method} within {REPLY_TIMEOUT_S:g} s")
-        return box[0]
-
-    async def subscribe(self, connection: Connection, streams: Sequence[str]) -> None:
-        """Subscribe in chunks; a refused chunk is halved until the refused stream is known.
+    async def subscribe(self, streams: Sequence[str]) -> None:
+        """Subscribe further streams; the refused ones are told to the observers as well.
 
         :raises SubscriptionRejected: naming the refused streams, after all others were subscribed.
+        :raises ConnectionFailed: if the connection ends first.
         """
-        chunks = deque(
-            streams[start : start + STREAMS_PER_SUBSCRIBE]
-            for start in range(0, len(streams), STREAMS_PER_SUBSCRIBE)
-        )
-        refused: list[str] = []
-        last: Reply | None = None
-        while chunks:
-            chunk = chunks.popleft()
-            reply = await self.request(connection, "SUBSCRIBE", chunk)
-            if reply.code is None:
-                continue
-            last = reply
-            if len(chunk) == 1:
-                refused.append(chunk[0])
-            else:
-                half = len(chunk) // 2
-                chunks.extendleft((chunk[half:], chunk[:half]))
-        if last is not None and refused:
-            self._runtime.emit(
-                on.SubscriptionRefused(
-                    self.line, self.endpoint.name, tuple(refused), last.code, last.message
-                )
-            )
-            raise SubscriptionRejected(tuple(refused), last.code, last.message)
+        try:
+            await self._asking().subscribe(streams)
+        except SubscriptionRejected as rejected:
+            self._emit_refused(rejected.streams, rejected.code, rejected.message)
+            raise
 
-    async def resubscribe(self, connection: Connection, stream: str) -> None:
+    async def unsubscribe(self, streams: Sequence[str]) -> None:
+        """End the subscription of some streams.
+
+        :raises ConnectionFailed: if the connection ends first.
+        """
+        await self._asking().request("UNSUBSCRIBE", streams)
+
+    async def resubscribe(self, stream: str) -> None:
         """Unsubscribe and subscribe one stream that is silent while its venue is not.
 
         :raises SubscriptionRejected: if the exchange does not want it any more.
         :raises ConnectionFailed: if the connection ends first.
         """
-        await self.request(connection, "UNSUBSCRIBE", [stream])
-        await self.subscribe(connection, [stream])
+        await self.unsubscribe([stream])
+        await self.subscribe([stream])
 
-    async def _keep_subscribed(self, connection: Connection) -> None:
+    def _asking(self) -> Requests:
+        assert self._requests is not None  # noqa: S101 - only connected sessions are asked to
+        return self._requests
+
+    async def _keep_subscribed(self, missing: Sequence[str]) -> None:
+        """Subscribe what the URL had no room for, and what the exchange has lost since."""
         interval = self._settings.list_subscriptions_interval
-        missing: Sequence[str] = connection.unsubscribed
         while True:
             try:
                 if missing:
-                    await self.subscribe(connection, missing)
+                    await self.subscribe(missing)
             except SubscriptionRejected as rejected:
                 # Told to the observers by name; the other streams go on.
                 self.streams = [name for name in self.streams if name not in rejected.streams]
@@ -503,24 +382,16 @@ class Session:
             if not interval:
                 return
             await trio.sleep(interval)
-            missing = await self._lost_subscriptions(connection)
+            try:
+                listed = await self._asking().subscriptions()
+            except ConnectionFailed as failure:
+                self.fail(failure)
+                return
+            missing = [name for name in self.streams if name not in listed]
+            if missing:
+                self._emit_refused(missing, None, "lost; subscribing again")
 
-    async def _lost_subscriptions(self, connection: Connection) -> Sequence[str]:
-        """Compare what the exchange lists with what we asked for."""
-        try:
-            reply = await self.request(connection, "LIST_SUBSCRIPTIONS", ())
-            listed = frozenset(msgspec.json.decode(reply.result, type=list[str]))
-        except ConnectionFailed as failure:
-            self.fail(failure)
-            return ()
-        except msgspec.MsgspecError as error:
-            self.fail(ProtocolViolation(f"bad reply to LIST_SUBSCRIPTIONS: {error}"))
-            return ()
-        missing = [name for name in self.streams if name not in listed]
-        if missing:
-            self._runtime.emit(
-                on.SubscriptionRefused(
-                    self.line, self.endpoint.name, tuple(missing), None, "lost; subscribing again"
-                )
-            )
-        return missing
+    def _emit_refused(self, streams: Sequence[str], code: int | None, why: str) -> None:
+        self._runtime.emit(
+            on.SubscriptionRefused(self.line, self.endpoint.name, tuple(streams), code, why)
+        )

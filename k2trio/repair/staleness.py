@@ -12,7 +12,7 @@ in the same way, subscribed anew, and if that does not help the connection is re
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -24,11 +24,10 @@ from .rest import Backfill, BackfillError, Newest
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..client.line import Line
-    from ..client.session import Session
     from ..continuity.arbiter import Arbiter
     from ..continuity.track import Track
     from ..observe.transitions import Observer
+    from ..policy.failover import Endpoint
     from ..settings import Settings
 
 VERIFY_TIMEOUT_S = 10.0
@@ -59,6 +58,50 @@ class Verdict(enum.Enum):
     QUIET = "quiet"
     NEWS = "news"
     UNPROVEN = "unproven"
+
+
+class Carrier(Protocol):
+    """What the check needs of a connection in service."""
+
+    @property
+    def line(self) -> str:
+        """The name of the line that it serves."""
+        ...
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it leads to."""
+        ...
+
+    @property
+    def streams(self) -> Sequence[str]:
+        """What is subscribed."""
+        ...
+
+    @property
+    def started_at(self) -> float:
+        """When it was dialled."""
+        ...
+
+    @property
+    def connected(self) -> bool:
+        """Whether data can flow."""
+        ...
+
+    @property
+    def judgeable(self) -> bool:
+        """Whether it is in service, and all that it brought has been looked at."""
+        ...
+
+    async def resubscribe(self, stream: str) -> None:
+        """Unsubscribe and subscribe one stream.
+
+        :raises SubscriptionRejected: if the exchange does not want it any more.
+        :raises ConnectionFailed: if the connection ends first.
+        """
+
+    def fail(self, failure: ConnectionFailed) -> None:
+        """End the connection because of a failure."""
 
 
 class StalenessCheck:
@@ -117,29 +160,26 @@ class StalenessCheck:
             return newest.id >= track.next
         return newest.time_ms is None or newest.time_ms >= track.next
 
-    async def watch(self, lines: Callable[[], Sequence[Line]]) -> None:
+    async def watch(self, carriers: Callable[[], Sequence[Carrier]]) -> None:
         """Look at every stream once per health interval, for ever."""
         while True:
             await trio.sleep(self._settings.health_check_interval)
-            for line in lines():
-                session = line.current
-                if session is not None and session.proven and session.connected:
-                    await self._look_at(line, session)
+            for carrier in carriers():
+                if carrier.judgeable:
+                    await self._look_at(carrier)
 
-    async def _look_at(self, line: Line, session: Session) -> None:
+    async def _look_at(self, carrier: Carrier) -> None:
         now = trio.current_time()
-        if session.lagging:
-            return  # what is silent may be waiting for the consumer
-        for name in list(session.streams):
+        for name in list(carrier.streams):
             if parse_stream(name).kind not in _VERIFIABLE:
                 continue
-            track = self._arbiter.track(session.endpoint.venue, name)
-            silence = now - max(track.seen_at, session.started_at)
-            if silence < self._patience(track, now - session.started_at):
-                self._suspects.pop((line.name, name), None)
+            track = self._arbiter.track(carrier.endpoint.venue, name)
+            silence = now - max(track.seen_at, carrier.started_at)
+            if silence < self._patience(track, now - carrier.started_at):
+                self._suspects.pop((carrier.line, name), None)
             elif await self._has_news(track):
-                await self._act(line, session, track, silence)
-            if not session.connected:
+                await self._act(carrier, track, silence)
+            if not carrier.connected:
                 return
 
     def _patience(self, track: Track, age: float) -> float:
@@ -149,19 +189,20 @@ class StalenessCheck:
             return max(limit, age / RHYTHM_FACTOR)
         return max(limit, RHYTHM_FACTOR * (track.seen_at - track.began_at) / track.received)
 
-    async def _act(self, line: Line, session: Session, track: Track, silence: float) -> None:
+    async def _act(self, carrier: Carrier, track: Track, silence: float) -> None:
         name = track.stream.name
-        tried = (line.name, name) in self._suspects
+        suspect = carrier.line, name
+        tried = suspect in self._suspects
         action = "reconnect" if tried else "resubscribe"
-        self._emit(StreamSilent(line.name, session.endpoint.name, name, silence, action))
-        if tried or session.connection is None:
-            self._suspects.pop((line.name, name), None)
-            session.fail(Stale("stream", silence))
+        self._emit(StreamSilent(carrier.line, carrier.endpoint.name, name, silence, action))
+        if tried or not carrier.connected:
+            self._suspects.pop(suspect, None)
+            carrier.fail(Stale("stream", silence))
             return
-        self._suspects[line.name, name] = trio.current_time()
+        self._suspects[suspect] = trio.current_time()
         try:
-            await session.resubscribe(session.connection, name)
+            await carrier.resubscribe(name)
         except SubscriptionRejected:
-            self._suspects.pop((line.name, name), None)  # told by the session
+            self._suspects.pop(suspect, None)  # told by the session
         except ConnectionFailed as failure:
-            session.fail(failure)
+            carrier.fail(failure)

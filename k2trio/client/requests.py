@@ -1,0 +1,124 @@
+"""Control requests of one connection: sent no faster than allowed, each with its reply.
+
+Source: Binance spot API docs, "WebSocket Streams", "Live Subscribing/Unsubscribing to streams".
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from ..errors import ConnectionFailed, Dropped, ProtocolViolation, SubscriptionRejected
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from ..market.decoder import Reply
+
+CONTROL_SPACING_S = 0.4
+"""At most 2.5 control messages a second: with pongs and pings that stays below the exchange's 5."""
+REPLY_TIMEOUT_S = 10.0
+"""How long a reply to a control message is waited for."""
+STREAMS_PER_SUBSCRIBE = 100
+"""Streams in one SUBSCRIBE message."""
+
+
+class Requests:
+    """Sends control messages and pairs them with their replies.
+
+    :param send: writes one message: method, parameters, id.
+    :param lagging: whether what has arrived waits for the consumer, and with it maybe a reply.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[str, Sequence[str], int], Awaitable[None]],
+        lagging: Callable[[], bool],
+    ) -> None:
+        self._send = send
+        self._lagging = lagging
+        self._replies: dict[int, tuple[trio.Event, list[Reply]]] = {}
+        self._last_id = 0
+        self._next_send_at = float("-inf")
+        self._ended: ConnectionFailed | None = None
+
+    def take(self, reply: Reply) -> bool:
+        """Hand over a reply that arrived; False if nobody waits for it."""
+        if reply.id is None or reply.id not in self._replies:
+            return False
+        arrived, box = self._replies[reply.id]
+        box.append(reply)
+        arrived.set()
+        return True
+
+    def end(self, failure: ConnectionFailed | None) -> None:
+        """No reply will come any more: the connection failed, or was replaced (None)."""
+        self._ended = failure or Dropped("the connection was replaced first")
+        for arrived, _ in self._replies.values():
+            arrived.set()
+
+    async def request(self, method: str, params: Sequence[str]) -> Reply:
+        """Send a control message, no faster than the exchange allows, and wait for its reply.
+
+        :raises ConnectionFailed: if the connection ends first, or no reply comes.
+        """
+        self._last_id += 1
+        request_id = self._last_id
+        send_at = max(trio.current_time(), self._next_send_at)
+        self._next_send_at = send_at + CONTROL_SPACING_S
+        await trio.sleep_until(send_at)
+        arrived = trio.Event()
+        box: list[Reply] = []
+        self._replies[request_id] = arrived, box
+        try:
+            await self._send(method, params, request_id)
+            while not box and self._ended is None:
+                with trio.move_on_after(REPLY_TIMEOUT_S):
+                    await arrived.wait()
+                if not self._lagging():
+                    break  # else the reply may be among what waits for the consumer
+        finally:
+            del self._replies[request_id]
+        if box:
+            return box[0]
+        raise self._ended or ProtocolViolation(f"no reply to {method} within {REPLY_TIMEOUT_S:g} s")
+
+    async def subscribe(self, streams: Sequence[str]) -> None:
+        """Subscribe in chunks; a refused chunk is halved until the refused stream is known.
+
+        :raises SubscriptionRejected: naming the refused streams, after all others were subscribed.
+        :raises ConnectionFailed: if the connection ends first.
+        """
+        chunks = deque(
+            streams[start : start + STREAMS_PER_SUBSCRIBE]
+            for start in range(0, len(streams), STREAMS_PER_SUBSCRIBE)
+        )
+        refused: list[str] = []
+        last: Reply | None = None
+        while chunks:
+            chunk = chunks.popleft()
+            reply = await self.request("SUBSCRIBE", chunk)
+            if reply.code is None:
+                continue
+            last = reply
+            if len(chunk) == 1:
+                refused.append(chunk[0])
+            else:
+                half = len(chunk) // 2
+                chunks.extendleft((chunk[half:], chunk[:half]))
+        if last is not None and refused:
+            raise SubscriptionRejected(tuple(refused), last.code, last.message)
+
+    async def subscriptions(self) -> frozenset[str]:
+        """The streams that the exchange says are subscribed.
+
+        :raises ConnectionFailed: if the connection ends first, or the reply is no such list.
+        """
+        reply = await self.request("LIST_SUBSCRIPTIONS", ())
+        try:
+            return frozenset(msgspec.json.decode(reply.result, type=list[str]))
+        except msgspec.MsgspecError as error:
+            raise ProtocolViolation(f"bad reply to LIST_SUBSCRIPTIONS: {error}") from error

@@ -1,0 +1,45 @@
+"""What the sessions and lines of a feed share with it."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .suspend import suspended_s
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from ..market.payloads import Event
+    from ..observe.transitions import Observer
+    from ..repair.staleness import Verdict
+    from ..settings import Settings
+    from ..wire.connection import Dialer
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """See the module.
+
+    :ivar deliver: takes a batch of events of a line's venue; never waits.
+    :ivar full: whether the consumer has enough to do.
+    :ivar room: returns when it has not.
+    :ivar interrupted: told when a line no longer carries its streams from a venue.
+    :ivar verify: asks the venue whether it has news on streams that are silent.
+    :ivar emit: tells the observers.
+    :ivar dial: the network.
+    """
+
+    settings: Settings
+    deliver: Callable[[str, str, Sequence[Event]], None]
+    full: Callable[[], bool]
+    room: Callable[[], Awaitable[None]]
+    interrupted: Callable[[str, str], None]
+    verify: Callable[[str, Sequence[str]], Awaitable[Verdict]]
+    emit: Observer
+    dial: Dialer
+    rng: random.Random = field(default_factory=random.Random)
+    wall_clock: Callable[[], float] = time.time
+    suspended_s: Callable[[], float] = suspended_s
