@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from harness.clients import BENCH
 
-from k2trio.client.feed import open_feed
+from k2trio.client.opening import open_feed
 from k2trio.market.payloads import Event
 from k2trio.observe import transitions as on
 from k2trio.settings import Settings

@@ -22,7 +22,7 @@ from pathlib import Path
 import httpx2
 import trio
 
-from k2trio.client.feed import open_feed
+from k2trio.client.opening import open_feed
 from k2trio.continuity.items import Gap
 from k2trio.market.payloads import Event
 from k2trio.observe.transitions import ConnectionLost, Rotated, Rotating, Transition

@@ -1,6 +1,8 @@
 """k2trio: the Binance market-data client that does not lose messages."""
 
-from .client.feed import Feed, FeedStatus, LineStatus, open_feed
+from .client.feed import Feed
+from .client.health import FeedStatus, LineStatus
+from .client.opening import open_feed
 from .continuity.items import Gap, Outage
 from .errors import (
     CircuitOpen,

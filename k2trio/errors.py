@@ -139,6 +139,12 @@ class HandshakeRefused(ConnectionFailed):
         self.trips = status in (403, 451)
 
 
+class Refused(ConnectionFailed):
+    """The breaker refused or withdrew the attempt; nothing was learnt about the endpoint."""
+
+    error_type = "circuit_open"
+
+
 class Dropped(ConnectionFailed):
     """The connection ended and we had not asked for it: close frame, FIN or RST.
 

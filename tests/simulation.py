@@ -38,7 +38,7 @@ import wsproto.frame_protocol
 import wsproto.utilities
 
 from k2trio.client import suspend
-from k2trio.client.feed import Feed, open_feed
+from k2trio.client.opening import open_feed
 from k2trio.continuity.items import Gap, Outage
 from k2trio.continuity.klines import KlineTrack
 from k2trio.market.payloads import Event
@@ -59,6 +59,7 @@ from k2trio.simulator import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from k2trio.client.feed import Feed
     from k2trio.continuity.items import Item
     from k2trio.observe.transitions import Transition
     from k2trio.policy.failover import Endpoint

@@ -19,7 +19,7 @@ import trio
 import wsproto
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, TextMessage
 
-from k2trio.client.feed import open_feed
+from k2trio.client.opening import open_feed
 from k2trio.errors import GaveUp
 from k2trio.market.decoder import Decoder
 from k2trio.market.payloads import BookTicker, Depth, Event, Level

@@ -22,7 +22,7 @@ import trustme
 from peer import CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, close, endpoint, frame, text
 from world import SleepTimes, make_settings
 
-from k2trio.client.feed import open_feed
+from k2trio.client.opening import open_feed
 from k2trio.errors import (
     ConnectionFailed,
     DialError,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import trio
 
-from k2trio.client.feed import Feed, open_feed
+from k2trio.client.opening import open_feed
 from k2trio.settings import Settings
 from k2trio.simulator import (
     Exchange,
@@ -28,6 +28,7 @@ from k2trio.simulator import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from k2trio.client.feed import Feed
     from k2trio.continuity.items import Item
     from k2trio.observe.transitions import Observer, Transition
     from k2trio.policy.failover import Endpoint

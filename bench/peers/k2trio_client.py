@@ -10,7 +10,8 @@ import random
 import trio
 from meter import Latencies, Meter, parse_options
 
-from k2trio.client.feed import Feed, open_feed
+from k2trio.client.feed import Feed
+from k2trio.client.opening import open_feed
 from k2trio.market.decoder import Decoder
 from k2trio.policy.breaker import CircuitBreaker
 from k2trio.policy.failover import Endpoint

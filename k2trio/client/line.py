@@ -13,22 +13,27 @@ from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
-from ..errors import CircuitOpen, ConnectionFailed, GaveUp, HandshakeRefused, SubscriptionRejected
+from ..errors import (
+    CircuitOpen,
+    ConnectionFailed,
+    GaveUp,
+    HandshakeRefused,
+    Refused,
+    SubscriptionRejected,
+)
 from ..observe import transitions as on
 from ..observe.transitions import RotationReason
 from ..policy.failover import RECHECK_S, Dial, Endpoint, Endpoints, Retries
+from .overlap import either, join
 from .session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from .runtime import Runtime
 
 ROTATION_JITTER = 0.02
 """Share by which the planned age of a connection varies, so that lines do not rotate in step."""
-
-JOIN_CHECK_S = 0.05
-"""How often a join looks whether the gaps between old and new connection have closed (s)."""
 
 
 class Line:
@@ -37,8 +42,6 @@ class Line:
     :param name: label in logs and metrics.
     :param streams: what it carries; see :meth:`subscribe`.
     :param place: its place among the lines that carry the same streams.
-    :param settled: whether every message of the line's streams that a retiring session could still
-        bring has been accounted for; asked before it is retired.
     """
 
     def __init__(
@@ -47,7 +50,6 @@ class Line:
         streams: Sequence[str],
         endpoints: Endpoints,
         runtime: Runtime,
-        settled: Callable[[Sequence[str]], bool],
         place: int = 0,
     ) -> None:
         self.name = name
@@ -60,7 +62,6 @@ class Line:
         self._endpoints = endpoints
         self._runtime = runtime
         self._settings = runtime.settings
-        self._settled = settled
         self._retries = Retries(
             endpoints, runtime.settings, runtime.rng, endpoints.order(place), self._rank
         )
@@ -221,7 +222,7 @@ class Line:
             again = Dial(failed.endpoint, now, 0, 0)
             return await self._start(nursery, self._retries.refused(now, again))
         self._tell_failure(failed, failure, carrying=True)
-        self._runtime.interrupted(self.name, failed.endpoint.venue)
+        self._interrupted(failed.endpoint.venue)
         self._retries.failed(failed.endpoint, failure, stable=failed.stable)
         dial = self._retries.next(now)
         self._runtime.emit(
@@ -236,6 +237,11 @@ class Line:
             )
         )
         return await self._start(nursery, dial)
+
+    def _interrupted(self, venue: str) -> None:
+        """The connection to a venue is lost: what no companion carries is interrupted."""
+        if not any(other.connected for other in self.companions):
+            self._runtime.interrupted(venue, self.streams)
 
     def _tell_failure(self, session: Session, failure: ConnectionFailed, *, carrying: bool) -> None:
         now = trio.current_time()
@@ -323,9 +329,9 @@ class Line:
                 return old
             if old.failure is not None and new.connection is not None:
                 break  # nothing is left to compare with
-            await _any_set(new.change, old.change)
+            await either(new.change, old.change)
         joined_at = trio.current_time()
-        await self._join(old, new)
+        await join(old, new, self._runtime.settled, self._settings.rotation_overlap)
         new.seen = None
         self.current = new
         if new.failure is not None:
@@ -338,7 +344,7 @@ class Line:
             return new  # the line reconnects because of its failure
         if old.failure is not None:
             self._tell_failure(old, old.failure, carrying=False)
-            self._runtime.interrupted(self.name, old.endpoint.venue)
+            self._interrupted(old.endpoint.venue)
         else:
             old.retire()
         self._rotation_failures = 0
@@ -353,20 +359,6 @@ class Line:
             )
         )
         return new
-
-    async def _join(self, old: Session, new: Session) -> None:
-        """Wait, within a bound, until the old session has nothing left that the new one lacks."""
-        same_venue = old.endpoint.venue == new.endpoint.venue
-        with trio.move_on_after(self._settings.rotation_overlap):
-            while old.failure is None and new.failure is None:
-                seen = new.seen or set()
-                if not same_venue or (
-                    all(name in seen for name in old.streams) and self._settled(old.streams)
-                ):
-                    return
-                # Gaps close without a word to the sessions, so look again now and then.
-                with trio.move_on_after(JOIN_CHECK_S):
-                    await _any_set(new.change, old.change)
 
     async def _rotation_failed(self, old: Session, new: Session, reason: RotationReason) -> None:
         failure = new.failure
@@ -385,20 +377,3 @@ class Line:
                 str(failure),
             )
         )
-
-
-class Refused(ConnectionFailed):
-    """The breaker refused or withdrew the attempt; nothing was learnt about the endpoint."""
-
-    error_type = "circuit_open"
-
-
-async def _any_set(*events: trio.Event) -> None:
-    async with trio.open_nursery() as nursery:
-
-        async def wait(event: trio.Event) -> None:
-            await event.wait()
-            nursery.cancel_scope.cancel()
-
-        for event in events:
-            nursery.start_soon(wait, event)

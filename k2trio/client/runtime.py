@@ -26,7 +26,9 @@ class Runtime:
     :ivar deliver: takes a batch of events of a line's venue; never waits.
     :ivar full: whether the consumer has enough to do.
     :ivar room: returns when it has not.
-    :ivar interrupted: told when a line no longer carries its streams from a venue.
+    :ivar interrupted: told when no line carries some streams of a venue any more.
+    :ivar settled: whether every message of some streams that a retiring session could still bring
+        has been accounted for; asked before it is retired.
     :ivar verify: asks the venue whether it has news on streams that are silent.
     :ivar emit: tells the observers.
     :ivar dial: the network.
@@ -36,7 +38,8 @@ class Runtime:
     deliver: Callable[[str, str, Sequence[Event]], None]
     full: Callable[[], bool]
     room: Callable[[], Awaitable[None]]
-    interrupted: Callable[[str, str], None]
+    interrupted: Callable[[str, Sequence[str]], None]
+    settled: Callable[[Sequence[str]], bool]
     verify: Callable[[str, Sequence[str]], Awaitable[Verdict]]
     emit: Observer
     dial: Dialer

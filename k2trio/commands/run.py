@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from ..client.feed import open_feed, symbols_of
+from ..client.opening import open_feed
 from ..errors import ConfigError, K2Error, SinkError, leaves
+from ..market.streams import symbols_of
 from ..observe import logs
 from ..observe.history import History
 from ..observe.metrics import Metrics

@@ -60,6 +60,10 @@ class Arbiter:
         """The tracks that hold messages behind a gap."""
         return [track for track in self.tracks if track.held]
 
+    def oldest_gap_s(self, now: float) -> float:
+        """For how long the oldest open gap has been open (s); 0 if none is."""
+        return max((now - track.held[0].since for track in self.gapped()), default=0.0)
+
     def settled(self, streams: Collection[str]) -> bool:
         """Whether none of the streams has an open gap, at any venue."""
         names = frozenset(streams)

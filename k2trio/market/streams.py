@@ -212,3 +212,9 @@ def shard(streams: Iterable[str], size: int = MAX_STREAMS_PER_CONNECTION) -> Seq
     """Split streams into the lists that one connection each can carry, order kept."""
     names = list(dict.fromkeys(streams))
     return [names[start : start + size] for start in range(0, len(names), size)]
+
+
+def symbols_of(streams: Sequence[str]) -> list[str]:
+    """The symbols that the streams name, in order, each once."""
+    symbols = (parse_stream(name).symbol for name in streams)
+    return list(dict.fromkeys(symbol for symbol in symbols if symbol is not None))

@@ -29,7 +29,8 @@ from ..observe.report import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..client.feed import Feed, FeedStatus
+    from ..client.feed import Feed
+    from ..client.health import FeedStatus
     from ..client.line import Line
     from ..continuity.track import Track
     from ..observe.history import History

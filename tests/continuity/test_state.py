@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import START_MS, SUBJECT, World, fault, make_settings, open_world
 
-from k2trio.client.feed import open_feed
+from k2trio.client.opening import open_feed
 from k2trio.continuity.items import Gap
 from k2trio.continuity.state import MAX_STATE_BYTES, Position, load_state, save_state
 from k2trio.errors import ConfigError, SinkError

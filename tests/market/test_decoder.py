@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k2trio.market import decoder as d
 from k2trio.market import payloads as m
 from k2trio.market.decoder import Decoder, Malformed, Reply, ServerShutdown
 from k2trio.market.payloads import Event
@@ -219,12 +220,12 @@ def expecting(*streams: str) -> Decoder:
 def decoders(*streams: str) -> list[Decoder]:
     """One that knows no stream, and for each way to parse one that knows these."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(m, "MAX_TAGGED", 0)
+        patch.setattr(d, "MAX_TAGGED", 0)
         untagged = warmed(*streams)
     return [Decoder("venue"), warmed(*streams), expecting(*streams), untagged]
 
 
-def one(payload: bytes, decoder: Decoder | None = None) -> Event | m.Control:
+def one(payload: bytes, decoder: Decoder | None = None) -> Event | d.Control:
     """What a single frame becomes: exactly one event or one remark."""
     events, control = (decoder or Decoder("venue")).decode([payload], 1.5)
     (found,) = [*events, *control]
@@ -247,7 +248,7 @@ def test_each_kind_decodes_to_its_exact_values_on_both_paths(
     decoder = Decoder("venue")
     assert one(frame(stream, raw), decoder) == event  # learns the stream
     assert one(frame(stream, raw), decoder) == event  # knows it
-    assert m.decode_payload(parse_stream(stream).kind, raw) == expected
+    assert d.decode_payload(parse_stream(stream).kind, raw) == expected
 
 
 @pytest.mark.parametrize(("stream", "payload", "expected"), KINDS, ids=[k[0] for k in KINDS])
@@ -447,7 +448,7 @@ def test_what_is_not_understood_is_one_printable_bounded_remark(
         assert remark.error_type == error_type
         for text in (remark.excerpt, remark.detail):
             assert text.isprintable()
-            assert len(text) <= m.MAX_TEXT
+            assert len(text) <= d.MAX_TEXT
         assert remark.detail
 
 
@@ -459,17 +460,17 @@ def test_remarks_cannot_forge_log_lines_or_drive_a_terminal(junk: bytes) -> None
     assert isinstance(reply, Reply)
     for text in (remark.excerpt, remark.detail, reply.message):
         assert text.isprintable()
-        assert len(text) <= m.MAX_TEXT
+        assert len(text) <= d.MAX_TEXT
 
 
 def test_an_excerpt_shows_where_the_payload_began() -> None:
-    assert m.excerpt(b"hello") == "hello"
-    assert m.excerpt(b"a\nb\xff") == "a\\nb\\\\xff"
-    assert len(m.excerpt(b"x" * 10_000)) == m.EXCERPT_BYTES
+    assert d.excerpt(b"hello") == "hello"
+    assert d.excerpt(b"a\nb\xff") == "a\\nb\\\\xff"
+    assert len(d.excerpt(b"x" * 10_000)) == d.EXCERPT_BYTES
 
 
 def test_the_table_of_streams_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(m, "MAX_KNOWN", 10)
+    monkeypatch.setattr(d, "MAX_KNOWN", 10)
     decoder = Decoder("venue")
     frames = [frame(f"s{number}usdt@trade", TRADE) for number in range(50)]
     for _ in range(2):
@@ -484,7 +485,7 @@ def test_more_streams_than_have_types_of_their_own_give_the_same_events(
 ) -> None:
     payloads = {name.partition("@")[2]: compact(payload) for name, payload, _ in KINDS}
     names = [
-        f"s{number}usdt@{suffixes[number % len(suffixes)]}" for number in range(m.MAX_TAGGED + 9)
+        f"s{number}usdt@{suffixes[number % len(suffixes)]}" for number in range(d.MAX_TAGGED + 9)
     ]
     frames = [frame(name, payloads[name.partition("@")[2]]) for name in names]
     knows, learns = expecting(*names), Decoder("venue")
@@ -495,7 +496,7 @@ def test_more_streams_than_have_types_of_their_own_give_the_same_events(
 
 # -- control --------------------------------------------------------------------------------------
 
-CONTROL: dict[str, tuple[bytes, m.Control]] = {
+CONTROL: dict[str, tuple[bytes, d.Control]] = {
     "shutdown, raw": (b'{"e":"serverShutdown","E":1770123456789}', ServerShutdown(1770123456789)),
     "shutdown, combined": (
         b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}',
@@ -519,7 +520,7 @@ CONTROL: dict[str, tuple[bytes, m.Control]] = {
 
 
 @pytest.mark.parametrize(("payload", "expected"), CONTROL.values(), ids=CONTROL)
-def test_control_messages(payload: bytes, expected: m.Control) -> None:
+def test_control_messages(payload: bytes, expected: d.Control) -> None:
     assert one(payload) == expected
     assert one(payload, warmed(SUBJECT)) == expected
 

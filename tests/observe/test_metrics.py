@@ -236,9 +236,11 @@ def test_a_batch_notes_duplicates_time_and_lag() -> None:
 
 def test_connection_status_follows_the_feed() -> None:
     metrics = make()
-    for connected in (True, False, True):
-        metrics.set_connected(connected)
-        assert value(metrics, "k2_binance_connection_status", symbols=SYMBOLS) == connected
+    states = [True, False, True]
+    metrics.watch_connected(lambda: states[0])
+    while states:
+        assert value(metrics, "k2_binance_connection_status", symbols=SYMBOLS) == states[0]
+        del states[0]
 
 
 def test_counts_that_the_feed_reports() -> None:

@@ -1,0 +1,97 @@
+"""What lines and repairs bring: decided, counted, and put where the consumer takes it.
+
+Deciding what may be delivered and putting it into the outbox is one synchronous step, so the order
+of a stream's messages is the order of the decisions, whichever connection or repair brought them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..continuity.items import Item, Outage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..continuity.arbiter import Arbiter
+    from ..market.payloads import Event
+    from ..observe.metrics import Metrics
+    from .outbox import Outbox
+
+
+class Delivery:
+    """The way from a line, or a repair, to the outbox.
+
+    :param gap_opened: called when a message begins to wait behind a gap.
+    :param compares: whether lines carry the same streams, so that they can be compared.
+    :ivar last_data_at: when the last batch came; None before the first.
+    """
+
+    def __init__(
+        self,
+        arbiter: Arbiter,
+        outbox: Outbox,
+        metrics: Metrics,
+        gap_opened: Callable[[], None],
+        *,
+        compares: bool,
+    ) -> None:
+        self.last_data_at: float | None = None
+        self._arbiter = arbiter
+        self._outbox = outbox
+        self._metrics = metrics
+        self._gap_opened = gap_opened
+        self._compares = compares
+        self._line_keys: dict[tuple[str, str, str], int] = {}
+        """(line, venue, stream) → the id that the line has to bring next."""
+
+    def take(self, line: str, venue: str, events: Sequence[Event]) -> None:
+        """Take a batch of events of a line's venue; never waits."""
+        now = trio.current_time()
+        self.last_data_at = now
+        items, duplicates = self._arbiter.offer(venue, events, now)
+        self._metrics.received(events[-1], duplicates)
+        if self._compares:
+            self._compare_lines(line, venue, events, duplicates)
+        if self._arbiter.gap_opened:
+            self._arbiter.gap_opened = False
+            self._gap_opened()
+        if self._arbiter.outage_noted:
+            self._arbiter.outage_noted = False
+            for item in items:
+                if isinstance(item, Outage):
+                    self._metrics.unproven(item.until - item.since)
+        if items:
+            self._outbox.put(items)
+
+    async def publish(self, items: list[Item]) -> None:
+        """Hand over what a repair brought; returns when the consumer has room."""
+        if items:
+            self._outbox.put(items)
+        await self.room()
+
+    async def room(self) -> None:
+        """Return when the consumer has room for more."""
+        if self._outbox.full:
+            blocked_at = trio.current_time()
+            await self._outbox.room()
+            self._metrics.consumer_blocked(trio.current_time() - blocked_at)
+        else:
+            await trio.lowlevel.checkpoint()
+
+    def _compare_lines(
+        self, line: str, venue: str, events: Sequence[Event], duplicates: int
+    ) -> None:
+        """Which line is ahead, and what each one lost."""
+        self._metrics.line_delivered(line, len(events) - duplicates, duplicates)
+        for event in events:
+            track = self._arbiter.track(venue, event.stream)
+            if track.contiguous:
+                key = (line, venue, event.stream)
+                first = track.first_of(event.data)
+                expected = self._line_keys.get(key, first)
+                if first > expected:
+                    self._metrics.line_lost(line, first - expected)
+                self._line_keys[key] = max(expected, track.last_of(event.data) + 1)

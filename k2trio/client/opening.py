@@ -1,0 +1,238 @@
+"""Opening a feed: its parts are made and wired here, and here alone."""
+
+from __future__ import annotations
+
+import functools
+import random
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..continuity.arbiter import Arbiter
+from ..errors import ConfigError, leaves
+from ..market.streams import parse_stream, symbols_of
+from ..observe.metrics import Metrics
+from ..observe.transitions import BreakerChanged
+from ..policy.breaker import CircuitBreaker, Signal, State
+from ..policy.failover import Endpoint, Endpoints
+from ..repair.gaps import Repairs
+from ..repair.rest import Backfill
+from ..repair.staleness import StalenessCheck
+from ..settings import Settings, load_settings
+from ..wire.connection import TcpDialer, make_ssl_context
+from .delivery import Delivery
+from .feed import Feed, Parts
+from .outbox import Outbox
+from .resume import Resume
+from .runtime import Runtime
+from .shards import Shards
+from .suspend import suspended_s
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+
+    import httpx2
+
+    from ..continuity.items import Gap, Outage
+    from ..market.payloads import Event
+    from ..observe.transitions import Observer, Transition
+    from ..wire.connection import Dialer
+
+UNKNOWN_PROBE_TIMEOUT_S = 60.0
+"""Stands in for ``health_check_timeout`` in a probe's deadline where that is switched off."""
+
+
+@asynccontextmanager
+async def open_feed(
+    streams: Sequence[str] | None = None,
+    settings: Settings | None = None,
+    *,
+    dial: Dialer | None = None,
+    metrics: Metrics | None = None,
+    observers: Sequence[Observer] = (),
+    rng: random.Random | None = None,
+    wall_clock: Callable[[], float] = time.time,
+    suspended: Callable[[], float] = suspended_s,
+    backfill_transport: httpx2.AsyncBaseTransport | None = None,
+) -> AsyncGenerator[Feed]:
+    """Open a feed of market data; leaving the block closes every connection, within a bound.
+
+    Iterate the feed for :class:`Event` and :class:`Gap` values in the venue's own order per stream.
+    When the feed gives up, iteration raises :class:`GaveUp` after the last event.
+
+    :param streams: exact stream names, e.g. ``["btcusdt@trade"]``; by default the settings'.
+    :param settings: by default read from ``K2_BINANCE_*`` variables.
+    :param dial: opens the byte stream to an endpoint; by default DNS, TCP and TLS.
+    :param metrics: by default in a registry of its own.
+    :param observers: called synchronously with every transition.
+    :param rng: source of jitter.
+    :param wall_clock: Unix time, for the stamps that people read.
+    :param suspended: seconds that this machine has spent suspended.
+    :param backfill_transport: stands in for the REST network.
+    :raises ConfigError: for settings or stream names that cannot work.
+    """
+    settings = load_settings() if settings is None else settings
+    names = [parse_stream(name).name for name in streams or settings.stream_names]
+    if not names:
+        raise ConfigError("no streams to open; name some, e.g. 'btcusdt@trade'")
+    ssl_context = make_ssl_context(settings)
+    feed = build(
+        names,
+        settings,
+        Metrics(symbols_of(names)) if metrics is None else metrics,
+        observers,
+        ssl_context=ssl_context,
+        dial=TcpDialer(ssl_context, busy_poll=settings.busy_poll) if dial is None else dial,
+        rng=random.Random() if rng is None else rng,
+        wall_clock=wall_clock,
+        suspended=suspended,
+        backfill_transport=backfill_transport,
+    )
+    body_error: BaseException | None = None
+    group: BaseExceptionGroup[BaseException] | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(feed.run)
+            try:
+                yield feed
+            except BaseException as error:
+                body_error = error
+                raise
+            finally:
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as raised:
+        group = raised
+    if settings.state is not None:
+        feed.save_state()
+    if group is not None:
+        # The caller's own exception comes out as it went in; anything more keeps its group.
+        if body_error is not None and leaves(group) == [body_error]:
+            raise body_error
+        raise group
+
+
+def build(
+    streams: Sequence[str],
+    settings: Settings,
+    metrics: Metrics,
+    observers: Sequence[Observer],
+    *,
+    ssl_context: ssl.SSLContext,
+    dial: Dialer,
+    rng: random.Random,
+    wall_clock: Callable[[], float],
+    suspended: Callable[[], float],
+    backfill_transport: httpx2.AsyncBaseTransport | None,
+) -> Feed:
+    """Make the parts of a feed and tie them together; nothing runs yet."""
+    listeners = [metrics.observe, *observers]
+
+    def emit(transition: Transition) -> None:
+        for observe in listeners:
+            observe(transition)
+
+    def lose(event: Event) -> Gap | Outage:
+        metrics.dropped(1)
+        return arbiter.track(event.venue, event.stream).lose(event)
+
+    arbiter = Arbiter(settings.max_held_messages)
+    outbox = Outbox(settings.max_buffered_messages, lose if settings.overflow == "drop" else None)
+    delivery = Delivery(
+        arbiter,
+        outbox,
+        metrics,
+        lambda: repairs.notice(),
+        compares=settings.redundancy > 1,
+    )
+    endpoints = _endpoints(settings, emit)
+    rest = Backfill(
+        [endpoint.venue for endpoint in endpoints.all],
+        settings,
+        verify=ssl_context,
+        transport=backfill_transport,
+        wall_clock=wall_clock,
+    )
+    staleness = StalenessCheck(arbiter, rest, settings, emit)
+    runtime = Runtime(
+        settings,
+        delivery.take,
+        lambda: outbox.full,
+        delivery.room,
+        arbiter.interrupt,
+        arbiter.settled,
+        staleness.verify,
+        emit,
+        dial,
+        rng,
+        wall_clock,
+        suspended,
+    )
+    resume = Resume(arbiter, settings)
+    shards = Shards(streams, endpoints, runtime)
+    repairs = Repairs(arbiter, rest, settings, delivery.publish, metrics, shards.redundant)
+    _show(metrics, settings, arbiter, outbox, endpoints, shards)
+    tasks: list[Callable[[], Awaitable[None]]] = [
+        repairs.run,
+        functools.partial(staleness.watch, lambda: shards.sessions),
+        resume.save_regularly,
+    ]
+    parts = Parts(arbiter, outbox, delivery, endpoints, shards, resume, rest, tasks)
+    return Feed(settings, metrics, parts)
+
+
+def _endpoints(settings: Settings, emit: Observer) -> Endpoints:
+    """The failover list, each endpoint with its breaker."""
+
+    def changed(breaker: CircuitBreaker, old: State, cause: Signal) -> None:
+        new = breaker.state.name.lower()
+        emit(BreakerChanged(breaker.name, old.name.lower(), new, cause.value))
+
+    def make_breaker(name: str) -> CircuitBreaker:
+        quiet = settings.health_check_timeout or UNKNOWN_PROBE_TIMEOUT_S
+        return CircuitBreaker(
+            name,
+            failure_threshold=settings.failure_threshold,
+            success_threshold=settings.success_threshold,
+            recovery_timeout=settings.recovery_timeout,
+            probe_timeout=settings.handshake_timeout + quiet + settings.stable_after,
+            enabled=settings.enable_circuit_breaker,
+            on_change=changed,
+        )
+
+    return Endpoints(
+        [
+            Endpoint.from_url(url, index, make_breaker)
+            for index, url in enumerate(settings.endpoint_urls)
+        ],
+        settings.recovery_timeout,
+    )
+
+
+def _show(
+    metrics: Metrics,
+    settings: Settings,
+    arbiter: Arbiter,
+    outbox: Outbox,
+    endpoints: Endpoints,
+    shards: Shards,
+) -> None:
+    """Let the metrics look at what is there anyway, whenever they are scraped."""
+
+    def budget_left(venue: str) -> int:
+        return endpoints.budget_left(venue, trio.current_time())
+
+    for endpoint in endpoints.all:
+        metrics.add_breaker(endpoint.name)
+        metrics.add_endpoint(endpoint.name, endpoint.venue, endpoint.index)
+        metrics.watch_budget(endpoint.venue, functools.partial(budget_left, endpoint.venue))
+    metrics.set_limits(settings.max_reconnect_attempts, settings.max_buffered_messages)
+    metrics.watch_connected(shards.connected)
+    metrics.watch_received(
+        lambda: ((track.stream.symbol, track.received) for track in arbiter.tracks)
+    )
+    metrics.watch_buffer(lambda: outbox.size)
+    metrics.watch_held(lambda: sum(len(track.held) for track in arbiter.tracks))
+    metrics.watch_oldest_gap(lambda: arbiter.oldest_gap_s(trio.current_time()))
