@@ -9,7 +9,8 @@ import httpx2
 import msgspec
 import trio
 
-from k2trio.repair.rest import Backfill, rest_venue_of
+from k2trio.repair.hosts import rest_venue_of
+from k2trio.repair.rest import Backfill
 from k2trio.settings import Settings
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import trio
 
 from ..continuity.items import Outage
 from ..market.streams import Repair
-from .rest import Backfill, BackfillError
+from .hosts import BackfillError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..market.payloads import Event
     from ..observe.metrics import Metrics
     from ..settings import Settings
+    from .rest import Backfill
 
 RETRY_PAUSE_S = 0.5
 """Between two requests for the same rows."""

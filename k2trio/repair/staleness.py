@@ -19,7 +19,7 @@ import trio
 from ..errors import ConnectionFailed, Stale, SubscriptionRejected
 from ..market.streams import Kind, parse_stream
 from ..observe.transitions import StreamSilent
-from .rest import Backfill, BackfillError, Newest
+from .hosts import BackfillError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..observe.transitions import Observer
     from ..policy.failover import Endpoint
     from ..settings import Settings
+    from .rest import Backfill, Newest
 
 VERIFY_TIMEOUT_S = 10.0
 """How long the venue may take to answer."""

@@ -26,8 +26,9 @@ from world import fault, open_world
 from k2trio.market.decoder import decode_payload
 from k2trio.market.payloads import PAYLOADS, DepthSnapshot, Event, Level
 from k2trio.market.streams import Stream, parse_stream
-from k2trio.repair import rest as module
-from k2trio.repair.rest import Backfill, BackfillError, Newest, rest_venue_of
+from k2trio.repair import hosts as module
+from k2trio.repair.hosts import BackfillError, rest_venue_of
+from k2trio.repair.rest import Backfill, Newest
 from k2trio.settings import Settings
 
 TRADES, AGGS = parse_stream("btcusdt@trade"), parse_stream("btcusdt@aggTrade")

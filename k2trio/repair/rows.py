@@ -1,0 +1,75 @@
+"""Rows of REST, and the stream's own payloads made of them.
+
+REST has no event time of its own, and less to tell of a message than the stream.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ..market.payloads import AggTrade, Bar, Kline, Trade
+
+
+class TradeRow(msgspec.Struct):
+    id: int
+    price: str
+    qty: str
+    time: int
+    isBuyerMaker: bool  # noqa: N815 - wire name
+
+
+class AggRow(msgspec.Struct):
+    a: int
+    p: str
+    q: str
+    f: int
+    l: int  # noqa: E741 - wire name
+    T: int
+    m: bool
+
+
+class KlineRow(msgspec.Struct, array_like=True):
+    open_time: int
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str
+    close_time: int
+    quote_volume: str
+    trades: int
+
+
+def _encoded(payload: Any, **more: Any) -> tuple[Any, bytes]:
+    """A payload and its JSON in the stream's own shape."""
+    return payload, msgspec.json.encode(msgspec.to_builtins(payload) | more)
+
+
+def trade_of(symbol: str, row: TradeRow) -> tuple[Trade, bytes]:
+    trade = Trade(row.time, symbol, row.id, row.price, row.qty, row.time, row.isBuyerMaker)
+    return _encoded(trade, M=True)
+
+
+def agg_of(symbol: str, row: AggRow) -> tuple[AggTrade, bytes]:
+    agg = AggTrade(row.T, symbol, row.a, row.p, row.q, row.f, row.l, row.T, row.m)
+    return _encoded(agg, M=True)
+
+
+def kline_of(symbol: str, interval: str, row: KlineRow) -> tuple[Kline, bytes]:
+    bar = Bar(
+        open_time=row.open_time,
+        close_time=row.close_time,
+        symbol=symbol,
+        interval=interval,
+        open=row.open,
+        close=row.close,
+        high=row.high,
+        low=row.low,
+        volume=row.volume,
+        trades=row.trades,
+        closed=True,
+        quote_volume=row.quote_volume,
+    )
+    return _encoded(Kline(row.close_time + 1, symbol, bar))
