@@ -15,6 +15,7 @@ from k2trio.errors import ReconnectReason
 from k2trio.market.decoder import Decoder
 from k2trio.market.payloads import Event
 from k2trio.observe import transitions as on
+from k2trio.observe.families import Families
 from k2trio.observe.metrics import Metrics
 
 SYMBOLS = "BTCUSDT,ETHUSDT"
@@ -125,6 +126,18 @@ def test_every_metric_has_a_text_that_explains_it() -> None:
     for family in make().registry.collect():
         assert family.name.startswith(("k2_binance_", "k2_circuit_breaker_"))
         assert family.documentation.endswith(".")
+
+
+def test_what_is_exported_is_what_the_table_declares() -> None:
+    declared = [(row.name, row.kind, row.meaning) for row in Families.rows()]
+    families = make().registry.collect()
+    assert [(it.name, it.type, it.documentation) for it in families] == declared
+
+
+def test_a_table_without_a_registry_has_rows_but_no_metrics() -> None:
+    assert Families.duplicates.name == "k2_binance_duplicates"
+    with pytest.raises(AttributeError, match="k2_binance_duplicates is not registered"):
+        _ = Families.__new__(Families).duplicates
 
 
 # -- movements ------------------------------------------------------------------------------------
