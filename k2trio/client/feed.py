@@ -176,6 +176,8 @@ class Feed:
         self._nursery: trio.Nursery | None = None
         for names in shard(streams, settings.streams_per_connection):
             self._add_shard(names)
+        # Not before the lines are there: without any, all of them would be connected.
+        metrics.watch_connected(self._connected)
 
     def __repr__(self) -> str:
         return f"<Feed of {sum(len(line.streams) for line in self.lines)} streams>"
@@ -368,7 +370,6 @@ class Feed:
     def _emit(self, transition: Transition) -> None:
         for observe in self._observers:
             observe(transition)
-        self.metrics.set_connected(self._connected())
 
     def _connected(self) -> bool:
         # One line of a shard is enough: the other one is the standby.

@@ -74,9 +74,9 @@ class Metrics:
         """Show the consumer's backlog; ``size`` is called at each scrape."""
         self._families.buffered.set_function(size)
 
-    def set_connected(self, connected: bool) -> None:
-        """Whether data can flow on every line."""
-        self._connected.set(connected)
+    def watch_connected(self, connected: Callable[[], bool]) -> None:
+        """Show whether data can flow on every line; ``connected`` is called at each scrape."""
+        self._connected.set_function(connected)
 
     def watch_received(self, counts: Callable[[], Iterable[tuple[str | None, int]]]) -> None:
         """Show what was received; at a scrape, ``counts`` gives symbol and messages per stream.

@@ -249,8 +249,9 @@ def test_a_batch_notes_duplicates_time_and_lag() -> None:
 
 def test_connection_status_follows_the_feed() -> None:
     metrics = make()
-    for connected in (True, False, True):
-        metrics.set_connected(connected)
+    states = iter([True, False, True])
+    metrics.watch_connected(lambda: next(states))
+    for connected in (1, 0, 1):
         assert value(metrics, "k2_binance_connection_status", symbols=SYMBOLS) == connected
 
 
