@@ -9,9 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client.metrics import MetricWrapperBase
-
-from k2trio.observe.metrics import Metrics
+from k2trio.observe.families import Families
 from k2trio.settings import ENV_PREFIX, Settings
 
 if TYPE_CHECKING:
@@ -57,15 +55,10 @@ def _bounds(item: FieldInfo) -> str:
 def metrics_table() -> str:
     """One row per metric: name as scraped, labels, type, meaning."""
     rows: list[str] = []
-    registry = Metrics(["BTCUSDT"]).registry
-    for collector in registry._collector_to_names:  # noqa: SLF001 - the only list of all metrics
-        for family in collector.collect():
-            name = family.name + ("_total" if family.type == "counter" else "")
-            # A metric that has no sample yet tells its labels itself.
-            known = isinstance(collector, MetricWrapperBase)
-            names = collector._labelnames if known else family.samples[0].labels  # noqa: SLF001
-            labels = ", ".join(f"`{label}`" for label in names)
-            rows.append(f"| `{name}` | {labels} | {family.type} | {family.documentation} |")
+    for row in Families.rows():
+        name = row.name + ("_total" if row.kind == "counter" else "")
+        labels = ", ".join(f"`{label}`" for label in row.labels)
+        rows.append(f"| `{name}` | {labels} | {row.kind} | {row.meaning} |")
     return "\n".join(["| metric | labels | type | meaning |", "|---|---|---|---|", *rows])
 
 

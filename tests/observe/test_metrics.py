@@ -15,6 +15,7 @@ from k2trio.errors import ReconnectReason
 from k2trio.market.decoder import Decoder
 from k2trio.market.payloads import Event
 from k2trio.observe import transitions as on
+from k2trio.observe.families import Families
 from k2trio.observe.metrics import Metrics
 
 SYMBOLS = "BTCUSDT,ETHUSDT"
@@ -127,6 +128,18 @@ def test_every_metric_has_a_text_that_explains_it() -> None:
         assert family.documentation.endswith(".")
 
 
+def test_what_is_exported_is_what_the_table_declares() -> None:
+    declared = [(row.name, row.kind, row.meaning) for row in Families.rows()]
+    families = make().registry.collect()
+    assert [(it.name, it.type, it.documentation) for it in families] == declared
+
+
+def test_a_table_without_a_registry_has_rows_but_no_metrics() -> None:
+    assert Families.duplicates.name == "k2_binance_duplicates"
+    with pytest.raises(AttributeError, match="k2_binance_duplicates is not registered"):
+        _ = Families.__new__(Families).duplicates
+
+
 # -- movements ------------------------------------------------------------------------------------
 
 BREAKER = "k2_circuit_breaker_state"
@@ -236,11 +249,10 @@ def test_a_batch_notes_duplicates_time_and_lag() -> None:
 
 def test_connection_status_follows_the_feed() -> None:
     metrics = make()
-    states = [True, False, True]
-    metrics.watch_connected(lambda: states[0])
-    while states:
-        assert value(metrics, "k2_binance_connection_status", symbols=SYMBOLS) == states[0]
-        del states[0]
+    states = iter([True, False, True])
+    metrics.watch_connected(lambda: next(states))
+    for connected in (1, 0, 1):
+        assert value(metrics, "k2_binance_connection_status", symbols=SYMBOLS) == connected
 
 
 def test_counts_that_the_feed_reports() -> None:

@@ -1,0 +1,136 @@
+"""What a table of metrics is made of: a row declares a metric, a table registers its rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar, overload
+
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from prometheus_client import CollectorRegistry
+
+M_co = TypeVar("M_co", bound=Collector, covariant=True)
+
+
+@dataclass(frozen=True)
+class Row(ABC, Generic[M_co]):
+    """One metric, declared: the class of a table has the row, a table the metric made from it."""
+
+    kind: ClassVar[str]
+
+    name: str
+    meaning: str
+    labels: tuple[str, ...] = ()
+
+    @abstractmethod
+    def on(self, registry: CollectorRegistry) -> M_co:
+        """Make the metric and register it."""
+
+    @overload
+    def __get__(self, table: None, owner: type[Table]) -> Self: ...
+    @overload
+    def __get__(self, table: Table, owner: type[Table]) -> M_co: ...
+    def __get__(self, table: Table | None, owner: type[Table]) -> Self | M_co:
+        if table is None:
+            return self
+        # A registered metric is in the table's own dictionary, which comes before this.
+        raise AttributeError(f"{self.name} is not registered")
+
+
+@dataclass(frozen=True)
+class CounterRow(Row[Counter]):
+    """A counter.
+
+    :ivar shown: values of its label that are shown from the start, so that the first event of a
+        kind is an increase.
+    """
+
+    kind = "counter"
+
+    shown: tuple[str, ...] = ()
+
+    def on(self, registry: CollectorRegistry) -> Counter:
+        counter = Counter(self.name, self.meaning, self.labels, registry=registry)
+        for value in self.shown:
+            counter.labels(value)
+        return counter
+
+
+@dataclass(frozen=True)
+class GaugeRow(Row[Gauge]):
+    """A gauge."""
+
+    kind = "gauge"
+
+    def on(self, registry: CollectorRegistry) -> Gauge:
+        return Gauge(self.name, self.meaning, self.labels, registry=registry)
+
+
+@dataclass(frozen=True)
+class HistogramRow(Row[Histogram]):
+    """A histogram."""
+
+    kind = "histogram"
+
+    buckets: tuple[float, ...] = field(kw_only=True)
+
+    def on(self, registry: CollectorRegistry) -> Histogram:
+        return Histogram(
+            self.name, self.meaning, self.labels, registry=registry, buckets=self.buckets
+        )
+
+
+@dataclass(frozen=True)
+class ScrapedCounterRow(Row["ScrapedCounter"]):
+    """A counter that something else keeps; it is asked for the totals at each scrape."""
+
+    kind = "counter"
+
+    def on(self, registry: CollectorRegistry) -> ScrapedCounter:
+        counter = ScrapedCounter(self)
+        registry.register(counter)
+        return counter
+
+
+class ScrapedCounter(Collector):
+    """What a gauge with a function is, for a counter with one label."""
+
+    def __init__(self, row: ScrapedCounterRow) -> None:
+        self._row = row
+        self._totals: Callable[[], Mapping[str, float]] = dict
+
+    def set_function(self, totals: Callable[[], Mapping[str, float]]) -> None:
+        """Have ``totals`` called at each scrape: label → total."""
+        self._totals = totals
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        family = CounterMetricFamily(self._row.name, self._row.meaning, labels=self._row.labels)
+        for label, total in self._totals().items():
+            family.add_metric([label], total)
+        return [family]
+
+
+class Table:
+    """Metrics in a registry, one for each row that the class declares, in that order."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        for attribute, row in self._declared():
+            setattr(self, attribute, row.on(registry))
+
+    @classmethod
+    def rows(cls) -> list[Row[Collector]]:
+        """The rows, in order."""
+        return [row for _, row in cls._declared()]
+
+    @classmethod
+    def _declared(cls) -> Iterator[tuple[str, Row[Collector]]]:
+        members: Mapping[str, object] = vars(cls)
+        for attribute, member in members.items():
+            if isinstance(member, Row):
+                yield attribute, member
