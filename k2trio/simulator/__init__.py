@@ -6,11 +6,11 @@ In memory and virtual time: :class:`MemoryNetwork`. On real sockets: :func:`serv
 from .exchange import Exchange, Limits
 from .faults import Fault, FaultBoard, FaultKind, draw_schedule, load_faults, parse_faults
 from .market import EPOCH_MS, Market
+from .message import Message
 from .network import MemoryNetwork, memory_pair
-from .periodic import Message
 from .rest import RestLimits, RestServer
 from .server import EndpointConfig, RestConfig, Running, ServeConfig, serve
-from .trading import SymbolSpec
+from .spec import SymbolSpec
 from .truth import Truth
 
 __all__ = [

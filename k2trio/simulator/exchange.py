@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .market import Market
-    from .periodic import Message
+    from .message import Message
     from .truth import Ending
 
 MAX_CLIENTS = 10_000

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from .bars import Bar
     from .exchange import Exchange
-    from .trading import AggTrade, SymbolMarket, Trade
+    from .records import AggTrade, Trade
+    from .trading import SymbolMarket
 
 MAX_ROWS = 1000
 MAX_LEVELS = 5000

@@ -26,7 +26,7 @@ from .transport import abort
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .trading import SymbolSpec
+    from .spec import SymbolSpec
 
 BACKLOG = 1024
 REST_BOUNDS = Bounds(connections=BACKLOG)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from .exchange import Exchange
-    from .periodic import Message
+    from .message import Message
 
 RECEIVE_BYTES = 65_536
 PING_BURST_S = 0.1

@@ -12,7 +12,7 @@ from . import payloads
 
 if TYPE_CHECKING:
     from .market import Market
-    from .periodic import Message
+    from .message import Message
 
 MAX_ENTRIES = 500_000
 """Attempts, client messages and losses remembered, each; older ones are forgotten."""
