@@ -3,12 +3,15 @@
 In memory and virtual time: :class:`MemoryNetwork`. On real sockets: :func:`serve`.
 """
 
+from .board import FaultBoard
 from .exchange import Exchange, Limits
-from .faults import Fault, FaultBoard, FaultKind, draw_schedule, load_faults, parse_faults
+from .faults import Fault, load_faults, parse_faults
+from .kinds import FaultKind
 from .market import EPOCH_MS, Market
 from .message import Message
 from .network import MemoryNetwork, memory_pair
 from .rest import RestLimits, RestServer
+from .schedule import draw_schedule
 from .server import EndpointConfig, RestConfig, Running, ServeConfig, serve
 from .spec import SymbolSpec
 from .truth import Truth

@@ -17,7 +17,8 @@ from k2trio.errors import UnknownStreamError
 from k2trio.market.streams import MAX_STREAMS_PER_CONNECTION, parse_stream
 
 from . import wire
-from .faults import SCOPE, Fault, FaultBoard, FaultKind, Scope
+from .board import FaultBoard
+from .kinds import SCOPE, FaultKind, Scope
 from .session import How, Refusal, Session
 from .strikes import strike
 from .trading import NEVER_US
@@ -26,6 +27,7 @@ from .truth import Attempt, Truth
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from .faults import Fault
     from .market import Market
     from .message import Message
     from .truth import Ending
@@ -272,7 +274,7 @@ class Exchange:
         return [session for session in self.sessions.values() if fault.hits(session.names)]
 
     def fault_begins(self, fault: Fault) -> None:
-        """A fault begins, see :class:`.faults.FaultListener`."""
+        """A fault begins, see :class:`.board.FaultListener`."""
         hit = self._hit(fault)
         if fault.kind in {FaultKind.BURST, FaultKind.IDS_JUMP}:
             if fault.hits((self.venue, *self.endpoints)):

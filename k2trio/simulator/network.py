@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import httpx2
 import trio
 
-from .faults import DIAL_KINDS, FaultBoard, FaultKind
+from .kinds import DIAL_KINDS, FaultKind
 
 if TYPE_CHECKING:
+    from .board import FaultBoard
     from .exchange import Exchange
     from .rest import RestServer
 

@@ -22,7 +22,8 @@ from k2trio.market.streams import KLINE_INTERVALS_MS
 
 from . import payloads
 from .bars import bar_end_ms, bar_open_ms
-from .faults import REST_KINDS, REST_ROW_KINDS, Fault, FaultKind, parse_faults
+from .faults import Fault, parse_faults
+from .kinds import REST_KINDS, REST_ROW_KINDS, FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -17,8 +17,9 @@ import trio
 import trustme
 
 from ..web.httpserver import Bounds, serve_http
+from .board import FaultBoard
 from .exchange import Exchange, Limits
-from .faults import DIAL_KINDS, Fault, FaultBoard, FaultKind
+from .kinds import DIAL_KINDS, FaultKind
 from .market import HISTORY, Market
 from .rest import RestLimits, RestServer
 from .transport import abort
@@ -26,6 +27,7 @@ from .transport import abort
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .faults import Fault
     from .spec import SymbolSpec
 
 BACKLOG = 1024

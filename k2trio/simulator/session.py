@@ -23,7 +23,7 @@ from k2trio.errors import UnknownStreamError
 from k2trio.market.streams import parse_stream
 
 from . import control, payloads, wire
-from .faults import DATA_KINDS, SESSION_KINDS, UPGRADE_KINDS, Fault, FaultKind
+from .kinds import DATA_KINDS, SESSION_KINDS, UPGRADE_KINDS, FaultKind
 from .transport import abort, end_in_order, send_fin
 from .truth import ClientMessage, Ending, Loss
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from .exchange import Exchange
+    from .faults import Fault
     from .message import Message
 
 RECEIVE_BYTES = 65_536

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from . import wire
-from .faults import Fault, FaultKind
+from .kinds import FaultKind
 from .session import How, Session
 
 if TYPE_CHECKING:
     from .exchange import Exchange
+    from .faults import Fault
 
 DEFAULT_DEPTH = 10_000
 DEFAULT_OVERSIZE = 2 << 20
