@@ -4,9 +4,10 @@ In memory and virtual time: :class:`MemoryNetwork`. On real sockets: :func:`serv
 """
 
 from .board import FaultBoard
-from .exchange import Exchange, Limits
+from .exchange import Exchange
 from .faults import Fault, load_faults, parse_faults
 from .kinds import FaultKind
+from .limits import Limits
 from .market import EPOCH_MS, Market
 from .message import Message
 from .network import MemoryNetwork, memory_pair

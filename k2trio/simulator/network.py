@@ -262,7 +262,7 @@ class MemoryNetwork:
             raise ConnectionRefusedError(f"nobody listens on {host}:{port}")
         fault = self.faults.take((place.endpoint, place.exchange.venue), DIAL_KINDS)
         if fault is not None:
-            place.exchange.note_attempt(place.endpoint, self.client, fault.kind.value)
+            place.exchange.truth.note_attempt(place.endpoint, self.client, fault.kind.value)
             await _fail_dial(fault.kind)
         if self.latency_s:
             await trio.sleep(2 * self.latency_s)

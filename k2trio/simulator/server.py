@@ -18,8 +18,9 @@ import trustme
 
 from ..web.httpserver import Bounds, serve_http
 from .board import FaultBoard
-from .exchange import Exchange, Limits
+from .exchange import Exchange
 from .kinds import DIAL_KINDS, FaultKind
+from .limits import Limits
 from .market import HISTORY, Market
 from .rest import RestLimits, RestServer
 from .transport import abort
@@ -207,7 +208,7 @@ class Gate:
     async def _serve(self, stream: trio.SocketStream, client: str) -> None:
         fault = self._exchange.faults.take(self._names, DIAL_KINDS)
         if fault is not None:
-            self._exchange.note_attempt(self.config.name, client, fault.kind.value)
+            self._exchange.truth.note_attempt(self.config.name, client, fault.kind.value)
             if fault.kind is FaultKind.BLACK_HOLE:
                 with contextlib.suppress(trio.BrokenResourceError):
                     while await stream.receive_some(1024):

@@ -6,6 +6,8 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import trio
+
 from k2trio.market.streams import Kind, Rule, parse_stream
 
 from . import payloads
@@ -172,6 +174,10 @@ class Truth:
             if message.last == last:
                 return message.render(unit)
         return None
+
+    def note_attempt(self, endpoint: str, client: str, outcome: str) -> None:
+        """Remember a connection attempt, see :class:`Attempt`."""
+        self.attempts.append(Attempt(trio.current_time(), endpoint, client, outcome))
 
     def outcomes(self) -> dict[str, int]:
         """Connection attempts by outcome."""
