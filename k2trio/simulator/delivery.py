@@ -39,13 +39,13 @@ class Delivery:
 
     def deliver(self, frame: bytes, content: bytes, message: Message) -> None:
         """Send one message of a stream; ``frame`` holds ``content``."""
-        if self._outbox.closing:
+        outbox, ailments = self._outbox, self._ailments
+        if outbox.closing:
             return
-        ailments = self._ailments
         if ailments.faults or ailments.muted or ailments.left is not None:
             self._deliver_badly(frame, content, message)
         else:
-            self._outbox.push(frame)
+            outbox.push(frame)
 
     def _deliver_badly(self, frame: bytes, content: bytes, message: Message) -> None:
         symbol = message.stream.partition("@")[0].upper()

@@ -67,14 +67,14 @@ class Outbox:
         """Send bytes as they are; the connection is dropped if the client is too slow."""
         self._waiting.append(data)
         self._waiting_bytes += len(data)
-        self._wake()
+        if self.idle:
+            self._wake()
         if self._waiting_bytes > self._limits.buffer_bytes and self._ending is None:
             self.end(How.RST, "slow reader")
 
     def _wake(self) -> None:
-        if self.idle:
-            self.idle = False
-            self._lot.unpark()
+        self.idle = False
+        self._lot.unpark()
 
     async def run(self) -> None:
         """Send until the end, and end."""
