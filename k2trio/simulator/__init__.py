@@ -11,7 +11,8 @@ from .limits import Limits
 from .market import EPOCH_MS, Market
 from .message import Message
 from .network import MemoryNetwork, memory_pair
-from .rest import RestLimits, RestServer
+from .quota import RestLimits
+from .rest import RestServer
 from .schedule import draw_schedule
 from .server import EndpointConfig, RestConfig, Running, ServeConfig, serve
 from .spec import SymbolSpec

@@ -22,7 +22,8 @@ from .exchange import Exchange
 from .kinds import DIAL_KINDS, FaultKind
 from .limits import Limits
 from .market import HISTORY, Market
-from .rest import RestLimits, RestServer
+from .quota import RestLimits
+from .rest import RestServer
 from .transport import abort
 
 if TYPE_CHECKING:
