@@ -3,14 +3,21 @@
 In memory and virtual time: :class:`MemoryNetwork`. On real sockets: :func:`serve`.
 """
 
-from .exchange import Exchange, Limits
-from .faults import Fault, FaultBoard, FaultKind, draw_schedule, load_faults, parse_faults
+from .board import FaultBoard
+from .configuration import EndpointConfig, RestConfig, ServeConfig
+from .exchange import Exchange
+from .faults import Fault, load_faults, parse_faults
+from .kinds import FaultKind
+from .limits import Limits
 from .market import EPOCH_MS, Market
-from .network import MemoryNetwork, memory_pair
-from .periodic import Message
-from .rest import RestLimits, RestServer
-from .server import EndpointConfig, RestConfig, Running, ServeConfig, serve
-from .trading import SymbolSpec
+from .memory import memory_pair
+from .message import Message
+from .network import MemoryNetwork
+from .quota import RestLimits
+from .rest import RestServer
+from .schedule import draw_schedule
+from .server import Running, serve
+from .spec import SymbolSpec
 from .truth import Truth
 
 __all__ = [

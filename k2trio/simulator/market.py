@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import random
 from typing import TYPE_CHECKING
 
 from k2trio.errors import UnknownStreamError
 from k2trio.market.streams import Kind, parse_stream
 
 from . import payloads
-from .periodic import VOICES, Message, Voice, period_us
-from .trading import NEVER_US, SCALE, SymbolMarket, SymbolSpec
+from .repertoire import VOICES, period_us
+from .spec import SymbolSpec, default_spec
+from .trading import NEVER_US, SymbolMarket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from k2trio.market.streams import Stream
+
+    from .message import Message
+    from .voice import Voice
 
 EPOCH_MS = 1_767_225_600_000
 """Default start of simulated time: 2026-01-01T00:00:00Z; milliseconds."""
@@ -29,23 +32,13 @@ EPOCH_MS = 1_767_225_600_000
 HISTORY = 100_000
 """Default number of trades, and of aggregate trades, that REST can still give per symbol."""
 
-KNOWN_PRICES = {"BTC": 60_000 * SCALE, "ETH": 3_000 * SCALE, "BNB": 600 * SCALE}
-
 _VOICE_FIRST, _SYMBOL_SECOND = 0, 1
-
-
-def default_spec(symbol: str, seed: int) -> SymbolSpec:
-    """A plausible symbol; well-known ones have a familiar price."""
-    price = KNOWN_PRICES.get(symbol[:3].upper())
-    if price is None:
-        price = random.Random(f"{seed}/{symbol}/price").randrange(10, 1000) * SCALE
-    return SymbolSpec(symbol.upper(), price)
 
 
 class Market:
     """Symbols that trade, and the streams that are watched.
 
-    :param symbols: names or specs; names get :func:`default_spec`.
+    :param symbols: names or specs; names get :func:`.spec.default_spec`.
     :param seed: decides everything that happens.
     :param start_ms: simulated time at the start; milliseconds since 1970.
     :param rate: taker orders per second and symbol; about as many ``aggTrade`` messages, and

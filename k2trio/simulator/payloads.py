@@ -14,7 +14,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from .bars import Bar
-    from .trading import AggTrade, Trade
+    from .records import AggTrade, Trade
 
 encode = msgspec.json.Encoder().encode
 

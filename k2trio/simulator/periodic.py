@@ -1,125 +1,38 @@
-"""The streams of a market: what each kind says, and when.
+"""The streams that speak at multiples of their period.
 
-Real-time streams speak when something happens. Periodic ones speak at multiples of their period,
-and (save for average and reference price) only if something changed since; a closed bar is always
-told. A stream costs nothing until somebody watches it.
+They do so (save for average and reference price) only if something changed since; a closed bar is
+always told.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from k2trio.market.streams import Kind, Stream
 
 from . import payloads
 from .bars import bar_end_ms, bar_open_ms
-from .trading import NEVER_US, Listener
+from .message import Message
+from .trading import NEVER_US
+from .voice import Voice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .book import Side
-    from .market import Market
-    from .trading import AggTrade, SymbolMarket, Trade
+    from .records import Trade
+    from .trading import SymbolMarket
+    from .voice import Stage
 
-SECOND_US = 1_000_000
 DAY_MS = 86_400_000
 WINDOW_MS = {"1h": 3_600_000, "4h": 14_400_000, "1d": DAY_MS}
 AVERAGE_MS = 300_000
 
 
-class Message(NamedTuple):
-    """One message of one stream, rendered when somebody wants it.
-
-    :ivar stream: exact stream name.
-    :ivar first: first order key that it covers, see ``k2trio.streams.TABLE``; times in ms.
-    :ivar last: last order key.
-    :ivar time_us: when the venue emitted it; microseconds.
-    :ivar render: payload bytes for a time unit in microseconds, see :mod:`.payloads`.
-    :ivar closed_bar_ms: open time of the bar that this kline message closes, else None.
-    """
-
-    stream: str
-    first: int
-    last: int
-    time_us: int
-    render: Callable[[int], bytes]
-    closed_bar_ms: int | None = None
-
-
-class Voice(Listener):
-    """One watched stream of a market.
-
-    :ivar due_us: when :meth:`step` is to be called; microseconds.
-    """
-
-    def __init__(self, market: Market, stream: Stream, period_us: int = 0) -> None:
-        self.market = market
-        self.name = stream.name
-        self.stream = stream
-        self.period_us = period_us
-        self.due_us = NEVER_US
-
-    def arm(self, due_us: int | None = None) -> None:
-        """Speak at ``due_us`` (default: the next multiple of the period), or sooner if armed."""
-        if due_us is None:
-            due_us = (self.market.now_us // self.period_us + 1) * self.period_us
-        if due_us < self.due_us:
-            self.due_us = due_us
-            self.market.schedule(self)
-
-    def step(self) -> None:
-        """Speak."""
-        now_us, self.due_us = self.due_us, NEVER_US
-        self.speak(now_us)
-
-    def speak(self, now_us: int) -> None:
-        """Emit what this stream says at ``now_us``."""
-
-    def say(self, first: int, last: int, now_us: int, render: Callable[[int], bytes]) -> None:
-        """Emit one message."""
-        self.market.emit(Message(self.name, first, last, now_us, render))
-
-
-class TradeVoice(Voice):
-    """``<symbol>@trade``."""
-
-    def on_trade(self, symbol: SymbolMarket, trade: Trade) -> None:
-        render = functools.partial(payloads.trade, symbol.spec.symbol, trade)
-        self.say(trade.id, trade.id, trade.time_us, render)
-
-
-class AggTradeVoice(Voice):
-    """``<symbol>@aggTrade``."""
-
-    def on_agg_trade(self, symbol: SymbolMarket, trade: AggTrade) -> None:
-        render = functools.partial(payloads.agg_trade, symbol.spec.symbol, trade)
-        self.say(trade.id, trade.id, trade.time_us, render)
-
-
-class BlockTradeVoice(Voice):
-    """``<symbol>@blockTrade``."""
-
-    def on_block_trade(self, symbol: SymbolMarket, trade: Trade) -> None:
-        render = functools.partial(payloads.block_trade, symbol.spec.symbol, trade)
-        self.say(trade.id, trade.id, trade.time_us, render)
-
-
-class BookTickerVoice(Voice):
-    """``<symbol>@bookTicker``."""
-
-    def on_top(self, symbol: SymbolMarket, time_us: int) -> None:
-        top, last = symbol.book.top(), symbol.update_id
-        render = functools.partial(payloads.book_ticker, symbol.spec.symbol, last, top)
-        self.say(last, last, time_us, render)
-
-
 class DepthVoice(Voice):
     """``<symbol>@depth``: every update id since the last message, as the levels they changed."""
 
-    def __init__(self, market: Market, stream: Stream, period_us: int) -> None:
-        super().__init__(market, stream, period_us)
+    def __init__(self, stage: Stage, stream: Stream, period_us: int) -> None:
+        super().__init__(stage, stream, period_us)
         self._first = 0
         self._bids: dict[int, None] = {}
         self._asks: dict[int, None] = {}
@@ -131,7 +44,7 @@ class DepthVoice(Voice):
         (self._bids if side.sign > 0 else self._asks)[price] = None
 
     def speak(self, now_us: int) -> None:
-        symbol = self.market.of(self.stream)
+        symbol = self.stage.of(self.stream)
         book, first, last = symbol.book, self._first, symbol.update_id
         bids = [(price, book.bids.quantities.get(price, 0)) for price in sorted(self._bids)[::-1]]
         asks = [(price, book.asks.quantities.get(price, 0)) for price in sorted(self._asks)]
@@ -151,7 +64,7 @@ class PartialDepthVoice(Voice):
             self.arm()
 
     def speak(self, now_us: int) -> None:
-        symbol, levels = self.market.of(self.stream), self.stream.levels or 20
+        symbol, levels = self.stage.of(self.stream), self.stream.levels or 20
         bids, asks = symbol.book.bids.top(levels), symbol.book.asks.top(levels)
         last = symbol.update_id
         self.say(last, last, now_us, functools.partial(payloads.partial_depth, last, bids, asks))
@@ -160,12 +73,12 @@ class PartialDepthVoice(Voice):
 class KlineVoice(Voice):
     """``<symbol>@kline_<interval>``: changes every period, and each close."""
 
-    def __init__(self, market: Market, stream: Stream, period_us: int) -> None:
-        super().__init__(market, stream, period_us)
+    def __init__(self, stage: Stage, stream: Stream, period_us: int) -> None:
+        super().__init__(stage, stream, period_us)
         self._interval = stream.interval or "1m"
         _, _, zone = stream.name.partition("@")[2].partition("@")
         self._offset_ms = zone_offset_ms(zone)
-        self._open_ms = bar_open_ms(self._interval, market.now_us // 1000, self._offset_ms)
+        self._open_ms = bar_open_ms(self._interval, stage.now_us // 1000, self._offset_ms)
         self._end_ms = bar_end_ms(self._interval, self._open_ms, self._offset_ms)
         self.arm(self._end_ms * 1000)
 
@@ -174,7 +87,7 @@ class KlineVoice(Voice):
         self.arm()
 
     def speak(self, now_us: int) -> None:
-        symbol = self.market.of(self.stream)
+        symbol = self.stage.of(self.stream)
         open_ms, end_ms = self._open_ms, self._end_ms
         closed = now_us == end_ms * 1000
         bar = symbol.bars.bar(self._interval, open_ms, self._offset_ms)
@@ -182,7 +95,7 @@ class KlineVoice(Voice):
             payloads.kline, symbol.spec.symbol, self._interval, bar, end_ms, now_us, closed
         )
         key = now_us // 1000
-        self.market.emit(Message(self.name, key, key, now_us, render, open_ms if closed else None))
+        self.stage.emit(Message(self.name, key, key, now_us, render, open_ms if closed else None))
         if closed:
             self._open_ms = end_ms
             self._end_ms = bar_end_ms(self._interval, end_ms, self._offset_ms)
@@ -192,8 +105,8 @@ class KlineVoice(Voice):
 class TickerVoice(Voice):
     """The rolling statistics, of one symbol or of all: those that traded since."""
 
-    def __init__(self, market: Market, stream: Stream, period_us: int) -> None:
-        super().__init__(market, stream, period_us)
+    def __init__(self, stage: Stage, stream: Stream, period_us: int) -> None:
+        super().__init__(stage, stream, period_us)
         self._traded: dict[str, SymbolMarket] = {}
         self._window_ms = WINDOW_MS[stream.interval] if stream.interval else DAY_MS
 
@@ -229,12 +142,12 @@ class TickerVoice(Voice):
 class AvgPriceVoice(Voice):
     """``<symbol>@avgPrice``: every second."""
 
-    def __init__(self, market: Market, stream: Stream, period_us: int) -> None:
-        super().__init__(market, stream, period_us)
+    def __init__(self, stage: Stage, stream: Stream, period_us: int) -> None:
+        super().__init__(stage, stream, period_us)
         self.arm()
 
     def speak(self, now_us: int) -> None:
-        symbol = self.market.of(self.stream)
+        symbol = self.stage.of(self.stream)
         span, _ = symbol.bars.window(now_us // 1000, AVERAGE_MS)
         price = span.quote * 100_000_000 // span.volume if span.volume else span.close
         render = functools.partial(
@@ -247,12 +160,12 @@ class AvgPriceVoice(Voice):
 class ReferencePriceVoice(Voice):
     """``<symbol>@referencePrice``: the middle of the book, every second."""
 
-    def __init__(self, market: Market, stream: Stream, period_us: int) -> None:
-        super().__init__(market, stream, period_us)
+    def __init__(self, stage: Stage, stream: Stream, period_us: int) -> None:
+        super().__init__(stage, stream, period_us)
         self.arm()
 
     def speak(self, now_us: int) -> None:
-        symbol = self.market.of(self.stream)
+        symbol = self.stage.of(self.stream)
         price = (symbol.book.bids.best + symbol.book.asks.best) // 2
         render = functools.partial(payloads.reference_price, symbol.spec.symbol, price, now_us)
         self.say(now_us // 1000, now_us // 1000, now_us, render)
@@ -265,34 +178,3 @@ def zone_offset_ms(zone: str) -> int:
         return 0
     hours, minutes = int(zone[1:3]), int(zone[4:6])
     return (-1 if zone[0] == "-" else 1) * (hours * 60 + minutes) * 60_000
-
-
-def period_us(stream: Stream) -> int:
-    """How often a periodic stream may speak; microseconds.
-
-    Source: Binance spot API docs, "WebSocket Streams", "Update Speed".
-    """
-    if stream.name.endswith("@100ms"):
-        return SECOND_US // 10
-    if stream.kind is Kind.KLINE and stream.interval != "1s":
-        return 2 * SECOND_US
-    return SECOND_US
-
-
-VOICES: dict[Kind, Callable[[Market, Stream, int], Voice]] = {
-    Kind.TRADE: TradeVoice,
-    Kind.AGG_TRADE: AggTradeVoice,
-    Kind.BLOCK_TRADE: BlockTradeVoice,
-    Kind.DEPTH: DepthVoice,
-    Kind.PARTIAL_DEPTH: PartialDepthVoice,
-    Kind.BOOK_TICKER: BookTickerVoice,
-    Kind.KLINE: KlineVoice,
-    Kind.MINI_TICKER: TickerVoice,
-    Kind.ALL_MINI_TICKERS: TickerVoice,
-    Kind.TICKER: TickerVoice,
-    Kind.WINDOW_TICKER: TickerVoice,
-    Kind.ALL_WINDOW_TICKERS: TickerVoice,
-    Kind.AVG_PRICE: AvgPriceVoice,
-    Kind.REFERENCE_PRICE: ReferencePriceVoice,
-}
-"""How each kind of stream speaks."""

@@ -1,4 +1,4 @@
-"""Ends of a byte stream that trio's interface has no name for: a bare FIN, and a reset."""
+"""What the exchange does with a byte stream beside sending: above all, ends it, by FIN or RST."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Protocol, cast, runtime_checkable
 
 import trio
 
+RECEIVE_BYTES = 65_536
 LINGER_ZERO = struct.pack("ii", 1, 0)
 
 

@@ -6,13 +6,15 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import trio
+
 from k2trio.market.streams import Kind, Rule, parse_stream
 
 from . import payloads
 
 if TYPE_CHECKING:
     from .market import Market
-    from .periodic import Message
+    from .message import Message
 
 MAX_ENTRIES = 500_000
 """Attempts, client messages and losses remembered, each; older ones are forgotten."""
@@ -172,6 +174,10 @@ class Truth:
             if message.last == last:
                 return message.render(unit)
         return None
+
+    def note_attempt(self, endpoint: str, client: str, outcome: str) -> None:
+        """Remember a connection attempt, see :class:`Attempt`."""
+        self.attempts.append(Attempt(trio.current_time(), endpoint, client, outcome))
 
     def outcomes(self) -> dict[str, int]:
         """Connection attempts by outcome."""
