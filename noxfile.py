@@ -36,7 +36,7 @@ ASYNC_EXCEPTIONS_BY_FILE = {
     "k2trio/policy/breaker.py": "ASYNC102",  # __aexit__ hands over to a context manager's own
     "k2trio/wire/connection.py": "ASYNC102",  # the closing handshake bounds and shields itself
     "k2trio/commands/run.py": "ASYNC102",  # the last write bounds and shields itself
-    "k2trio/simulator/pace.py": "ASYNC110",  # a checkpoint between steps is no polling
+    "k2trio/simulator/venue/pace.py": "ASYNC110",  # a checkpoint between steps is no polling
 }
 
 

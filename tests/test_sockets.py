@@ -48,7 +48,7 @@ from k2trio.simulator import (
     ServeConfig,
     serve,
 )
-from k2trio.simulator.transport import abort
+from k2trio.simulator.connection.transport import abort
 from k2trio.wire import connection as connection_module
 from k2trio.wire import frames as frames_module
 from k2trio.wire.connection import (

@@ -3,22 +3,22 @@
 In memory and virtual time: :class:`MemoryNetwork`. On real sockets: :func:`serve`.
 """
 
-from .board import FaultBoard
-from .configuration import EndpointConfig, RestConfig, ServeConfig
 from .exchange import Exchange
-from .faults import Fault, load_faults, parse_faults
-from .kinds import FaultKind
-from .limits import Limits
-from .market import EPOCH_MS, Market
-from .memory import memory_pair
-from .message import Message
-from .network import MemoryNetwork
-from .quota import RestLimits
-from .rest import RestServer
-from .schedule import draw_schedule
-from .server import Running, serve
-from .spec import SymbolSpec
-from .truth import Truth
+from .faults.board import FaultBoard
+from .faults.fault import Fault, load_faults, parse_faults
+from .faults.kinds import FaultKind
+from .faults.schedule import draw_schedule
+from .market.market import EPOCH_MS, Market
+from .market.message import Message
+from .market.spec import SymbolSpec
+from .rest.quota import RestLimits
+from .rest.server import RestServer
+from .serving.configuration import EndpointConfig, RestConfig, ServeConfig
+from .serving.memory import memory_pair
+from .serving.network import MemoryNetwork
+from .serving.server import Running, serve
+from .venue.limits import Limits
+from .venue.truth import Truth
 
 __all__ = [
     "EPOCH_MS",

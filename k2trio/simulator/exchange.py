@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .admission import Admission
-from .board import FaultBoard
-from .broadcast import Broadcast
-from .kinds import SCOPE, FaultKind, Scope
-from .limits import Limits
-from .outbox import How
-from .session import Session
-from .strikes import strike
-from .truth import Ending, Truth
-from .upgrade import Upgrade
-from .venue import Venue
+from .connection.outbox import How
+from .connection.session import Session
+from .connection.strikes import strike
+from .connection.upgrade import Upgrade
+from .faults.board import FaultBoard
+from .faults.kinds import SCOPE, FaultKind, Scope
+from .venue.admission import Admission
+from .venue.broadcast import Broadcast
+from .venue.limits import Limits
+from .venue.truth import Ending, Truth
+from .venue.venue import Venue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .faults import Fault
-    from .market import Market
-    from .message import Message
+    from .faults.fault import Fault
+    from .market.market import Market
+    from .market.message import Message
 
 
 class Exchange:

@@ -11,7 +11,7 @@ import pytest
 
 from k2trio.errors import UnknownStreamError
 from k2trio.simulator import EPOCH_MS, Market, SymbolSpec
-from k2trio.simulator.bars import bar_end_ms, bar_open_ms
+from k2trio.simulator.market.bars import bar_end_ms, bar_open_ms
 
 SEEDS = range(8)
 HOUR_US = 3_600_000_000

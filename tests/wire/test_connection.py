@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from k2trio.policy.failover import Endpoint
-    from k2trio.simulator.memory import MemoryStream
+    from k2trio.simulator.serving.memory import MemoryStream
 
     Script = Callable[[Peer], Awaitable[None]]
 

@@ -1,0 +1,1 @@
+"""One WebSocket connection as the exchange sees it, from the upgrade to its end."""

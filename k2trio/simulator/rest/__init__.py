@@ -1,0 +1,1 @@
+"""The REST side of a venue: questions, answers, weight."""

@@ -1,0 +1,176 @@
+"""The answers to REST requests for market data.
+
+Source: Binance spot API docs, "REST API": market data endpoints, error codes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k2trio.market.streams import KLINE_INTERVALS_MS
+
+from ..faults.fault import Fault
+from ..faults.kinds import REST_ROW_KINDS, FaultKind
+from ..market import payloads
+from ..market.bars import bar_open_ms
+from ..refusals import ApiError
+from . import rows
+from .queries import MAX_LEVELS, integer, row_limit, time_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from starlette.requests import Request
+
+    from ..exchange import Exchange
+    from ..market.trading import SymbolMarket
+
+DEFAULT_LEVELS = 100
+DEFAULT_KEPT_ROWS = 10
+HOLE_EVERY = 7
+
+
+class Answers:
+    """What a venue answers, by the last part of the path.
+
+    :param names: what faults call the REST side by.
+    :param weight_per_minute: the limit that ``exchangeInfo`` names.
+    :ivar by_path: the answer to a request; raises ApiError.
+    """
+
+    def __init__(self, exchange: Exchange, names: Sequence[str], weight_per_minute: int) -> None:
+        self._exchange = exchange
+        self._names = names
+        self._weight_per_minute = weight_per_minute
+        self.by_path: dict[str, Callable[[Request], object]] = {
+            "aggTrades": self._agg_trades,
+            "historicalTrades": self._historical_trades,
+            "trades": self._trades,
+            "klines": self._klines,
+            "depth": self._depth,
+            "exchangeInfo": self._exchange_info,
+            "time": self._time,
+            "ping": self._ping,
+        }
+
+    def _symbol(self, request: Request) -> SymbolMarket:
+        name = request.query_params.get("symbol")
+        if name is None:
+            raise ApiError(
+                -1102,
+                "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.",
+            )
+        symbol = self._exchange.market.symbols.get(name)
+        if symbol is None:
+            raise ApiError(-1121, "Invalid symbol.")
+        return symbol
+
+    def _oldest(self) -> int | None:
+        """How many of the newest rows REST still has, when its history is cut short."""
+        fault = self._exchange.faults.take(self._names, (FaultKind.REST_TRUNCATED,))
+        return None if fault is None else fault.size or DEFAULT_KEPT_ROWS
+
+    def _agg_trades(self, request: Request) -> object:
+        symbol, limit, unit = self._symbol(request), row_limit(request), time_unit(request)
+        history, kept = symbol.agg_trades, self._oldest()
+        from_id = integer(request, "fromId")
+        start, end = integer(request, "startTime"), integer(request, "endTime")
+        if from_id is not None:
+            records = history.since(from_id, limit)
+        elif start is not None or end is not None:
+            until = self._exchange.now_us() if end is None else end * 1000 + 999
+            records = history.between((start or 0) * 1000, until, limit)
+        else:
+            records = history.newest(limit)
+        if kept is not None:
+            floor = history.newest(kept)
+            records = [record for record in records if floor and record.id >= floor[0].id]
+        return self._spoil([rows.agg_trade(record, unit) for record in records])
+
+    def _historical_trades(self, request: Request) -> object:
+        symbol, limit, unit = self._symbol(request), row_limit(request), time_unit(request)
+        history, kept = symbol.trades, self._oldest()
+        from_id = integer(request, "fromId")
+        records = history.newest(limit) if from_id is None else history.since(from_id, limit)
+        if kept is not None:
+            floor = history.newest(kept)
+            records = [record for record in records if floor and record.id >= floor[0].id]
+        return self._spoil([rows.trade(record, unit) for record in records])
+
+    def _trades(self, request: Request) -> object:
+        symbol, limit, unit = self._symbol(request), row_limit(request), time_unit(request)
+        return self._spoil([rows.trade(record, unit) for record in symbol.trades.newest(limit)])
+
+    def _klines(self, request: Request) -> object:
+        symbol, limit, unit = self._symbol(request), row_limit(request), time_unit(request)
+        interval = request.query_params.get("interval", "")
+        if interval not in KLINE_INTERVALS_MS:
+            raise ApiError(-1120, "Invalid interval.")
+        now_ms = self._exchange.now_us() // 1000
+        start, end = integer(request, "startTime"), integer(request, "endTime")
+        until_ms = now_ms if end is None else min(end, now_ms)
+        from_ms = start
+        if from_ms is None:
+            from_ms = bar_open_ms(interval, until_ms)
+            for _ in range(limit - 1):
+                from_ms = bar_open_ms(interval, from_ms - 1)
+        bars: list[list[object]] = []
+        for bar in symbol.bars.between(interval, from_ms, until_ms):
+            if len(bars) == limit:
+                break
+            bars.append(rows.kline(bar, interval, unit))
+        return bars
+
+    def _depth(self, request: Request) -> object:
+        symbol = self._symbol(request)
+        levels = row_limit(request, MAX_LEVELS, DEFAULT_LEVELS)
+        book = symbol.book
+        return {
+            "lastUpdateId": symbol.update_id,
+            "bids": payloads.levels(book.bids.top(levels)),
+            "asks": payloads.levels(book.asks.top(levels)),
+        }
+
+    def _exchange_info(self, request: Request) -> object:
+        wanted = request.query_params.get("symbol")
+        if wanted is not None:
+            self._symbol(request)
+        return {
+            "timezone": "UTC",
+            "serverTime": self._exchange.now_us() // 1000,
+            "rateLimits": [
+                {
+                    "rateLimitType": "REQUEST_WEIGHT",
+                    "interval": "MINUTE",
+                    "intervalNum": 1,
+                    "limit": self._weight_per_minute,
+                }
+            ],
+            "exchangeFilters": [],
+            "symbols": [
+                rows.symbol_info(symbol.spec)
+                for name, symbol in self._exchange.market.symbols.items()
+                if wanted in {None, name}
+            ],
+        }
+
+    def _time(self, request: Request) -> object:
+        return {"serverTime": self._exchange.now_us() // time_unit(request)}
+
+    def _ping(self, request: Request) -> object:
+        del request
+        return {}
+
+    def _spoil(self, found: list[dict[str, object]]) -> list[dict[str, object]]:
+        fault = self._exchange.faults.take(self._names, REST_ROW_KINDS)
+        match fault:
+            case None:
+                return found
+            case Fault(kind=FaultKind.REST_HOLES):
+                return [row for number, row in enumerate(found) if number % HOLE_EVERY != 3]
+            case Fault(kind=FaultKind.REST_SHORT):
+                return found[: fault.size or DEFAULT_KEPT_ROWS]
+            case Fault(kind=FaultKind.REST_UNORDERED):
+                return found[::-1]
+            case _:
+                return found

@@ -1,0 +1,47 @@
+"""The parameters of REST requests, read as strictly as the exchange reads them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..market import payloads
+from ..refusals import ApiError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+MAX_ROWS = 1000
+MAX_LEVELS = 5000
+DEFAULT_ROWS = 500
+
+
+def integer(request: Request, name: str) -> int | None:
+    """A parameter that is a whole number, if there is one.
+
+    :raises ApiError: if it is none.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise ApiError(-1100, f"Illegal characters found in parameter '{name}'.")
+    return int(text)
+
+
+def row_limit(request: Request, most: int = MAX_ROWS, default: int = DEFAULT_ROWS) -> int:
+    """How many rows are wanted, ``most`` at most.
+
+    :raises ApiError: if it is no positive number.
+    """
+    limit = integer(request, "limit")
+    if limit is None:
+        return default
+    if limit < 1:
+        raise ApiError(-1130, "Data sent for parameter 'limit' is not valid.")
+    return min(limit, most)
+
+
+def time_unit(request: Request) -> int:
+    """The unit of times in the answer; microseconds."""
+    wanted = request.headers.get("X-MBX-TIME-UNIT", "").upper()
+    return 1 if wanted == "MICROSECOND" else payloads.MILLISECOND

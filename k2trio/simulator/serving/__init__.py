@@ -1,0 +1,1 @@
+"""Where the exchange can be reached: real sockets, or a network in memory."""

@@ -1,0 +1,70 @@
+"""What to serve on real sockets: endpoints, REST sides, and the market behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..market.market import HISTORY
+from ..rest.quota import RestLimits
+from ..venue.limits import Limits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..faults.fault import Fault
+    from ..market.spec import SymbolSpec
+
+VENUE = "binance.com"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """One WebSocket endpoint.
+
+    :param name: what faults call it by.
+    :param port: 0: any free one.
+    :param tls: serve ``wss://`` with a certificate of the run's own authority.
+    """
+
+    name: str
+    venue: str = VENUE
+    port: int = 0
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RestConfig:
+    """The REST side of one venue, plain HTTP; see :class:`EndpointConfig`."""
+
+    name: str = "rest"
+    venue: str = VENUE
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """What :func:`.server.serve` serves.
+
+    :param rate: taker orders per second and symbol, see :class:`.market.Market`.
+    :param faults: with ``at`` relative to the start.
+    :param ca_path: where to write the certificate authority (PEM) that clients must trust.
+    :param start_ms: simulated time at the start; None: the wall clock's.
+    """
+
+    endpoints: tuple[EndpointConfig, ...] = (EndpointConfig("primary"),)
+    rest: tuple[RestConfig, ...] = (RestConfig(),)
+    symbols: tuple[str | SymbolSpec, ...] = ("BTCUSDT", "ETHUSDT")
+    seed: int = 0
+    rate: float = 10.0
+    quotes: float = 1.0
+    history: int = HISTORY
+    faults: tuple[Fault, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    rest_limits: RestLimits = field(default_factory=RestLimits)
+    strict_symbols: bool = True
+    tick_s: float = 0.01
+    record: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    ca_path: Path | None = None
+    start_ms: int | None = None
