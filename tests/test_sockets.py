@@ -50,7 +50,7 @@ from k2trio.simulator import (
 )
 from k2trio.simulator.transport import abort
 from k2trio.wire import connection as connection_module
-from k2trio.wire import frames as frames_module
+from k2trio.wire import tap as tap_module
 from k2trio.wire.connection import (
     MAX_RESOLVER_THREADS,
     Connection,
@@ -823,7 +823,7 @@ TOO_MUCH = "x" * (32 << 20)
 
 
 async def test_a_peer_that_takes_no_bytes_fails_the_send(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames_module, "SEND_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(tap_module, "SEND_TIMEOUT_S", 0.3)
     async with served(deaf) as server:
         with pytest.raises(Reset, match="took no bytes"):
             async with connected(server.url()) as connection:

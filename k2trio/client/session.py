@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..market.payloads import Event
     from ..policy.failover import Endpoint
     from ..settings import Settings
-    from ..wire.frames import Batch
+    from ..wire.tap import Batch
 
 CONTROL_SPACING_S = 0.4
 """At most 2.5 control messages a second: with pongs and pings that stays below the exchange's 5."""

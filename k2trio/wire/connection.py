@@ -38,7 +38,7 @@ from ..errors import (
     TLSError,
     leaves,
 )
-from .frames import Batch, FrameTap
+from .tap import Batch, FrameTap
 from .tcp import TcpStream
 from .tls import TlsStream
 

@@ -40,7 +40,7 @@ from k2trio.wire.connection import (
     open_connection,
     stream_target,
 )
-from k2trio.wire.frames import SEND_TIMEOUT_S
+from k2trio.wire.tap import SEND_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
