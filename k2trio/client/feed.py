@@ -31,7 +31,8 @@ from ..repair.gaps import Repairs
 from ..repair.rest import Backfill
 from ..repair.staleness import StalenessCheck
 from ..settings import Settings, load_settings
-from ..wire.connection import Dialer, TcpDialer, make_ssl_context
+from ..wire.dialer import Dialer, TcpDialer
+from ..wire.tls import make_ssl_context
 from .line import Line
 from .outbox import Outbox
 from .session import Runtime, suspended_s

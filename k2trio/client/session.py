@@ -21,7 +21,7 @@ from ..errors import ConnectionFailed, Dropped, ProtocolViolation, Stale, Subscr
 from ..market.decoder import Decoder, Malformed, Reply, ServerShutdown
 from ..observe import transitions as on
 from ..repair.staleness import Verdict
-from ..wire.connection import Connection, Dialer, open_connection
+from ..wire.connection import Connection, open_connection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..market.payloads import Event
     from ..policy.failover import Endpoint
     from ..settings import Settings
+    from ..wire.dialer import Dialer
     from ..wire.tap import Batch
 
 CONTROL_SPACING_S = 0.4
