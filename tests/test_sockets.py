@@ -49,15 +49,13 @@ from k2trio.simulator import (
     serve,
 )
 from k2trio.simulator.connection.transport import abort
-from k2trio.wire import connection as connection_module
-from k2trio.wire import frames as frames_module
-from k2trio.wire.connection import (
-    MAX_RESOLVER_THREADS,
-    Connection,
-    TcpDialer,
-    make_ssl_context,
-    open_connection,
-)
+from k2trio.wire import resolver as resolver_module
+from k2trio.wire import tap as tap_module
+from k2trio.wire.connection import Connection, open_connection
+from k2trio.wire.dialer import TcpDialer
+from k2trio.wire.eyeballs import CONNECT_STAGGER_S
+from k2trio.wire.resolver import MAX_RESOLVER_THREADS
+from k2trio.wire.tls import make_ssl_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -319,7 +317,7 @@ async def test_a_dead_first_address_costs_no_more_than_the_stagger(
         with holes:
             watch = Stopwatch()
             async with connected(server.url(host="exchange.test")):
-                watch.after(connection_module.CONNECT_STAGGER_S if dead == "black hole" else 0)
+                watch.after(CONNECT_STAGGER_S if dead == "black hole" else 0)
     assert len(server.peers) == 1
 
 
@@ -337,7 +335,7 @@ async def test_hung_look_ups_use_the_last_good_addresses_and_threads_of_their_ow
         return ["127.0.0.1"]
 
     answer_with(monkeypatch, ask)
-    monkeypatch.setattr(connection_module, "RESOLVE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(resolver_module, "RESOLVE_TIMEOUT_S", 0.2)
     dialer = TcpDialer(ssl.create_default_context())
     try:
         async with served(accept_and_answer) as server:
@@ -823,7 +821,7 @@ TOO_MUCH = "x" * (32 << 20)
 
 
 async def test_a_peer_that_takes_no_bytes_fails_the_send(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames_module, "SEND_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(tap_module, "SEND_TIMEOUT_S", 0.3)
     async with served(deaf) as server:
         with pytest.raises(Reset, match="took no bytes"):
             async with connected(server.url()) as connection:

@@ -16,7 +16,9 @@ from k2trio.market.decoder import Decoder
 from k2trio.policy.breaker import CircuitBreaker
 from k2trio.policy.failover import Endpoint
 from k2trio.settings import Settings
-from k2trio.wire.connection import TcpDialer, make_ssl_context, open_connection
+from k2trio.wire.connection import open_connection
+from k2trio.wire.dialer import TcpDialer
+from k2trio.wire.tls import make_ssl_context
 
 BUSY_POLL_S = 0.01
 

@@ -21,7 +21,8 @@ from ..repair.gaps import Repairs
 from ..repair.rest import Backfill
 from ..repair.staleness import StalenessCheck
 from ..settings import Settings, load_settings
-from ..wire.connection import TcpDialer, make_ssl_context
+from ..wire.dialer import TcpDialer
+from ..wire.tls import make_ssl_context
 from .delivery import Delivery
 from .feed import Feed, Parts
 from .outbox import Outbox
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from ..continuity.items import Gap, Outage
     from ..market.payloads import Event
     from ..observe.transitions import Observer, Transition
-    from ..wire.connection import Dialer
+    from ..wire.dialer import Dialer
 
 UNKNOWN_PROBE_TIMEOUT_S = 60.0
 """Stands in for ``health_check_timeout`` in a probe's deadline where that is switched off."""

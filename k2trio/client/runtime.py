@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..observe.transitions import Observer
     from ..repair.staleness import Verdict
     from ..settings import Settings
-    from ..wire.connection import Dialer
+    from ..wire.dialer import Dialer
 
 
 @dataclass(frozen=True)

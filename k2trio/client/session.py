@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..market.payloads import Event
     from ..policy.failover import Endpoint
-    from ..wire.frames import Batch
+    from ..wire.tap import Batch
     from .runtime import Runtime
 
 MALFORMED_LIMIT = 100

@@ -12,7 +12,9 @@ from ..errors import ConnectionFailed
 from ..market.decoder import Decoder
 from ..policy.breaker import CircuitBreaker
 from ..policy.failover import Endpoint
-from ..wire.connection import DialTimes, TcpDialer, make_ssl_context, open_connection
+from ..wire.connection import open_connection
+from ..wire.dialer import DialTimes, TcpDialer
+from ..wire.tls import make_ssl_context
 from .run import EXIT_FAILED, EXIT_OK
 from .terminal import put_line, put_rich
 

@@ -11,7 +11,7 @@ from world import SUBJECT, World, fault, name, open_world
 
 import k2trio
 import k2trio.client.requests
-import k2trio.wire.connection
+import k2trio.wire.upgrade
 from k2trio.continuity.items import Gap, Outage
 from k2trio.market.payloads import Event, Trade
 from k2trio.observe import transitions as on
@@ -571,7 +571,7 @@ async def test_many_streams_are_subscribed_in_paced_chunks(
     autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Too many for the URL: SUBSCRIBE messages, at most five client messages in any second."""
-    monkeypatch.setattr(k2trio.wire.connection, "MAX_TARGET_BYTES", 100)
+    monkeypatch.setattr(k2trio.wire.upgrade, "MAX_TARGET_BYTES", 100)
     monkeypatch.setattr(k2trio.client.requests, "STREAMS_PER_SUBSCRIBE", 3)
     streams = [
         f"{symbol}@{kind}"

@@ -20,7 +20,7 @@ from k2trio.policy.breaker import CircuitBreaker
 from k2trio.policy.failover import Endpoint
 from k2trio.simulator import FaultKind, MemoryNetwork
 from k2trio.wire import connection as connection_module
-from k2trio.wire.frames import Batch
+from k2trio.wire.tap import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,7 +21,7 @@ from k2trio.market.streams import (
     parse_stream,
     shard,
 )
-from k2trio.wire.connection import stream_target
+from k2trio.wire.upgrade import stream_target
 
 INTERVALS = [
     *("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d"),

@@ -1,0 +1,61 @@
+"""Upgrades a byte stream to a WebSocket whose URL names the streams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
+
+import trio
+import trio_websocket
+
+from ..errors import HandshakeTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..policy.failover import Endpoint
+    from .tap import FrameTap
+
+MAX_TARGET_BYTES = 4096
+"""Streams go into the URL while the request target stays below this; else SUBSCRIBE is used."""
+
+
+def stream_target(path: str, streams: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The request target for the streams, and those that did not fit and need SUBSCRIBE.
+
+    Names may be non-ASCII and are percent-encoded; so is ``+`` (of a time zone), which a server
+    may read as a space.
+    """
+    target = path + "?streams=" + "/".join(quote(name, safe="@!_:") for name in streams)
+    if streams and len(target) <= MAX_TARGET_BYTES:
+        return target, ()
+    return path, streams
+
+
+async def upgrade(
+    nursery: trio.Nursery, tap: FrameTap, endpoint: Endpoint, target: str, deadline: float
+) -> trio_websocket.WebSocketConnection:
+    """Ask for the target by the deadline; trio-websocket's reader then runs in the nursery.
+
+    :raises ConnectionFailed: of the kind that fits.
+    """
+    websocket: trio_websocket.WebSocketConnection | None = None
+    with trio.CancelScope(deadline=deadline) as scope:
+
+        async def give_up_when_down() -> None:
+            # trio-websocket waits for its handshake event even when its reader has ended.
+            await tap.down.wait()
+            scope.cancel()
+
+        nursery.start_soon(give_up_when_down)
+        websocket = await trio_websocket.wrap_client_stream(
+            nursery,
+            cast("trio.SocketStream", tap),  # it uses no more than trio.abc.Stream has
+            endpoint.name,
+            target,
+        )
+    if websocket is not None:
+        return websocket  # if it has failed already, messages may have come before that
+    if tap.failure is not None:
+        raise tap.failure
+    raise HandshakeTimeout(f"{endpoint.name} did not answer the upgrade in time")
