@@ -12,7 +12,7 @@ class Message(NamedTuple):
     """One message of one stream, rendered when somebody wants it.
 
     :ivar stream: exact stream name.
-    :ivar first: first order key that it covers, see ``k2trio.streams.TABLE``; times in ms.
+    :ivar first: first order key that it covers, see ``k2trio.market.streams.TABLE``; times in ms.
     :ivar last: last order key.
     :ivar time_us: when the venue emitted it; microseconds.
     :ivar render: payload bytes for a time unit in microseconds, see :mod:`.payloads`.
