@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 from ..errors import ConfigError
 from ..settings import Symbol  # noqa: TC001 - pydantic looks at it
 from ..simulator import EndpointConfig, Fault, Limits, RestConfig, ServeConfig, load_faults, serve
-from ..simulator.serving.server import listen
+from ..simulator.serving.gate import listen
 from .options import Options, flag, split
 from .run import EXIT_OK
 from .terminal import put_line

@@ -140,14 +140,14 @@ class Score:
     # -- from the exchange --------------------------------------------------------------------
 
     def fault_begins(self, fault: Fault) -> None:
-        """See :class:`k2trio.simulator.faults.FaultListener`."""
+        """See :class:`k2trio.simulator.faults.board.FaultListener`."""
         for outcome in self.outcomes:
             if fault is outcome.step.faults[0]:
                 outcome.began_at = trio.current_time()
                 self._say(self.now, "FAULT", outcome.step.name)
 
     def fault_ends(self, fault: Fault) -> None:
-        """See :class:`k2trio.simulator.faults.FaultListener`."""
+        """See :class:`k2trio.simulator.faults.board.FaultListener`."""
         for outcome in self.outcomes:
             if fault is outcome.step.faults[0]:
                 self._say(self.now, "fault", f"over: {outcome.step.name}")

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from .configuration import ServeConfig
 
-__all__ = ["Running", "listen", "serve"]
 
 REST_BOUNDS = Bounds(connections=BACKLOG)
 
