@@ -15,7 +15,7 @@ import pytest
 import trio
 import trio.testing
 import wsproto.events as ws
-from test_simulator_client import HOST, PORT, Client, World, world
+from raw_client import HOST, PORT, Client, World, world
 
 from k2trio.simulator import (
     EndpointConfig,

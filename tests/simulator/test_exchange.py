@@ -13,7 +13,7 @@ import trio
 import trio.testing
 import trio_websocket
 import wsproto.events as ws
-from test_simulator_client import HOST, World, world
+from raw_client import HOST, World, world
 
 from k2trio.simulator import (
     EPOCH_MS,
