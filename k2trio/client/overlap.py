@@ -25,9 +25,9 @@ async def join(
     same_venue = old.endpoint.venue == new.endpoint.venue
     with trio.move_on_after(limit_s):
         while old.failure is None and new.failure is None:
-            seen = new.seen or set()
+            heard = new.heard or {}
             if not same_venue or (
-                all(name in seen for name in old.streams) and settled(old.streams)
+                all(name in heard for name in old.streams) and settled(old.streams)
             ):
                 return
             # Gaps close without a word to the sessions, so look again now and then.

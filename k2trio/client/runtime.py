@@ -29,7 +29,7 @@ class Runtime:
     :ivar interrupted: told when no line carries some streams of a venue any more.
     :ivar settled: whether every message of some streams that a retiring session could still bring
         has been accounted for; asked before it is retired.
-    :ivar verify: asks the venue whether it has news on streams that are silent.
+    :ivar verify: asks whether there is news on streams that are silent since some time.
     :ivar emit: tells the observers.
     :ivar dial: the network.
     """
@@ -40,7 +40,7 @@ class Runtime:
     room: Callable[[], Awaitable[None]]
     interrupted: Callable[[str, Sequence[str]], None]
     settled: Callable[[Sequence[str]], bool]
-    verify: Callable[[str, Sequence[str]], Awaitable[Verdict]]
+    verify: Callable[[str, Sequence[str], float], Awaitable[Verdict]]
     emit: Observer
     dial: Dialer
     rng: random.Random = field(default_factory=random.Random)

@@ -63,8 +63,8 @@ class Session:
         """Stable, and its line and breaker have taken note."""
         self.shutdown_announced = False
         self.retired = False
-        self.seen: set[str] | None = None
-        """While set: names of the streams that delivered, for a join."""
+        self.heard: dict[str, float] | None = {} if runtime.settings.redundancy > 1 else None
+        """While set: when each stream last delivered here, whatever other connections bring."""
         self.accounted = trio.Event()
         """Set when the breaker knows how the session ended, or that it never began."""
         self._runtime = runtime
@@ -103,6 +103,10 @@ class Session:
     def judgeable(self) -> bool:
         """Whether a stream that is silent on it is silent indeed."""
         return self.proven and self.connected and not self.lagging
+
+    def heard_at(self, stream: str) -> float | None:
+        """When the stream last delivered here; None if that is not noted per connection."""
+        return None if self.heard is None else self.heard.get(stream, self.started_at)
 
     @property
     def change(self) -> trio.Event:
@@ -236,10 +240,10 @@ class Session:
         if not self.stable and arrived - self.first_data_at >= self._settings.stable_after:
             self.stable = True
             self.notify()
-        if self.seen is not None:
-            before = len(self.seen)
-            self.seen.update(event.stream for event in events)
-            if len(self.seen) != before:
+        if self.heard is not None:
+            before = len(self.heard)
+            self.heard.update(dict.fromkeys([event.stream for event in events], arrived))
+            if len(self.heard) != before:
                 self.notify()
 
     def _take_control(self, message: ServerShutdown | Reply | Malformed, now: float) -> None:
@@ -289,7 +293,8 @@ class Session:
 
         async def venue_says_quiet() -> bool:
             nonlocal quiet_at
-            verdict = await self._runtime.verify(self.endpoint.venue, self.streams)
+            silent_since = self._last_data_or_unread(connection)
+            verdict = await self._runtime.verify(self.endpoint.venue, self.streams, silent_since)
             if verdict is Verdict.NEWS:
                 return False
             quiet_at = trio.current_time()

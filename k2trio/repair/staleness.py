@@ -1,12 +1,17 @@
 """Verified staleness: silence alone is no proof, so the venue is asked before anything is cut.
 
-*A whole connection is silent.* If the venue has nothing newer than what was delivered, the market
-is quiet and the connection stays. If it has, or does not answer, or cannot be asked about these
-streams, the connection is stale.
+*A whole connection is silent.* If another connection brought what this one did not, no question
+is needed: it is stale. If the venue has nothing newer than what was delivered, the market is quiet
+and the connection stays. If it has, or does not answer, the connection is stale. Of some kinds no
+venue can be asked: the periodic ones are believed to be stale once for each silence, the others,
+which may have nothing to say for hours, never.
 
 *One stream is silent while others flow.* It is judged by its own rhythm: a stream that had a
 message every second is suspicious long before one that had a message an hour. Then it is verified
 in the same way, subscribed anew, and if that does not help the connection is replaced.
+
+When a stream was last heard belongs to the connection, where there is more than one: what its
+companion brings is no excuse for silence, it is the proof against it.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from ..errors import ConnectionFailed, Stale, SubscriptionRejected
-from ..market.streams import Kind, parse_stream
+from ..market.streams import Kind
 from ..observe.transitions import StreamSilent
 from .hosts import BackfillError
 
@@ -46,14 +51,17 @@ _BY_ID = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.DEPTH, Kind.BOOK_TICKER, Ki
 _BY_TIME = frozenset({Kind.KLINE, Kind.MINI_TICKER, Kind.TICKER, Kind.WINDOW_TICKER})
 """Kinds that speak of trades: a trade after their last message is news."""
 _VERIFIABLE = _BY_ID | _BY_TIME
+_PERIODIC = frozenset({Kind.AVG_PRICE, Kind.ALL_MINI_TICKERS, Kind.ALL_WINDOW_TICKERS})
+"""Kinds that no venue can be asked about, and that speak every second whatever happens. The rest of
+those, block trades and reference prices, have nothing to say for hours."""
 
 
 class Verdict(enum.Enum):
     """What a venue's answer means for a silent connection.
 
-    ``QUIET``: there was nothing to send. ``NEWS``: there was, or the venue cannot be asked; both
+    ``QUIET``: there was nothing to send. ``NEWS``: there was, or the venue does not answer; both
     mean that the connection is stale. ``UNPROVEN``: nothing has been delivered yet that the
-    answer could be compared with; the next answer can be.
+    answer could be compared with, or a silence that nobody can be asked about lasts on.
     """
 
     QUIET = "quiet"
@@ -94,6 +102,10 @@ class Carrier(Protocol):
         """Whether it is in service, and all that it brought has been looked at."""
         ...
 
+    def heard_at(self, stream: str) -> float | None:
+        """When it last brought something of a stream; None if that is not noted per connection."""
+        ...
+
     async def resubscribe(self, stream: str) -> None:
         """Unsubscribe and subscribe one stream.
 
@@ -117,21 +129,42 @@ class StalenessCheck:
         self._emit = emit
         self._suspects: dict[tuple[str, str], float] = {}
         """(line, stream) → when it was subscribed anew."""
+        self._acted_on: dict[tuple[str, str], int] = {}
+        """(venue, stream) of a periodic kind → messages it had when its silence was acted on."""
 
-    async def verify(self, venue: str, streams: Sequence[str]) -> Verdict:
-        """Whether the venue has news for us on any of the streams."""
-        kinds = [parse_stream(name).kind for name in streams]
-        if not all(kind in _VERIFIABLE for kind in kinds) or not self._backfill.serves(venue):
-            return Verdict.NEWS
+    async def verify(self, venue: str, streams: Sequence[str], silent_since: float) -> Verdict:
+        """Whether there is news for a connection on any of its streams.
+
+        :param silent_since: when the connection brought its last message, or was opened.
+        """
         tracks = [self._arbiter.track(venue, name) for name in streams]
-        tracks.sort(key=lambda track: -track.received)
+        if await self._came_elsewhere(tracks, silent_since):
+            return Verdict.NEWS
+        askable = [track for track in tracks if track.stream.kind in _VERIFIABLE]
+        if askable and not self._backfill.serves(venue):
+            return Verdict.NEWS
+        askable.sort(key=lambda track: -track.received)
         verdict = Verdict.QUIET
-        for track in tracks[:VERIFY_STREAMS]:
+        for track in askable[:VERIFY_STREAMS]:
             if track.next is None:
                 verdict = Verdict.UNPROVEN
             if await self._has_news(track):
                 return Verdict.NEWS
+        for track in tracks:
+            if track.stream.kind in _PERIODIC:
+                verdict = Verdict.UNPROVEN
+                if self._acted_on.get((venue, track.stream.name)) != track.received:
+                    self._acted_on[venue, track.stream.name] = track.received
+                    return Verdict.NEWS
         return verdict
+
+    async def _came_elsewhere(self, tracks: Sequence[Track], silent_since: float) -> bool:
+        """Whether another connection brought a message that this one should have had by now."""
+        seen_at = max((track.seen_at for track in tracks), default=float("-inf"))
+        if seen_at <= silent_since + IN_FLIGHT_S:
+            return False  # that may be the copy of this connection's last message
+        await trio.sleep_until(seen_at + IN_FLIGHT_S)
+        return True
 
     async def _has_news(self, track: Track) -> bool:
         """Whether the venue has news, or does not tell; waits for what may be on its way."""
@@ -172,16 +205,26 @@ class StalenessCheck:
     async def _look_at(self, carrier: Carrier) -> None:
         now = trio.current_time()
         for name in list(carrier.streams):
-            if parse_stream(name).kind not in _VERIFIABLE:
-                continue
             track = self._arbiter.track(carrier.endpoint.venue, name)
-            silence = now - max(track.seen_at, carrier.started_at)
+            heard_at = self._heard_at(carrier, track)
+            silence = now - heard_at
             if silence < self._patience(track, now - carrier.started_at):
                 self._suspects.pop((carrier.line, name), None)
-            elif await self._has_news(track):
+            elif await self._missed(carrier, track, heard_at):
                 await self._act(carrier, track, silence)
             if not carrier.connected:
                 return
+
+    def _heard_at(self, carrier: Carrier, track: Track) -> float:
+        """When the connection last brought something of the stream, or was dialled."""
+        heard_at = carrier.heard_at(track.stream.name)
+        return max(track.seen_at if heard_at is None else heard_at, carrier.started_at)
+
+    async def _missed(self, carrier: Carrier, track: Track, heard_at: float) -> bool:
+        """Whether there is news of the stream that the connection has not brought."""
+        if await self._came_elsewhere([track], heard_at):
+            return self._heard_at(carrier, track) == heard_at
+        return track.stream.kind in _VERIFIABLE and await self._has_news(track)
 
     def _patience(self, track: Track, age: float) -> float:
         """How long the stream may be silent before it is suspicious, by its own rhythm."""

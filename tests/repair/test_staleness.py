@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import httpx2
 
 AGGS, ETH = "btcusdt@aggTrade", "ethusdt@trade"
+MINI_TICKERS = "!miniTicker@arr"
 VENUE = "v.test"
 
 
@@ -56,8 +57,9 @@ class Bench:
     def offer(self, *events: Event) -> None:
         self.arbiter.offer(VENUE, events, trio.current_time())
 
-    async def verify(self, *streams: str) -> Verdict:
-        return await self.check.verify(VENUE, streams or [SUBJECT])
+    async def verify(self, *streams: str, since: float | None = None) -> Verdict:
+        silent_since = trio.current_time() if since is None else since
+        return await self.check.verify(VENUE, streams or [SUBJECT], silent_since)
 
 
 # -- what the venue says ------------------------------------------------------------------------
@@ -116,17 +118,63 @@ async def test_an_answer_that_says_nothing_proves_no_quiet(
     assert await bench.verify() is Verdict.NEWS
 
 
-@pytest.mark.parametrize(
-    "stream", ["btcusdt@avgPrice", "!miniTicker@arr", "btcusdt@blockTrade", "!ticker_1h@arr"]
-)
-async def test_kinds_that_cannot_be_asked_about_prove_no_quiet(
+@pytest.mark.parametrize("stream", ["btcusdt@avgPrice", "!miniTicker@arr", "!ticker_1h@arr"])
+async def test_the_silence_of_a_periodic_kind_is_acted_on_once(
     autojump_clock: Any, stream: str
 ) -> None:
-    """Nor does any other stream of a connection that carries one."""
+    """Nobody can be asked about it. What one reconnect does not mend, ten do not either."""
     bench = Bench(lambda _: trade_rows([7]))
     bench.offer(trade(7))
     assert await bench.verify(SUBJECT, stream) is Verdict.NEWS
+    assert await bench.verify(SUBJECT, stream) is Verdict.UNPROVEN
+    assert await bench.verify(SUBJECT, stream) is Verdict.UNPROVEN
+
+
+async def test_a_periodic_kind_that_spoke_again_may_be_silent_once_more(
+    autojump_clock: Any,
+) -> None:
+    bench = Bench(lambda _: [])
+    assert await bench.verify(MINI_TICKERS) is Verdict.NEWS
+    assert await bench.verify(MINI_TICKERS) is Verdict.UNPROVEN
+    bench.offer(Event([mini(5).data], MINI_TICKERS, VENUE, 0.0, b""))
+    assert await bench.verify(MINI_TICKERS) is Verdict.NEWS
+
+
+@pytest.mark.parametrize("stream", ["btcusdt@blockTrade", "btcusdt@referencePrice"])
+async def test_a_rare_kind_may_be_silent_for_ever(autojump_clock: Any, stream: str) -> None:
+    bench = Bench(lambda _: trade_rows([7]))
+    bench.offer(trade(7))
+    assert await bench.verify(stream) is Verdict.QUIET
     assert bench.rest.requests == []
+    assert await bench.verify(SUBJECT, stream) is Verdict.QUIET
+
+
+@pytest.mark.parametrize(
+    ("brought_at", "verdict"),
+    [(40 + IN_FLIGHT_S, Verdict.QUIET), (40.1 + IN_FLIGHT_S, Verdict.NEWS)],
+)
+async def test_what_another_connection_brought_later_is_news_without_a_question(
+    autojump_clock: Any, brought_at: float, verdict: Verdict
+) -> None:
+    """Unless it may be the copy of the last message that this connection brought, at 40 s."""
+    bench = Bench(lambda _: trade_rows([7]))
+    await trio.sleep(brought_at)
+    bench.offer(trade(7))
+    await trio.sleep_until(100)
+    assert await bench.verify(since=40) is verdict
+    assert len(bench.rest.requests) == (verdict is Verdict.QUIET)
+    assert trio.current_time() == 100
+
+
+async def test_what_another_connection_has_just_brought_may_be_on_its_way_here(
+    autojump_clock: Any,
+) -> None:
+    bench = Bench(lambda _: trade_rows([7]))
+    await trio.sleep(99)
+    bench.offer(trade(7))
+    await trio.sleep_until(100)
+    assert await bench.verify(since=40) is Verdict.NEWS
+    assert trio.current_time() == 99 + IN_FLIGHT_S
 
 
 async def test_without_a_rest_host_nothing_is_proven(autojump_clock: Any) -> None:
@@ -303,3 +351,73 @@ async def test_a_connection_that_never_carried_anything_in_a_lively_market_is_cu
     assert lost.error_type == "stale_data"
     assert at <= 120 + IN_FLIGHT_S
     assert len(world.items) > 100
+
+
+async def test_a_connection_of_rare_streams_is_left_alone(autojump_clock: Any) -> None:
+    settings = {"streams": ["btcusdt@blockTrade"], "max_reconnect_attempts": 3}
+    async with open_world(rate=0, endpoints=["a"], settings=settings) as world:
+        await trio.sleep(3 * 3600)
+        assert world.feed.status().connected
+    assert world.error is None
+    assert world.of(on.ConnectionLost) == []
+
+
+# -- two connections ----------------------------------------------------------------------------
+
+
+async def test_a_dead_standby_is_replaced_although_its_companion_has_everything(
+    autojump_clock: Any,
+) -> None:
+    async with open_world([fault(20, "stall", "b")], rate=5, settings={"redundancy": 2}) as world:
+        await trio.sleep(300)
+        server = world.network.rest_server("venue.test")
+    ((at, lost),) = world.of(on.ConnectionLost)
+    assert (lost.line, lost.error_type) == ("0b", "stale_data")
+    assert at == pytest.approx(20 + 60 + IN_FLIGHT_S, abs=1)
+    assert server is not None
+    assert list(server.requests) == []
+    got = [item.data.trade_id for _, item in world.items]
+    assert got == list(range(got[0], world.exchange.truth.ranges(SUBJECT)[0][1] + 1))
+
+
+async def test_a_standby_that_is_dead_from_the_start_never_counts_as_stable(
+    autojump_clock: Any,
+) -> None:
+    dead = fault(0, "subscribe_dead", "b", count=1)
+    async with open_world([dead], rate=5, settings={"redundancy": 2}) as world:
+        await trio.sleep(60)
+        assert [line.stable for line in world.feed.status().lines] == [True, False]
+        await trio.sleep(60)
+    ((at, lost),) = world.of(on.ConnectionLost)
+    assert (lost.line, lost.error_type) == ("0b", "stale_data")
+    assert at == pytest.approx(60 + IN_FLIGHT_S, abs=1)
+
+
+async def test_one_stream_that_only_one_line_misses_is_noticed(autojump_clock: Any) -> None:
+    settings = {"streams": [SUBJECT, ETH], "redundancy": 2}
+    async with open_world(rate=5, settings=settings) as world:
+        await trio.sleep(50)
+        session = list(world.exchange.sessions.values())[-1]
+        session.unsubscribe([ETH])
+        await trio.sleep(300)
+        assert all(ETH in session.subscriptions() for session in world.exchange.sessions.values())
+    assert [what[1:] for what in silences(world)] == [(ETH, "resubscribe")]
+    assert world.of(on.ConnectionLost) == []
+
+
+async def test_a_replacement_that_is_dead_on_arrival_does_not_take_over(
+    autojump_clock: Any,
+) -> None:
+    """The old connection goes on, and the rotation is tried again."""
+    dead = fault(90, "subscribe_dead", "a", count=1)
+    settings = {"rotate_after": 100}
+    async with open_world([dead], endpoints=["a"], rate=5, settings=settings) as world:
+        await trio.sleep(180)
+    ((failed_at, failed),) = world.of(on.RotationFailed)
+    assert failed.error_type == "stale_data"
+    ((rotated_at, _),) = world.of(on.Rotated)[:1]
+    ((began_at, _), *_) = world.of(on.Rotating)
+    assert failed_at - began_at == pytest.approx(10 + IN_FLIGHT_S, abs=1)
+    assert rotated_at > failed_at
+    ids = [item.data.trade_id for _, item in world.items]
+    assert ids == list(range(ids[0], world.exchange.truth.ranges(SUBJECT)[0][1] + 1))
