@@ -313,6 +313,36 @@ def test_names_in_lower_case_work(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().metrics_port == 1234
 
 
+KUBERNETES = {
+    "K2_BINANCE_SERVICE_HOST": "10.0.0.1",
+    "K2_BINANCE_SERVICE_PORT": "443",
+    "K2_BINANCE_SERVICE_PORT_HTTP_METRICS": "443",
+    "K2_BINANCE_PORT": "tcp://10.0.0.1:443",
+    "K2_BINANCE_PORT_443_TCP": "tcp://10.0.0.1:443",
+    "K2_BINANCE_PORT_443_TCP_PROTO": "tcp",
+    "K2_BINANCE_PORT_443_TCP_PORT": "443",
+    "K2_BINANCE_PORT_443_TCP_ADDR": "10.0.0.1",
+}
+
+
+def test_variables_that_kubernetes_makes_for_a_service_of_our_name_are_no_settings() -> None:
+    check_environment(environ=KUBERNETES)
+    check_environment(environ={name.replace("BINANCE", "BINANCE_A"): "x" for name in KUBERNETES})
+
+
+@pytest.mark.parametrize("name", ["K2_BINANCE_PORT", "K2_BINANCE_SERVICE_PORT"])
+def test_without_a_service_such_a_variable_is_a_typo(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} is not a setting of k2trio"):
+        check_environment(environ={name: "9090"})
+
+
+def test_a_service_that_takes_the_name_of_a_setting_is_told_from_the_users_own_value() -> None:
+    service = {"K2_BINANCE_METRICS_SERVICE_HOST": "10.0.0.1"}
+    check_environment(environ=service | {"K2_BINANCE_METRICS_PORT": "9191"})
+    with pytest.raises(ConfigError, match=r"comes from a Kubernetes Service.*enableServiceLinks"):
+        check_environment(environ=service | {"K2_BINANCE_METRICS_PORT": "tcp://10.0.0.1:9090"})
+
+
 # -- URLs -----------------------------------------------------------------------------------------
 
 SECRETS = [

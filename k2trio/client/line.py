@@ -24,7 +24,7 @@ from ..errors import (
 )
 from ..observe import transitions as on
 from ..observe.transitions import RotationReason
-from ..policy.failover import RECHECK_S, Dial, Endpoint, Endpoints, Retries
+from ..policy.failover import DEFAULT_FREEZE_S, RECHECK_S, Dial, Endpoint, Endpoints, Retries
 from ..repair.staleness import IN_FLIGHT_S
 from .overlap import either, join
 from .session import Session
@@ -252,7 +252,8 @@ class Line:
             self.last_message_at = max(session.last_data_at, self.last_message_at or 0)
         self._endpoints.failed(where, now)
         match failure:
-            case HandshakeRefused(status=(418 | 429) as status, retry_after=float(seconds)):
+            case HandshakeRefused(status=(418 | 429) as status, retry_after=asked):
+                seconds = DEFAULT_FREEZE_S if asked is None else asked
                 self._endpoints.freeze(where.venue, now + seconds)
                 self._runtime.emit(on.VenueFrozen(where.venue, seconds, status))
             case _:

@@ -33,8 +33,8 @@ environment variable: --reconnect-delay is K2_BINANCE_RECONNECT_DELAY.
 
 
 def _settings(command: str, arguments: Sequence[str]) -> Settings:
-    settings = parse(Settings, command, arguments)
     check_environment()
+    settings = parse(Settings, command, arguments)
     logs.configure(settings.log_level, settings.log_format)
     return settings
 

@@ -21,12 +21,13 @@ PIPE_COLUMNS = 200
 
 
 def put(text: str) -> None:
-    """Write ``text`` and flush.
+    """Write ``text`` and flush; what the terminal has no characters for is escaped.
 
     :raises SinkError: if nobody can read it any more.
     """
     try:
-        sys.stdout.write(text)
+        encoding = sys.stdout.encoding
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except OSError as error:
         abandon_stdout()
@@ -42,11 +43,13 @@ def put_line(text: str = "") -> None:
 
 def put_rich(content: RenderableType) -> None:
     """Write a rich table or text as plain characters; see :func:`put`."""
-    page = io.StringIO()
+    # rich draws its lines from the characters that the encoding has.
+    page = io.TextIOWrapper(io.BytesIO(), sys.stdout.encoding, "backslashreplace", newline="\n")
     # rich ends the process by itself when a pipe breaks, so it does not get to see the pipe.
     width = None if sys.stdout.isatty() else PIPE_COLUMNS
     Console(file=page, width=width, color_system=None).print(content)
-    put("".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines()))
+    page.seek(0)
+    put("".join(f"{line.rstrip()}\n" for line in page))
 
 
 def abandon_stdout() -> None:

@@ -36,6 +36,8 @@ CONNECTS_PER_WINDOW = 300
 CONNECT_WINDOW_S = 300.0
 """The exchange admits 300 connection attempts per 5 minutes and address (exchange docs)."""
 
+DEFAULT_FREEZE_S = 60.0
+"""How long to leave a venue alone after a 429 or 418 that names no time."""
 RECHECK_S = 1.0
 """How soon to look again when only another line's probe stands in the way (s)."""
 

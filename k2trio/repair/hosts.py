@@ -20,7 +20,7 @@ import trio
 
 from ..errors import CircuitOpen, K2Error
 from ..policy.breaker import CircuitBreaker
-from ..policy.failover import venue_of
+from ..policy.failover import DEFAULT_FREEZE_S, venue_of
 
 if TYPE_CHECKING:
     import ssl
@@ -37,8 +37,6 @@ MAX_BODY_BYTES = 16 << 20
 WEIGHT_WINDOW_S = 60.0
 VENUE_WEIGHT_PER_MINUTE = 6000
 """What the exchange admits per address and minute."""
-DEFAULT_FREEZE_S = 60.0
-"""How long to stop after a 429 or 418 that names no time."""
 MAX_FREEZE_S = 3 * 86_400.0
 """The longest ban that the exchange documents."""
 LONGEST_NUMBER = 18

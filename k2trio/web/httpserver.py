@@ -3,6 +3,9 @@
 Hypercorn speaks HTTP on each connection; the accept loop is Trio's. Hypercorn's own loop lets an
 error in one connection end all of them, and with them the program: a byte too many after a request,
 at the wrong moment, is enough for that.
+
+Whoever asks for HTTP/2 is answered in it: Hypercorn has no switch for that. A connection may then
+have one request open at a time, as in HTTP/1.1, so that all bounds here stay what they are.
 """
 
 from __future__ import annotations
@@ -68,6 +71,7 @@ class _Clients:
         self._config.keep_alive_timeout = bounds.idle_s
         self._config.h11_max_incomplete_size = bounds.head_bytes
         self._config.include_server_header = False
+        self._config.h2_max_concurrent_streams = 1
         self._context = WorkerContext(None)
         self._open = 0
 

@@ -144,6 +144,14 @@ async def test_retry_after_freezes_every_endpoint_of_the_venue(autojump_clock: A
     assert [(at, what.endpoint) for at, what in world.of(on.Dialing)][:2] == [(0, A), (100, B)]
 
 
+async def test_a_429_that_names_no_time_holds_the_venue_for_a_minute(autojump_clock: Any) -> None:
+    busy = fault(0, "http_status", status=429)
+    async with open_world([busy]) as world:
+        await trio.sleep(100)
+    assert world.of(on.VenueFrozen) == [(0, on.VenueFrozen("venue.test", 60.0, 429))]
+    assert [(at, what.endpoint) for at, what in world.of(on.Dialing)][:2] == [(0, A), (60, B)]
+
+
 async def test_retry_after_does_not_freeze_another_venue(autojump_clock: Any) -> None:
     busy = fault(0, "http_status", status=418, retry_after=100.0)
     venues = {"a": "one", "b": "two"}

@@ -396,6 +396,16 @@ def test_check_is_0_if_an_endpoint_works_and_names_what_is_wrong_with_the_others
     assert "refused: " in rows[NOBODY]
 
 
+def test_check_escapes_a_symbol_that_the_terminal_has_no_characters_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    streams = "币usdt@trade"
+    end = k2trio("check", **FAST, WEBSOCKET_URL=NOBODY, FAILOVER_URLS="", STREAMS=streams)
+    assert (end.returncode, complaints(end.stderr)) == (1, [])
+    assert end.stdout.splitlines()[0] == r"streams: \u5e01usdt@trade"
+
+
 def test_check_is_1_if_none_works() -> None:
     end = k2trio("check", **FAST, WEBSOCKET_URL=NOBODY, FAILOVER_URLS="")
     assert (end.returncode, complaints(end.stderr)) == (1, [])
