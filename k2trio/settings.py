@@ -264,6 +264,12 @@ class Settings(BaseSettings):
     max_buffered_messages: int = Field(
         65_536, ge=1, le=1 << 26, description="Decoded messages kept for a slow consumer."
     )
+    max_decoded_bytes: int = Field(
+        128 << 20,
+        ge=1 << 20,
+        le=1 << 40,
+        description="Memory for decoded messages that wait for a slow consumer, in bytes.",
+    )
     busy_poll: float = Field(
         0,
         ge=0,

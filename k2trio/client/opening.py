@@ -140,7 +140,11 @@ def build(
         return arbiter.track(event.venue, event.stream).lose(event)
 
     arbiter = Arbiter(settings.max_held_messages)
-    outbox = Outbox(settings.max_buffered_messages, lose if settings.overflow == "drop" else None)
+    outbox = Outbox(
+        settings.max_buffered_messages,
+        settings.max_decoded_bytes,
+        lose if settings.overflow == "drop" else None,
+    )
     delivery = Delivery(
         arbiter,
         outbox,

@@ -1,4 +1,4 @@
-"""Decided items on their way to the consumer, bounded in messages."""
+"""Decided items on their way to the consumer, bounded in messages and in memory."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 import trio
 
 from ..continuity.items import Gap, Item, Outage
+from ..market.cost import cost_of
 from ..market.payloads import Event
 
 if TYPE_CHECKING:
@@ -25,15 +26,25 @@ class Outbox:
     most.
 
     :param limit: messages that may wait.
+    :param limit_bytes: memory that they may take, as :func:`cost_of` tells. What it costs to look
+        is saved while the consumer keeps up: a batch that finds nothing waiting is not counted.
     :param lose: given, batches beyond the limit are dropped; it says what stands in the place of
         each message. A batch that is larger than the limit itself still gets into an empty outbox.
     """
 
-    def __init__(self, limit: int, lose: Callable[[Event], Gap | Outage] | None = None) -> None:
+    def __init__(
+        self,
+        limit: int,
+        limit_bytes: int,
+        lose: Callable[[Event], Gap | Outage] | None = None,
+    ) -> None:
         self.size = 0
+        self.bytes = 0
         self._limit = limit
+        self._limit_bytes = limit_bytes
         self._lose = lose
-        self._batches: deque[list[Item]] = deque()
+        self._batches: deque[tuple[list[Item], int]] = deque()
+        """Each with the memory that it is counted with."""
         self._lost: dict[tuple[str, str], list[Gap | Outage]] = {}
         self._closed: K2Error | None = None
         self._filled = trio.Event()
@@ -42,18 +53,20 @@ class Outbox:
     @property
     def full(self) -> bool:
         """Whether producers should wait."""
-        return self._lose is None and self.size >= self._limit
+        return self._lose is None and self._filled_up()
 
     def put(self, items: list[Item]) -> None:
         """Append a batch, or declare it lost if there is no room and the policy is to drop."""
-        if self._lose is not None and self.size and self.size + len(items) > self._limit:
+        cost = self._cost_of(items) if self._batches else 0
+        if self._lose is not None and self.size and self._filled_up(len(items), cost):
             for item in items:
                 self._declare(self._lose(item) if isinstance(item, Event) else item)
             return
         if self._lost:
             items = [*self._declarations(), *items]
-        self._batches.append(items)
+        self._batches.append((items, cost))
         self.size += len(items)
+        self.bytes += cost
         self._filled.set()
 
     def close(self, error: K2Error) -> None:
@@ -79,18 +92,26 @@ class Outbox:
                 raise self._closed
             self._filled = trio.Event()
             await self._filled.wait()
-        items = self._batches.popleft()
+        items, cost = self._batches.popleft()
         self.size -= len(items)
+        self.bytes -= cost
         self._wake_producers()
         return items
 
     def drain(self) -> list[Item]:
         """Everything that is ready, without waiting."""
-        items = [item for batch in self._batches for item in batch]
+        items = [item for batch, _ in self._batches for item in batch]
         self._batches.clear()
-        self.size = 0
+        self.size = self.bytes = 0
         self._wake_producers()
         return [*items, *self._declarations()]
+
+    def _filled_up(self, more: int = 1, more_bytes: int = 1) -> bool:
+        """Whether there is no room for so much more."""
+        return self.size + more > self._limit or self.bytes + more_bytes > self._limit_bytes
+
+    def _cost_of(self, items: list[Item]) -> int:
+        return sum(cost_of(item) for item in items if isinstance(item, Event))
 
     def _wake_producers(self) -> None:
         if not self.full:
