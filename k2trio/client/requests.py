@@ -14,7 +14,7 @@ import trio
 from ..errors import ConnectionFailed, Dropped, ProtocolViolation, SubscriptionRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from ..market.decoder import Reply
 
@@ -22,8 +22,9 @@ CONTROL_SPACING_S = 0.4
 """At most 2.5 control messages a second: with pongs and pings that stays below the exchange's 5."""
 REPLY_TIMEOUT_S = 10.0
 """How long a reply to a control message is waited for."""
-STREAMS_PER_SUBSCRIBE = 100
-"""Streams in one SUBSCRIBE message."""
+MAX_NAMES_BYTES = 3840
+"""Names of streams in one SUBSCRIBE message, as JSON: with what stands around them the message
+stays below 4096 bytes, above which the exchange, or a proxy before it, ends the connection."""
 
 
 class Requests:
@@ -92,10 +93,7 @@ class Requests:
         :raises SubscriptionRejected: naming the refused streams, after all others were subscribed.
         :raises ConnectionFailed: if the connection ends first.
         """
-        chunks = deque(
-            streams[start : start + STREAMS_PER_SUBSCRIBE]
-            for start in range(0, len(streams), STREAMS_PER_SUBSCRIBE)
-        )
+        chunks = deque(_chunks(streams))
         refused: list[str] = []
         last: Reply | None = None
         while chunks:
@@ -122,3 +120,16 @@ class Requests:
             return frozenset(msgspec.json.decode(reply.result, type=list[str]))
         except msgspec.MsgspecError as error:
             raise ProtocolViolation(f"bad reply to LIST_SUBSCRIPTIONS: {error}") from error
+
+
+def _chunks(streams: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The names in order, so many at a time as one message may carry."""
+    start = size = 0
+    for at, name in enumerate(streams):
+        length = len(msgspec.json.encode(name)) + len(", ")
+        if size + length > MAX_NAMES_BYTES and at > start:
+            yield streams[start:at]
+            start, size = at, 0
+        size += length
+    if streams:
+        yield streams[start:]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio_websocket
 from world import SUBJECT, World, fault, name, open_world
 
 import k2trio
@@ -580,7 +581,7 @@ async def test_many_streams_are_subscribed_in_paced_chunks(
 ) -> None:
     """Too many for the URL: SUBSCRIBE messages, at most five client messages in any second."""
     monkeypatch.setattr(k2trio.wire.upgrade, "MAX_TARGET_BYTES", 100)
-    monkeypatch.setattr(k2trio.client.requests, "STREAMS_PER_SUBSCRIBE", 3)
+    monkeypatch.setattr(k2trio.client.requests, "MAX_NAMES_BYTES", 60)
     streams = [
         f"{symbol}@{kind}"
         for symbol in ("btcusdt", "ethusdt")
@@ -594,6 +595,26 @@ async def test_many_streams_are_subscribed_in_paced_chunks(
     times = [message.time for message in messages]
     assert all(late - early >= 1 for early, late in zip(times, times[5:], strict=False))
     assert len({item.stream for _, item in world.items}) == len(streams)
+
+
+async def test_no_subscribe_message_is_longer_than_4096_bytes(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the names are: a symbol need not be of letters of one byte."""
+    sent: list[int] = []
+    send_message = trio_websocket.WebSocketConnection.send_message
+
+    async def measured(self: trio_websocket.WebSocketConnection, message: str) -> None:
+        sent.append(len(message.encode()))
+        await send_message(self, message)
+
+    monkeypatch.setattr(trio_websocket.WebSocketConnection, "send_message", measured)
+    streams = [f"币安人生{n}usdt@depth20@100ms" for n in range(400)]
+    async with open_world(rate=1, settings={"streams": [SUBJECT, *streams]}) as world:
+        await trio.sleep(60)
+        assert world.feed.status().connected
+    assert len(sent) > 1
+    assert max(sent) <= 4096
 
 
 async def test_more_streams_than_a_connection_carries_make_more_lines(autojump_clock: Any) -> None:
