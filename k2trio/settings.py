@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import json
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -14,11 +12,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .environment import complaints
 from .errors import ConfigError
 from .market.streams import MAX_STREAMS_PER_CONNECTION, parse_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
 ENV_PREFIX = "K2_BINANCE_"
 LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
@@ -342,12 +341,6 @@ class Settings(BaseSettings):
         return tuple(dict.fromkeys(names))
 
 
-_SERVICE_LINK = re.compile(
-    r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$"
-)
-"""How the names of the variables end that Kubernetes makes for each Service."""
-
-
 def check_environment(
     model: type[BaseSettings] = Settings, environ: Mapping[str, str] | None = None
 ) -> None:
@@ -355,36 +348,9 @@ def check_environment(
 
     :raises ConfigError: naming each unknown variable and the nearest known one.
     """
-    environ = os.environ if environ is None else environ
     known = {name.upper() for name in model.model_fields}
-    names = {name.upper() for name in environ}
-    lines: list[str] = []
-    for name in sorted(environ):
-        given = name.upper().removeprefix(ENV_PREFIX)
-        if not name.upper().startswith(ENV_PREFIX):
-            continue
-        if _is_service_link(name.upper(), names):
-            # One that the pod sets itself wins over the Service's, which is a URL.
-            if given in known and "://" in environ[name]:
-                lines.append(
-                    f"{name}={environ[name]} comes from a Kubernetes Service, not from you; "
-                    "rename the Service, or set enableServiceLinks: false in the pod"
-                )
-        elif given not in known:
-            near = difflib.get_close_matches(given, sorted(known), n=1)
-            hint = f"; did you mean {ENV_PREFIX}{near[0]}?" if near else ""
-            lines.append(f"{name} is not a setting of k2trio{hint}")
-    if lines:
+    if lines := complaints(os.environ if environ is None else environ, ENV_PREFIX, known):
         raise ConfigError("\n".join(lines))
-
-
-def _is_service_link(name: str, names: Collection[str]) -> bool:
-    """Whether Kubernetes made a variable for a Service whose name begins like our variables.
-
-    Source: Kubernetes docs, "Service", "Environment variables".
-    """
-    link = _SERVICE_LINK.search(name)
-    return link is not None and f"{name[: link.start()]}_SERVICE_HOST" in names
 
 
 def load_settings(**values: Any) -> Settings:

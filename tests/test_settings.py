@@ -43,6 +43,7 @@ DEFAULTS: dict[str, Any] = {
     # Promised elsewhere in the rules of behaviour:
     "stable_after": 5,
     "transport_timeout": 45,
+    "max_decoded_bytes": 128 << 20,
     "busy_poll": 0,
     "arbitration_hold": 0.2,
     "repair_hold": 10,
@@ -89,6 +90,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "max_message_bytes": ("2048", 2048),
     "max_buffered_bytes": ("65536", 65536),
     "max_buffered_messages": ("100", 100),
+    "max_decoded_bytes": ("9999999", 9_999_999),
     "busy_poll": ("0.001", 0.001),
     "streams_per_connection": ("10", 10),
     "output": ("out.jsonl", Path("out.jsonl")),
@@ -221,6 +223,7 @@ OUT_OF_BOUNDS: list[tuple[str, Any]] = [
     ("max_message_bytes", 1),
     ("max_buffered_bytes", 1),
     ("max_buffered_messages", 0),
+    ("max_decoded_bytes", 1000),
     ("busy_poll", -0.1),
     ("busy_poll", 1.5),
     ("streams_per_connection", 0),

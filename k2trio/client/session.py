@@ -8,18 +8,18 @@ the nursery and crash the program: they are bugs, not reasons to reconnect.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 import trio
 
-from ..errors import ConnectionFailed, ProtocolViolation, Stale, SubscriptionRejected
+from ..errors import ConnectionFailed, Stale, SubscriptionRejected
 from ..market.decoder import Decoder, Malformed, Reply, ServerShutdown
 from ..observe import transitions as on
 from ..repair.staleness import Verdict
 from ..wire.connection import Connection, open_connection
 from .requests import Requests
 from .suspend import sleep_until_suspended
+from .tolerance import Tolerance
 from .watchdog import ping_when_quiet, until_silent
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from ..wire.tap import Batch
     from .runtime import Runtime
 
-MALFORMED_LIMIT = 100
-MALFORMED_WINDOW_S = 10.0
-"""So many malformed messages in so many seconds are a violation, not an accident."""
 UNWIND_AFTER_S = 0.02
 """How long the tasks of a connection that is dead already stay, for the next dial to go first."""
 
@@ -73,7 +70,7 @@ class Session:
         self._delivering = False
         self._changed = trio.Event()
         self._requests: Requests | None = None
-        self._malformed: deque[float] = deque(maxlen=MALFORMED_LIMIT)
+        self._tolerance = Tolerance()
 
     def __repr__(self) -> str:
         return f"<Session {self.line} on {self.endpoint.name}>"
@@ -265,15 +262,8 @@ class Session:
                 self.line, self.endpoint.name, message.error_type, message.detail, message.excerpt
             )
         )
-        self._malformed.append(now)
-        if len(self._malformed) == MALFORMED_LIMIT and (
-            now - self._malformed[0] <= MALFORMED_WINDOW_S
-        ):
-            self.fail(
-                ProtocolViolation(
-                    f"{MALFORMED_LIMIT} malformed messages within {MALFORMED_WINDOW_S:g} s"
-                )
-            )
+        if violation := self._tolerance.note(now):
+            self.fail(violation)
 
     # -- watch --------------------------------------------------------------------------------
 
