@@ -19,7 +19,19 @@ import pytest
 import trio
 import trio.lowlevel
 import trustme
-from peer import CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, close, endpoint, frame, text
+from peer import (
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    Peer,
+    close,
+    endpoint,
+    frame,
+    switching,
+    text,
+)
 from world import SleepTimes, make_settings
 
 from k2trio.client.opening import open_feed
@@ -321,6 +333,56 @@ async def test_a_dead_first_address_costs_no_more_than_the_stagger(
     assert len(server.peers) == 1
 
 
+@asynccontextmanager
+async def mute(host: str, port: int) -> AsyncGenerator[list[float]]:
+    """A node that takes every connection and never says a word; when it was connected to."""
+    taken: list[float] = []
+
+    async def take(stream: trio.SocketStream) -> None:
+        taken.append(trio.current_time())
+        await keep(Peer(stream))
+
+    async with trio.open_nursery() as nursery:
+        serve_tcp = trio.serve_tcp
+        await nursery.start(lambda **kw: serve_tcp(take, port, host=host, **kw))
+        yield taken
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_node_that_accepts_and_never_answers_the_upgrade_is_not_dialled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer_with(monkeypatch, lambda: ["127.0.0.2", "127.0.0.1"])
+    dialer = TcpDialer(ssl.create_default_context())
+    async with served(accept_and_answer) as server, mute("127.0.0.2", server.port) as taken:
+        url = server.url(host="exchange.test")
+        failure = await failure_of(url, dialer, handshake_timeout=0.3)
+        assert isinstance(failure, HandshakeTimeout)
+        for _ in range(2):
+            async with connected(url, dialer):
+                pass
+        assert len(taken) == 1
+    assert len(server.peers) == 2
+
+
+async def test_a_node_that_accepts_and_never_speaks_tls_leaves_time_for_the_others(
+    authority: trustme.CA, ca_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_with(monkeypatch, lambda: ["127.0.0.2", "127.0.0.1"])
+    tls = server_context(authority, "exchange.test")
+    dialer = TcpDialer(make_ssl_context(plain_settings(ca_file=ca_file)))
+    async with (
+        served(accept_and_answer, tls=tls, authority=authority) as server,
+        mute("127.0.0.2", server.port) as taken,
+    ):
+        url = server.url(host="exchange.test")
+        for _ in range(2):
+            async with connected(url, dialer, handshake_timeout=1.0, ca_file=ca_file):
+                pass
+        assert len(taken) == 1
+    assert len(server.peers) == 2
+
+
 async def test_hung_look_ups_use_the_last_good_addresses_and_threads_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -579,10 +641,34 @@ async def unasked_extension(peer: Peer) -> None:
     await keep(peer)
 
 
+def no_ascii(header: str) -> Script:
+    """Accept, with one byte that is no ASCII in a header."""
+
+    async def script(peer: Peer) -> None:
+        more = "Sec-WebSocket-Extensions: x", "Sec-WebSocket-Protocol: x"
+        head = switching(await peer.request(), *more)
+        name = header.encode()
+        before, _, after = head.partition(name + b": ")
+        await peer.send(before + name + b": \x80" + after)
+        await keep(peer)
+
+    return script
+
+
+NO_ASCII = ["Upgrade", "Connection", "Sec-WebSocket-Accept", "Sec-WebSocket-Extensions",
+            "Sec-WebSocket-Protocol"]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "script",
-    [endless_headers, answer(WRONG_KEY), answer(b"220 mail.example ESMTP\r\n"), unasked_extension],
-    ids=["endless headers", "wrong accept key", "not HTTP", "unsolicited extension"],
+    [
+        endless_headers,
+        answer(WRONG_KEY),
+        answer(b"220 mail.example ESMTP\r\n"),
+        unasked_extension,
+        *map(no_ascii, NO_ASCII),
+    ],
+    ids=["endless headers", "wrong accept key", "not HTTP", "unsolicited extension", *NO_ASCII],
 )
 async def test_a_broken_upgrade_is_a_violation_at_once(script: Script) -> None:
     async with served(script) as server:

@@ -54,12 +54,13 @@ def venue_of(host: str) -> str:
     return _VENUES.get(host.lower(), host.lower())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Endpoint:
     """One URL of the failover list.
 
     :ivar index: its place in the list, 0 is the first choice.
     :ivar name: ``host:port``, the label in logs and metrics.
+    :ivar takes_long_urls: whether streams may be named in the URL, however many; learnt.
     """
 
     url: str
@@ -71,6 +72,7 @@ class Endpoint:
     secure: bool
     path: str
     breaker: CircuitBreaker
+    takes_long_urls: bool = True
 
     @classmethod
     def from_url(cls, url: str, index: int, breaker: Callable[[str], CircuitBreaker]) -> Endpoint:

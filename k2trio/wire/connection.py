@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -20,11 +20,13 @@ import wsproto.connection
 import wsproto.events
 import wsproto.utilities
 
-from ..errors import Reset
+from ..errors import HandshakeRefused, Reset
 from .dialer import dial_bounded
 from .outcome import principal
 from .tap import Batch, FrameTap
-from .upgrade import stream_target, upgrade
+from .tcp import TcpStream
+from .tls import TlsStream
+from .upgrade import is_refusal_of_length, stream_target, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -108,12 +110,41 @@ async def open_connection(
 ) -> AsyncGenerator[Connection]:
     """Dial, upgrade and, on leaving, close: each within its bound.
 
+    Where a long URL is refused, the endpoint is asked again without streams in it, once and for
+    all: they are then subscribed by messages.
+
     :param streams: what to subscribe to, in the URL as far as it fits.
     :raises ConnectionFailed: of the kind that fits.
     """
+    deadline = trio.current_time() + settings.handshake_timeout
+    async with AsyncExitStack() as stack:
+        target, unsubscribed = stream_target(endpoint.path, streams, long=endpoint.takes_long_urls)
+        try:
+            connection = await stack.enter_async_context(
+                _open(endpoint, target, unsubscribed, settings, dial, deadline, wall_clock)
+            )
+        except HandshakeRefused as refused:
+            if not is_refusal_of_length(refused.status, target):
+                raise
+            endpoint.takes_long_urls = False
+            target, unsubscribed = stream_target(endpoint.path, streams, long=False)
+            connection = await stack.enter_async_context(
+                _open(endpoint, target, unsubscribed, settings, dial, deadline, wall_clock)
+            )
+        yield connection
+
+
+@asynccontextmanager
+async def _open(
+    endpoint: Endpoint,
+    target: str,
+    unsubscribed: Sequence[str],
+    settings: Settings,
+    dial: Dialer,
+    deadline: float,
+    wall_clock: Callable[[], float],
+) -> AsyncGenerator[Connection]:
     started = trio.current_time()
-    deadline = started + settings.handshake_timeout
-    target, unsubscribed = stream_target(endpoint.path, streams)
     transport = await dial_bounded(endpoint, dial, deadline)
     tap = FrameTap(
         transport,
@@ -130,6 +161,8 @@ async def open_connection(
                 websocket = await upgrade(nursery, tap, endpoint, target, deadline)
                 took = trio.current_time() - started
                 opened = True
+                if isinstance(transport, TcpStream | TlsStream):
+                    transport.proven()
                 try:
                     yield Connection(endpoint, tap, websocket, took, unsubscribed)
                 except BaseException as error:

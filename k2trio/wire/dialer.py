@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import functools
 import socket
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -20,6 +22,7 @@ from .eyeballs import first_to_connect
 from .resolver import Resolver
 from .tcp import TcpStream
 from .tls import TlsStream
+from .trials import Trials
 
 if TYPE_CHECKING:
     import ssl
@@ -46,7 +49,7 @@ class TcpDialer:
     """Opens the real transport: DNS, TCP with happy eyeballs, TLS.
 
     It remembers the addresses and the last TLS session of each server, so that a reconnect gets by
-    without DNS and without the server's certificates if it has to.
+    without DNS and without the server's certificates if it has to; and which addresses failed.
 
     :param ssl_context: used for ``wss``; verification must be on.
     :param busy_poll: of the streams; see :class:`TcpStream`.
@@ -57,6 +60,7 @@ class TcpDialer:
         self._busy_poll = busy_poll
         self._resolver = Resolver()
         self._sessions: dict[tuple[str, int], ssl.SSLSession] = {}
+        self._trials: defaultdict[tuple[str, int], Trials] = defaultdict(Trials)
 
     async def __call__(self, endpoint: Endpoint) -> trio.abc.Stream:
         """Dial the endpoint.
@@ -70,15 +74,37 @@ class TcpDialer:
     async def dial_timed(self, endpoint: Endpoint) -> tuple[trio.abc.Stream, DialTimes]:
         """Dial as usual, and say what each part took."""
         started = trio.current_time()
-        addresses = await self._resolver.addresses(endpoint.host, endpoint.port)
+        found = await self._resolver.addresses(endpoint.host, endpoint.port)
+        trials = self._trials[endpoint.host, endpoint.port]
+        addresses = trials.order(found)
         resolved = trio.current_time()
-        stream = TcpStream(await first_to_connect(addresses), busy_poll=self._busy_poll)
-        connected = trio.current_time()
-        if not endpoint.secure:
-            return stream, DialTimes(resolved - started, connected - resolved, None)
-        tls = await self._start_tls(stream, endpoint)
-        took = trio.current_time() - connected
-        return tls, DialTimes(resolved - started, connected - resolved, took)
+        while True:
+            connected, address = await first_to_connect(addresses)
+            trials.begin(address, trio.current_time())
+            stream = TcpStream(connected, busy_poll=self._busy_poll)
+            stream.proven = functools.partial(trials.prove, address)
+            connected_at = trio.current_time()
+            if not endpoint.secure:
+                return stream, DialTimes(resolved - started, connected_at - resolved, None)
+            addresses.remove(address)
+            tls = await self._start_tls_in_time(stream, endpoint, len(addresses))
+            if tls is not None:
+                took = trio.current_time() - connected_at
+                return tls, DialTimes(resolved - started, connected_at - resolved, took)
+
+    async def _start_tls_in_time(
+        self, stream: TcpStream, endpoint: Endpoint, others: int
+    ) -> trio.abc.Stream | None:
+        """Start TLS; None if that fails, or takes too long, and other addresses are left to try."""
+        if not others:
+            return await self._start_tls(stream, endpoint)
+        left_s = trio.current_effective_deadline() - trio.current_time()
+        with trio.move_on_after(left_s / (others + 1)):
+            try:
+                return await self._start_tls(stream, endpoint)
+            except TLSError:
+                pass  # the last address tells what is wrong, if all of them are
+        return None
 
     async def _start_tls(self, stream: TcpStream, endpoint: Endpoint) -> trio.abc.Stream:
         server = endpoint.host, endpoint.port

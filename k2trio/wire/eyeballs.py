@@ -16,14 +16,14 @@ CONNECT_STAGGER_S = 0.25
 """How long one address is tried alone before the next joins."""
 
 
-async def first_to_connect(addresses: Sequence[Address]) -> socket.socket:
+async def first_to_connect(addresses: Sequence[Address]) -> tuple[socket.socket, Address]:
     """Try the addresses in turn, each joined by the next after a while; the first one wins."""
-    connected: list[socket.socket] = []
+    connected: list[tuple[socket.socket, Address]] = []
     errors: list[OSError] = []
 
     async def attempt(address: Address, failed: trio.Event) -> None:
         try:
-            connected.append(await _connect(address))
+            connected.append((await _connect(address), address))
         except OSError as error:
             errors.append(error)
             failed.set()
@@ -39,10 +39,10 @@ async def first_to_connect(addresses: Sequence[Address]) -> socket.socket:
                     await failed.wait()
     except BaseException:
         # Cancelled in the very moment of success: nobody will take the sockets.
-        for late in connected:
+        for late, _ in connected:
             late.close()
         raise
-    for late in connected[1:]:
+    for late, _ in connected[1:]:
         late.close()
     if not connected:
         raise errors[0]

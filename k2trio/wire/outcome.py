@@ -43,6 +43,15 @@ def principal(
         tap.fail(violation)
         return tap.failure
     errors = leaves(rest)
+    if not opened and all(isinstance(error, Exception) for error in errors):
+        # Whatever a library makes of the answer to the upgrade, it is the answer that is broken.
+        failures = [error for error in errors if isinstance(error, ConnectionFailed)]
+        if failures:
+            return failures[0]
+        violation = ProtocolViolation(f"the answer to the upgrade is broken: {errors[0]!r}")
+        violation.__cause__ = rest
+        tap.fail(violation)
+        return tap.failure
     if len(errors) == 1 and (errors[0] is body_error or isinstance(errors[0], ConnectionFailed)):
         return errors[0]
     if isinstance(body_error, BaseExceptionGroup):

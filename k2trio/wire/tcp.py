@@ -18,6 +18,7 @@ import trio
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
 RECEIVE_BYTES = 64 * 1024
 """One read where the caller does not say."""
@@ -30,12 +31,14 @@ class TcpStream(trio.abc.Stream):
     :param connected: a socket of the standard library; it belongs to this stream.
     :param busy_poll: seconds after each read for which the next one asks the socket again and
         again, with a checkpoint each time, before it waits; 0: it waits at once.
+    :ivar proven: to be called when a WebSocket was opened on it.
 
     Methods raise :class:`trio.BrokenResourceError`, caused by the :class:`OSError`, and
     :class:`trio.ClosedResourceError`, as those of :class:`trio.SocketStream`.
     """
 
     def __init__(self, connected: socket.socket, *, busy_poll: float = 0.0) -> None:
+        self.proven: Callable[[], None] = _nobody_asked
         self._socket = connected
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(connected))
         self._more = False
@@ -87,3 +90,7 @@ class TcpStream(trio.abc.Stream):
     async def aclose(self) -> None:
         """Close the socket; whoever reads or writes gets :class:`trio.ClosedResourceError`."""
         await self._stream.aclose()
+
+
+def _nobody_asked() -> None:
+    pass

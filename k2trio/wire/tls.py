@@ -12,11 +12,15 @@ handshake of its own.
 
 from __future__ import annotations
 
+import os
 import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
+
+from ..errors import ConfigError
+from .tcp import TcpStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,12 +32,27 @@ TRANSPORT_BYTES = 128 * 1024
 
 
 def make_ssl_context(settings: Settings) -> ssl.SSLContext:
-    """TLS ≥ 1.2 with verification, which no setting turns off; ``ca_file`` adds authorities."""
-    context = ssl.create_default_context()
+    """TLS ≥ 1.2 with verification, which no setting turns off; ``ca_file`` adds authorities.
+
+    :raises ConfigError: if a file that it is made of cannot be used.
+    """
+    try:
+        context = ssl.create_default_context()
+    except OSError as error:  # the only file that it opens and does not pass over if it cannot
+        raise ConfigError(
+            f"cannot write to SSLKEYLOGFILE {os.environ.get('SSLKEYLOGFILE')}: {error.strerror}; "
+            "unset it, or name a file that this user may write"
+        ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION  # what TlsStream relies on
     if settings.ca_file is not None:
-        context.load_verify_locations(settings.ca_file)
+        try:
+            context.load_verify_locations(settings.ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise ConfigError(
+                f"CA_FILE {settings.ca_file} cannot be used: {error.strerror or error}; "
+                "it must be a PEM file of certificates that this user may read"
+            ) from error
     return context
 
 
@@ -67,6 +86,11 @@ class TlsStream(trio.abc.Stream):
         self._remember = remember
         self._send_lock = trio.Lock()
         self._ended = False
+
+    def proven(self) -> None:
+        """To be called when a WebSocket was opened on it."""
+        if isinstance(self._transport, TcpStream):
+            self._transport.proven()
 
     @property
     def resumed(self) -> bool:

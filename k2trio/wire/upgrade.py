@@ -19,15 +19,31 @@ if TYPE_CHECKING:
 MAX_TARGET_BYTES = 4096
 """Streams go into the URL while the request target stays below this; else SUBSCRIBE is used."""
 
+SHORT_TARGET_BYTES = 512
+"""A target that no server, proxy or firewall takes for too long."""
+_OF_LENGTH = frozenset({400, 404, 413, 414, 431})
+"""What a long target is refused with: URI Too Long (RFC 9110, 15.5.15), Request Header Fields Too
+Large (RFC 6585, 5), or by proxies as just a bad request."""
 
-def stream_target(path: str, streams: Sequence[str]) -> tuple[str, Sequence[str]]:
+
+def is_refusal_of_length(status: int, target: str) -> bool:
+    """Whether a refusal may be for the length of the target, so that a shorter one is worth it."""
+    return status in _OF_LENGTH and len(target) > SHORT_TARGET_BYTES
+
+
+def stream_target(
+    path: str, streams: Sequence[str], *, long: bool = True
+) -> tuple[str, Sequence[str]]:
     """The request target for the streams, and those that did not fit and need SUBSCRIBE.
 
     Names may be non-ASCII and are percent-encoded; so is ``+`` (of a time zone), which a server
     may read as a space.
+
+    :param long: whether the server takes more than :data:`SHORT_TARGET_BYTES`.
     """
+    limit = MAX_TARGET_BYTES if long else SHORT_TARGET_BYTES
     target = path + "?streams=" + "/".join(quote(name, safe="@!_:") for name in streams)
-    if streams and len(target) <= MAX_TARGET_BYTES:
+    if streams and len(target) <= limit:
         return target, ()
     return path, streams
 

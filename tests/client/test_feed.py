@@ -597,6 +597,24 @@ async def test_many_streams_are_subscribed_in_paced_chunks(
     assert len({item.stream for _, item in world.items}) == len(streams)
 
 
+async def test_a_refused_long_url_is_asked_for_without_streams_and_never_again(
+    autojump_clock: Any,
+) -> None:
+    """Something on the way takes no long URLs (414): that is no failure of the endpoint."""
+    streams = [f"{symbol}@kline_{step}" for symbol in ("btcusdt", "ethusdt")
+               for step in ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h",
+                            "12h", "1d", "3d", "1w", "1M")]  # fmt: skip
+    faults = [fault(0, "http_status", status=414), fault(50, "fin", "a")]
+    settings = {"streams": [*streams, SUBJECT]}
+    async with open_world(faults, endpoints=["a"], rate=5, settings=settings) as world:
+        await trio.sleep(100)
+    outcomes = [(round(attempt.time), attempt.outcome) for attempt in world.exchange.truth.attempts]
+    assert outcomes == [(0, "http_status"), (0, "accepted"), (50, "accepted")]
+    assert world.of(on.DialFailed) == []
+    assert len({item.stream for _, item in world.items}) == len(streams) + 1
+    assert ids(world) == list(emitted(world))[-len(ids(world)) :]
+
+
 async def test_no_subscribe_message_is_longer_than_4096_bytes(
     autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -326,6 +326,30 @@ def test_a_wrong_option_or_variable_is_exit_code_2_and_one_line(
     assert (end.returncode, end.stdout, end.stderr) == (2, "", f"k2trio: {expected}\n")
 
 
+@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize("content", [b"", b"no certificate", bytes(range(256))])
+def test_a_ca_file_that_is_no_pem_is_exit_code_2_and_one_line(
+    command: str, content: bytes, tmp_path: Path
+) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_bytes(content)
+    end = k2trio(command, CA_FILE=str(ca_file), **FAST)
+    (line,) = complaints(end.stderr)
+    assert (end.returncode, end.stdout) == (2, "")
+    assert line.startswith(f"k2trio: CA_FILE {ca_file} cannot be used: ")
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_key_log_that_cannot_be_written_is_exit_code_2_and_one_line(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys"))
+    end = k2trio(command, **FAST)
+    (line,) = complaints(end.stderr)
+    assert (end.returncode, end.stdout) == (2, "")
+    assert line.startswith("k2trio: cannot write to SSLKEYLOGFILE ")
+
+
 def test_each_wrong_value_gets_a_line_of_its_own() -> None:
     end = k2trio("--stable-after", "x", RECOVERY_TIMEOUT="y")
     assert [line.split(":")[1].strip() for line in complaints(end.stderr)] == [

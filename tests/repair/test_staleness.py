@@ -400,7 +400,10 @@ async def test_one_stream_that_only_one_line_misses_is_noticed(autojump_clock: A
         session = list(world.exchange.sessions.values())[-1]
         session.unsubscribe([ETH])
         await trio.sleep(300)
-        assert all(ETH in session.subscriptions.subscriptions() for session in world.exchange.sessions.values())
+        assert all(
+            ETH in session.subscriptions.subscriptions()
+            for session in world.exchange.sessions.values()
+        )
     assert [what[1:] for what in silences(world)] == [(ETH, "resubscribe")]
     assert world.of(on.ConnectionLost) == []
 

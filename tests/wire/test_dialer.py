@@ -179,3 +179,32 @@ async def test_a_connect_that_succeeds_as_it_is_cancelled_leaks_no_socket(
         await dial(dialer())
     assert scope.cancelled_caught
     assert opened[0].closed
+
+
+async def test_an_address_that_took_a_connection_and_led_nowhere_is_tried_last(
+    monkeypatch: pytest.MonkeyPatch, connects: dict[str, float | OSError], autojump_clock: object
+) -> None:
+    Resolver(monkeypatch).answer = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+    connects |= {"192.0.2.1": 0.0, "192.0.2.2": 0.0, "192.0.2.3": 0.0}
+    one = dialer()
+    seen: list[str] = []
+    for _ in range(5):
+        seen.append((await dial(one)).address)
+        await trio.sleep(1)
+    assert [address[-1] for address in seen] == ["1", "2", "3", "1", "2"]
+
+
+async def test_an_address_that_led_to_a_websocket_is_tried_in_its_usual_place(
+    monkeypatch: pytest.MonkeyPatch, connects: dict[str, float | OSError], autojump_clock: object
+) -> None:
+    Resolver(monkeypatch).answer = ["192.0.2.1", "192.0.2.2"]
+    connects |= {"192.0.2.1": 0.0, "192.0.2.2": 0.0}
+    one = dialer()
+    first = await dial(one)
+    first.proven()
+    await trio.sleep(1)
+    second = await dial(one)
+    assert (first.address, second.address) == ("192.0.2.1", "192.0.2.1")
+    await trio.sleep(1)
+    third = await dial(one)
+    assert third.address == "192.0.2.2", "the second one led nowhere"
