@@ -105,23 +105,23 @@ async def exported_feed(
     release = version("k2trio")
     metrics = Metrics(symbols_of(settings.stream_names), version=release)
     history = History()
-    listener = exporter.open_socket(settings.metrics_host, settings.metrics_port)
-    async with (
-        trio.open_nursery() as nursery,
-        open_feed(
-            settings=settings, metrics=metrics, observers=[history.observe, *observers], rng=rng
-        ) as feed,
-    ):
-        app = make_app(
-            metrics.registry,
-            lambda: feed.status().problems,
-            Reporter(feed, history, version=release).report,
-            version=release,
-            local_only=is_loopback(settings.metrics_host),
-        )
-        url = await nursery.start(exporter.serve_app, app, listener)
-        yield feed, url
-        nursery.cancel_scope.cancel()
+    with exporter.open_socket(settings.metrics_host, settings.metrics_port) as listener:
+        async with (
+            trio.open_nursery() as nursery,
+            open_feed(
+                settings=settings, metrics=metrics, observers=[history.observe, *observers], rng=rng
+            ) as feed,
+        ):
+            app = make_app(
+                metrics.registry,
+                lambda: feed.status().problems,
+                Reporter(feed, history, version=release).report,
+                version=release,
+                local_only=is_loopback(settings.metrics_host),
+            )
+            url = await nursery.start(exporter.serve_app, app, listener)
+            yield feed, url
+            nursery.cancel_scope.cancel()
 
 
 async def run(settings: Settings) -> int:
