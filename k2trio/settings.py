@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 from pathlib import Path
@@ -14,13 +13,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .environment import complaints
 from .errors import ConfigError
+from .loopback import is_loopback
 from .market.streams import MAX_STREAMS_PER_CONNECTION, parse_stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ENV_PREFIX = "K2_BINANCE_"
-LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain"})
 
 
 def _split(value: object) -> object:
@@ -41,16 +40,6 @@ def _split(value: object) -> object:
             parts += split if isinstance(split, list) else [split]
         return parts
     return value
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only be this machine."""
-    if host.lower() in LOOPBACK_NAMES:
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _empty_is_none(value: object) -> object:

@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from k2trio.errors import ConfigError
-from k2trio.settings import ENV_PREFIX, Settings, check_environment, is_loopback, load_settings
+from k2trio.loopback import is_loopback
+from k2trio.settings import ENV_PREFIX, Settings, check_environment, load_settings
 
 DEFAULTS: dict[str, Any] = {
     "websocket_url": "wss://stream.binance.com:9443/stream",

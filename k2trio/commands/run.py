@@ -14,11 +14,11 @@ import trio
 
 from ..client.opening import open_feed
 from ..errors import ConfigError, K2Error, SinkError, leaves
+from ..loopback import is_loopback
 from ..market.streams import symbols_of
 from ..observe import logs
 from ..observe.history import History
 from ..observe.metrics import Metrics
-from ..settings import is_loopback
 from ..sinks.jsonl import JsonLines
 from ..web import exporter
 from ..web.app import make_app

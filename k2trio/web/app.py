@@ -33,6 +33,11 @@ ASSETS = {
 }
 """Path → file of the page, and its type."""
 
+REFUSAL = (
+    "this exporter answers to localhost and loopback addresses only; "
+    "set K2_BINANCE_METRICS_HOST to serve others"
+)
+
 
 def make_app(
     registry: CollectorRegistry,
@@ -81,7 +86,7 @@ def make_app(
             Route("/events", EventStreams(snapshots), methods=["GET"]),
             Route("/openapi.json", openapi, methods=["GET"]),
         ],
-        middleware=[Middleware(Guard, local_only=local_only)],
+        middleware=[Middleware(Guard, local_only=local_only, refusal=REFUSAL)],
     )
     # A redirect would repeat the Host header, which is the client's choice.
     app.router.redirect_slashes = False

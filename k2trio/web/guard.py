@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 
-from ..settings import is_loopback
+from ..loopback import is_loopback
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,17 +29,21 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: checks the ``Host`` header and sets the security headers.
+    """ASGI middleware: checks ``Host`` and ``Origin``, and sets the security headers.
 
     A page from elsewhere can have its name resolve to the loopback address, and so make a browser
-    on this machine read what is served here (DNS rebinding). It cannot forge the header.
+    on this machine read what is served here (DNS rebinding); or have it post here blindly. It
+    cannot forge the headers by which a browser says for whom and on whose behalf it asks.
 
-    :param local_only: answer only requests for a loopback name or address.
+    :param local_only: answer only requests for, and on behalf of, a loopback name or address.
+    :param refusal: what others are told: a sentence of what is served, and how to have it
+        elsewhere.
     """
 
-    def __init__(self, app: ASGIApp, *, local_only: bool) -> None:
+    def __init__(self, app: ASGIApp, *, local_only: bool, refusal: str) -> None:
         self._app = app
         self._local_only = local_only
+        self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_guarded(message: Message) -> None:
@@ -50,19 +54,15 @@ class Guard:
         if scope["type"] != "http" or not self._local_only or _is_for_us(scope):
             await self._app(scope, receive, send_guarded)
         else:
-            refusal = PlainTextResponse(
-                "this exporter answers to localhost and loopback addresses only; "
-                "set K2_BINANCE_METRICS_HOST to serve others\n",
-                status_code=421,
-            )
+            refusal = PlainTextResponse(f"{self._refusal}\n", status_code=421)
             await refusal(scope, receive, send_guarded)
 
 
 def _is_for_us(scope: Scope) -> bool:
-    host = Headers(scope=scope).get("host")
-    if host is None:
-        return True  # HTTP/1.0; browsers always send it
+    headers = Headers(scope=scope)
+    # A client may leave out either; browsers do not where it matters.
+    urls = [f"//{host}" for host in headers.getlist("host")] + headers.getlist("origin")
     try:
-        return is_loopback(urlsplit(f"//{host}").hostname or "")
+        return all(is_loopback(urlsplit(url).hostname or "") for url in urls)
     except ValueError:
         return False

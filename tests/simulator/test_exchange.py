@@ -626,6 +626,34 @@ async def test_plain_and_tls_endpoints_and_rest_on_real_sockets(tmp_path: Path) 
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://localhost:8000"}, 200),
+        ({"Origin": "https://attacker.example"}, 421),
+        ({"Origin": "null"}, 421),
+        ({"Host": "attacker.example"}, 421),
+    ],
+)
+async def test_no_web_page_from_elsewhere_may_decide_what_goes_wrong(
+    headers: dict[str, str], status: int
+) -> None:
+    """A browser posts a form, or text, wherever a page wants it to."""
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            running = await nursery.start(serve, ServeConfig(rest=(RestConfig(),)))
+            async with httpx2.AsyncClient() as client:
+                answer = await client.post(
+                    f"{running.rest_urls['rest']}/simulator/faults",
+                    content='[{"at": 1000, "endpoint": "*", "kind": "rst"}]',
+                    headers=headers | {"Content-Type": "text/plain"},
+                )
+            assert answer.status_code == status
+            assert len(running.faults.pending()) == (status == 200)
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_byte_too_many_for_rest_does_not_end_the_exchange() -> None:
     request = b"GET /api/v3/exchangeInfo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nx"
     with trio.fail_after(20):

@@ -85,6 +85,19 @@ async def test_a_name_that_was_made_to_resolve_to_this_machine_is_refused(host: 
     assert "K2_BINANCE_METRICS_HOST" in answers[0].text
 
 
+@pytest.mark.parametrize("origin", ["https://attacker.example", "null", "http://127.0.0.1.example"])
+async def test_a_page_from_elsewhere_is_refused(origin: str) -> None:
+    async with serving() as url:
+        answer = await get(f"{url}/status", host="localhost", origin=origin)
+    assert answer.status_code == 421
+
+
+async def test_a_page_of_this_machine_is_answered() -> None:
+    async with serving() as url:
+        answer = await get(f"{url}/status", host="localhost", origin="http://localhost:3000")
+    assert answer.status_code == 200
+
+
 async def test_an_exporter_that_is_open_to_others_answers_to_any_name(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

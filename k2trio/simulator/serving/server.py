@@ -6,6 +6,7 @@ DNS faults cannot be made here, since the client asks its own resolver; all othe
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import ssl
 import time
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 import trio
 import trustme
 
+from ...loopback import is_loopback
+from ...web.guard import Guard
 from ...web.httpserver import Bounds, serve_http
 from ..exchange import Exchange
 from ..faults.board import FaultBoard
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 
 
 REST_BOUNDS = Bounds(connections=BACKLOG)
+
+
+REFUSAL = "this simulated exchange answers to localhost and loopback addresses only; see --host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +124,16 @@ async def serve(
             sockets.append(listening)
             rest_servers[item.name] = server
             rest_urls[item.name] = f"http://{config.host}:{listening.getsockname()[1]}"
+
+        # Whoever can post here decides what the exchange does: no web page may.
+        local_only = is_loopback(config.host)
+        guarded = functools.partial(Guard, local_only=local_only, refusal=REFUSAL)
         async with trio.open_nursery() as nursery:
             for exchange in exchanges.values():
                 exchange.now_us()
                 nursery.start_soon(exchange.run)
             for server, listening in zip(rest_servers.values(), sockets, strict=True):
-                nursery.start_soon(serve_http, server.app, listening, REST_BOUNDS, "REST")
+                nursery.start_soon(serve_http, guarded(server.app), listening, REST_BOUNDS, "REST")
             for gate in gates:
                 nursery.start_soon(gate.run)
             nursery.start_soon(board.run)
