@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -11,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from . import files
 from .environment import complaints
 from .errors import ConfigError
 from .loopback import is_loopback
@@ -316,7 +319,25 @@ class Settings(BaseSettings):
                 )
         if self.ca_file is not None and not self.ca_file.is_file():
             raise ValueError(f"CA_FILE {self.ca_file} is not a file")
+        self._check_files()
         return self
+
+    def _check_files(self) -> None:
+        """No file may be spoilt by another one that is written."""
+        fields = ("output", "state", "coverage", "ca_file")
+        named: dict[str, Path] = {
+            name.upper(): path for name in fields if (path := getattr(self, name)) is not None
+        }
+        if self.state is not None:
+            named["the lock of STATE"] = files.lock_name(self.state)
+        for (one, path), (other, second) in itertools.combinations(named.items(), 2):
+            if files.same(path, second):
+                raise ValueError(f"{one} and {other} are both {path}; name two files")
+        if self.output is not None and self.output_rotate_bytes:
+            numbered = re.compile(re.escape(f"{self.output.resolve()}.") + r"\d+")
+            for name, path in named.items():
+                if numbered.fullmatch(str(path.resolve())):
+                    raise ValueError(f"{name} {path} is a name that OUTPUT may rotate to")
 
     @property
     def endpoint_urls(self) -> tuple[str, ...]:

@@ -9,17 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
+from ..continuity.items import Gap
 from ..errors import GaveUp
-from ..market.streams import parse_stream
+from ..market.payloads import Event
+from ..market.streams import Repair, parse_stream
 from .health import FeedStatus, line_status
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from ..continuity.arbiter import Arbiter
-    from ..continuity.items import Item
+    from ..continuity.items import GapReason, Item
     from ..continuity.ledger import Coverage
     from ..continuity.track import Track
     from ..observe.metrics import Metrics
@@ -111,20 +114,57 @@ class Feed:
         return list(self._items) or await self._next_batch()
 
     def drain(self) -> list[Item]:
-        """What is ready to be delivered now, without waiting: for the last write at shutdown."""
+        """All that can be delivered now, without waiting: for the last write at shutdown.
+
+        What waits behind a gap is delivered too, and the gap declared; unless a restart with
+        ``state`` fetches both. See :meth:`write_off` for that.
+        """
         items = self._outbox.drain()
+        for track in self._arbiter.gapped():
+            if not self._left_to_restart(track):
+                while track.held:
+                    self.metrics.gap("declared")
+                    track.abandon("shutdown", items)
         rest = [*self._items, *items]
+        self._items = iter(())
         self._handed_out += items
         return rest
 
-    def acknowledge(self) -> None:
-        """Say that everything handed out so far has been dealt with.
+    def acknowledge(self, count: int | None = None) -> None:
+        """Say that everything handed out so far has been dealt with, or its first ``count`` items.
 
         Asking for the next batch says so by itself; this is for the last one, before the feed is
-        left. What is not acknowledged is delivered again after a restart with ``state``.
+        left. What is not acknowledged is delivered again after a restart with ``state``. "Dealt
+        with" is as durable as the consumer makes it: see ``sync`` of :func:`open_feed`.
         """
-        self._parts.resume.note(self._handed_out)
+        self._parts.resume.note(self._handed_out[:count])
+        self._handed_out = [] if count is None else self._handed_out[count:]
+
+    def write_off(self) -> list[Gap]:
+        """Enter in the ledger as missing what was received and will not have been dealt with.
+
+        For the end: what was handed out and not acknowledged, and what waits behind a gap that is
+        left to a restart. Returns one range per stream and reason.
+        """
+        lost: dict[tuple[str, str, str], Gap] = {}
+
+        def enter(item: Item, reason: GapReason) -> None:
+            if isinstance(item, Event):
+                item = self._arbiter.track(item.venue, item.stream).lose(item, reason)
+            if isinstance(item, Gap):
+                first = lost.setdefault((item.venue, item.stream, reason), item).first
+                lost[item.venue, item.stream, reason] = msgspec.structs.replace(item, first=first)
+
+        for item in self._handed_out:
+            enter(item, "not_written")
         self._handed_out = []
+        for track in self._arbiter.gapped():
+            while track.held:
+                items: list[Item] = []
+                track.abandon("shutdown", items)
+                for item in items:
+                    enter(item, "shutdown")
+        return list(lost.values())
 
     def save_state(self) -> None:
         """Write the state file now, if there is one; blocks for as long as the disk takes.
@@ -132,6 +172,13 @@ class Feed:
         :raises SinkError: if it cannot be written.
         """
         self._parts.resume.save()
+
+    async def save_at_last(self) -> None:
+        """Write the state file, if there is one, within a bound, whatever was cancelled.
+
+        :raises SinkError: if it cannot be written.
+        """
+        await self._parts.resume.save_at_last()
 
     def coverage(self) -> list[Coverage]:
         """The ledger: per stream, which ids came live, were repaired, or are missing and why."""
@@ -148,6 +195,8 @@ class Feed:
             problems.append("no data has arrived yet")
         elif limit and silence >= limit:
             problems.append(f"no data for {silence:.1f} s")
+        if self._parts.resume.problem is not None:
+            problems.append(self._parts.resume.problem)
         return FeedStatus(
             connected=not disconnected,
             silence_s=silence,
@@ -219,6 +268,15 @@ class Feed:
             self._outbox.close(gave_up)
             assert self._nursery is not None  # noqa: S101 - set by run(), which started this task
             self._nursery.cancel_scope.cancel()
+
+    def _left_to_restart(self, track: Track) -> bool:
+        """Whether a restart can fetch a track's open gap, and what is held behind it, by itself."""
+        return (
+            self.settings.state is not None
+            and track.repair_kind not in (Repair.SNAPSHOT, Repair.NONE)
+            and self._parts.rest.serves(track.venue)
+            and track.held_behind <= self.settings.resume_limit
+        )
 
     async def _next_batch(self) -> list[Item]:
         self.acknowledge()

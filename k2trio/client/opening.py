@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..continuity.arbiter import Arbiter
-from ..errors import ConfigError, leaves
+from ..continuity.state import locked
+from ..errors import ConfigError, SinkError, leaves
 from ..market.streams import parse_stream, symbols_of
 from ..observe.metrics import Metrics
 from ..observe.transitions import BreakerChanged
@@ -58,6 +59,7 @@ async def open_feed(
     wall_clock: Callable[[], float] = time.time,
     suspended: Callable[[], float] = suspended_s,
     backfill_transport: httpx2.AsyncBaseTransport | None = None,
+    sync: Callable[[], None] | None = None,
 ) -> AsyncGenerator[Feed]:
     """Open a feed of market data; leaving the block closes every connection, within a bound.
 
@@ -73,42 +75,58 @@ async def open_feed(
     :param wall_clock: Unix time, for the stamps that people read.
     :param suspended: seconds that this machine has spent suspended.
     :param backfill_transport: stands in for the REST network.
-    :raises ConfigError: for settings or stream names that cannot work.
+    :param sync: called before each write of the state file, in a thread: returns when what the
+        consumer did with everything that it acknowledged is durable. Without it, what a cut of
+        power takes from the consumer is not delivered again.
+    :raises ConfigError: for settings or stream names that cannot work, and for a state file that
+        another program uses.
     """
     settings = load_settings() if settings is None else settings
     names = [parse_stream(name).name for name in streams or settings.stream_names]
     if not names:
         raise ConfigError("no streams to open; name some, e.g. 'btcusdt@trade'")
     ssl_context = make_ssl_context(settings)
-    feed = build(
-        names,
-        settings,
-        Metrics(symbols_of(names)) if metrics is None else metrics,
-        observers,
-        ssl_context=ssl_context,
-        dial=TcpDialer(ssl_context, busy_poll=settings.busy_poll) if dial is None else dial,
-        rng=random.Random() if rng is None else rng,
-        wall_clock=wall_clock,
-        suspended=suspended,
-        backfill_transport=backfill_transport,
-    )
+    with locked(settings.state):
+        feed = build(
+            names,
+            settings,
+            Metrics(symbols_of(names)) if metrics is None else metrics,
+            observers,
+            ssl_context=ssl_context,
+            dial=TcpDialer(ssl_context, busy_poll=settings.busy_poll) if dial is None else dial,
+            rng=random.Random() if rng is None else rng,
+            wall_clock=wall_clock,
+            suspended=suspended,
+            backfill_transport=backfill_transport,
+            sync=sync,
+        )
+        async with _running(feed):
+            yield feed
+
+
+@asynccontextmanager
+async def _running(feed: Feed) -> AsyncGenerator[None]:
+    """Run the feed beside the block, and save its state at the end."""
     body_error: BaseException | None = None
-    group: BaseExceptionGroup[BaseException] | None = None
+    errors: list[BaseException] = []
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(feed.run)
             try:
-                yield feed
+                yield
             except BaseException as error:
                 body_error = error
                 raise
             finally:
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as raised:
-        group = raised
-    if settings.state is not None:
-        feed.save_state()
-    if group is not None:
+        errors += raised.exceptions
+    try:
+        await feed.save_at_last()
+    except SinkError as error:
+        errors.append(error)
+    if errors:
+        group = BaseExceptionGroup("the feed ended", errors)
         # The caller's own exception comes out as it went in; anything more keeps its group.
         if body_error is not None and leaves(group) == [body_error]:
             raise body_error
@@ -127,6 +145,7 @@ def build(
     wall_clock: Callable[[], float],
     suspended: Callable[[], float],
     backfill_transport: httpx2.AsyncBaseTransport | None,
+    sync: Callable[[], None] | None,
 ) -> Feed:
     """Make the parts of a feed and tie them together; nothing runs yet."""
     listeners = [metrics.observe, *observers]
@@ -175,7 +194,7 @@ def build(
         wall_clock,
         suspended,
     )
-    resume = Resume(arbiter, settings)
+    resume = Resume(arbiter, settings, emit, sync)
     shards = Shards(streams, endpoints, runtime)
     repairs = Repairs(arbiter, rest, settings, delivery.publish, metrics, shards.redundant)
     _show(metrics, settings, arbiter, outbox, endpoints, shards)

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, K2Error
-from ..observe import logs
+from ..observe import logs, stderr
 from ..settings import Settings, check_environment
 from .options import parse
 from .run import EXIT_FAILED, EXIT_OK, EXIT_USAGE, run, run_until_signalled
@@ -87,6 +87,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0 done, 1 failed, 2 could not start."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    stderr.take()
     try:
         return _dispatch(arguments)
     except K2Error as error:

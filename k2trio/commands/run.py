@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from .. import files
 from ..client.opening import open_feed
 from ..errors import ConfigError, K2Error, SinkError, leaves
 from ..loopback import is_loopback
 from ..market.streams import symbols_of
-from ..observe import logs
+from ..observe import logs, stderr
 from ..observe.history import History
 from ..observe.metrics import Metrics
 from ..sinks.jsonl import JsonLines
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 LAST_WRITE_S = 0.5
 """How long the last lines may take at shutdown; the sink itself adds its own bound to that."""
+LAST_WORD_S = 0.1
+"""How long the reader of standard error may hold up an end that is to be at once."""
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -46,7 +50,8 @@ EXIT_USAGE = 2
 def run_until_signalled(main: Callable[[], Awaitable[int]]) -> int:
     """Run ``main`` and return its exit code, or that of the way it ended.
 
-    The first SIGINT or SIGTERM shuts down in order (0), the second ends the process at once.
+    The first SIGINT, SIGTERM or SIGHUP shuts down in order (0), the second ends the process at
+    once.
     Errors of ours become one line each on standard error; any other exception is a bug and comes
     out as it is.
     """
@@ -63,14 +68,17 @@ def run_until_signalled(main: Callable[[], Awaitable[int]]) -> int:
 
 def _complain(errors: Sequence[BaseException]) -> int:
     """One line per error on standard error; returns the exit code that they make."""
-    for error in errors:
-        sys.stderr.write(f"k2trio: {error}\n")
+    for line in dict.fromkeys(f"k2trio: {error}\n" for error in errors):
+        sys.stderr.write(line)
     return EXIT_USAGE if isinstance(errors[0], ConfigError) else EXIT_FAILED
 
 
 async def _supervise(main: Callable[[], Awaitable[int]]) -> int:
     code = EXIT_OK
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    ends = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        ends.remove(signal.SIGHUP)  # as nohup asks for
+    with trio.open_signal_receiver(*ends) as signals:
         async with trio.open_nursery() as nursery:
             work = trio.CancelScope()
             nursery.start_soon(_obey, signals, work)
@@ -83,9 +91,12 @@ async def _supervise(main: Callable[[], Awaitable[int]]) -> int:
 async def _obey(signals: AsyncIterator[int], work: trio.CancelScope) -> None:
     async for number in signals:
         if work.cancel_called:
-            # Somebody means it: end as the signal does by default, without another word.
+            # Somebody means it: end as the signal does by default.
+            logs.get_logger().warning("ending_at_once", signal=signal.Signals(number).name)
+            stderr.drain(LAST_WORD_S)
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+            os._exit(128 + number)  # for process 1, as in a container, the default is to do nothing
         logs.get_logger().info("stopping", signal=signal.Signals(number).name)
         work.cancel()
 
@@ -96,10 +107,12 @@ async def exported_feed(
     *,
     observers: Sequence[Observer] = (),
     rng: random.Random | None = None,
+    sync: Callable[[], None] | None = None,
 ) -> AsyncGenerator[tuple[Feed, str]]:
     """A feed with its exporter as a sibling task, and the exporter's URL.
 
     :param rng: source of jitter.
+    :param sync: see :func:`open_feed`.
     :raises ConfigError: if the exporter's port is taken.
     """
     release = version("k2trio")
@@ -109,7 +122,11 @@ async def exported_feed(
         async with (
             trio.open_nursery() as nursery,
             open_feed(
-                settings=settings, metrics=metrics, observers=[history.observe, *observers], rng=rng
+                settings=settings,
+                metrics=metrics,
+                observers=[history.observe, *observers],
+                rng=rng,
+                sync=sync,
             ) as feed,
         ):
             app = make_app(
@@ -127,29 +144,104 @@ async def exported_feed(
 async def run(settings: Settings) -> int:
     """``k2trio run``: stream into the sink until told to stop."""
     log = logs.get_logger()
-    with JsonLines(settings.output, settings.output_rotate_bytes) as sink:
-        if sink.cut_bytes:
-            log.warning("torn_line_cut", output=str(settings.output), bytes=sink.cut_bytes)
-        async with exported_feed(settings, observers=[logs.TransitionLog(log)]) as (feed, url):
+    _refuse_shared_files(settings)
+    with JsonLines(settings.output, settings.output_rotate_bytes, log.warning) as sink:
+        async with (
+            exported_feed(settings, observers=[logs.TransitionLog(log)], sync=sink.sync) as (
+                feed,
+                url,
+            ),
+            _reopened_on_hangup(settings, sink),
+        ):
             log.info("exporting", page=url, metrics=f"{url}/metrics", ready=f"{url}/readyz")
-            try:
-                async for batch in feed.batches():
-                    await sink.write(batch)
-            finally:
-                await _finish(feed, sink, settings.coverage)
+            await deliver(feed, sink, settings.coverage)
     return EXIT_OK
 
 
+async def deliver(feed: Feed, sink: JsonLines, coverage: Path | None = None) -> None:
+    """Write what the feed brings, until it ends or is cancelled, and then what is left.
+
+    :param coverage: where to write the ledger at the end.
+    """
+    try:
+        async for batch in feed.batches():
+            await sink.write(batch)
+    finally:
+        await _finish(feed, sink, coverage)
+
+
+def _refuse_shared_files(settings: Settings) -> None:
+    """Files of ours must not be those that the caller has directed the program's text into."""
+    named = {"OUTPUT": settings.output, "STATE": settings.state, "COVERAGE": settings.coverage}
+    for stream, fd in (("output", 1), ("error", 2)):
+        status = os.fstat(fd)
+        for name, path in named.items():
+            if path is None or not stat.S_ISREG(status.st_mode) or not path.exists():
+                continue
+            if os.path.samestat(path.stat(), status):
+                raise ConfigError(f"{name} {path} is what standard {stream} goes to; name another")
+
+
+@asynccontextmanager
+async def _reopened_on_hangup(settings: Settings, sink: JsonLines) -> AsyncGenerator[None]:
+    """With a file as output, SIGHUP says that it was moved away, and does not end the program."""
+    if settings.output is None:
+        yield
+        return
+    with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_reopen, hangups, sink)
+            yield
+            nursery.cancel_scope.cancel()
+
+
+async def _reopen(hangups: AsyncIterator[int], sink: JsonLines) -> None:
+    async for _ in hangups:
+        sink.reopen()
+
+
 async def _finish(feed: Feed, sink: JsonLines, coverage: Path | None) -> None:
-    """Write what was received but not yet written, within a bound, whatever ended the run."""
-    if rest := feed.drain():
-        with trio.move_on_after(LAST_WRITE_S, shield=True) as patience:
-            await sink.write(rest)
-            feed.acknowledge()
-        if patience.cancelled_caught:
-            raise SinkError(f"{len(rest)} messages were not written; the reader was too slow")
+    """Write what was received but not yet written, within a bound, whatever ended the run.
+
+    :raises SinkError: if that was not possible.
+    """
+    errors: list[SinkError] = []
+    try:
+        feed.acknowledge(sink.whole)
+        rest = feed.drain()
+        try:
+            with trio.move_on_after(LAST_WRITE_S, shield=True):
+                await sink.write(rest)
+            sink.check()
+        finally:
+            feed.acknowledge(sink.whole)
+            await sink.flush()
+    except SinkError as error:
+        errors.append(error)
+    _tell_coverage(feed)
+    try:
+        if coverage is not None:
+            _write_coverage(coverage, feed)
+    except SinkError as error:
+        errors.append(error)
+    if errors:
+        raise errors[0] if len(errors) == 1 else BaseExceptionGroup("at the end", errors)
+
+
+def _tell_coverage(feed: Feed) -> None:
+    log = logs.get_logger()
+    for gap in feed.write_off():
+        log.warning(
+            "not_delivered",
+            venue=gap.venue,
+            stream=gap.stream,
+            first=gap.first,
+            last=gap.last,
+            reason=gap.reason,
+            next_start="begins before them" if feed.settings.state else "knows nothing of them",
+        )
     rows = feed.coverage()
-    logs.get_logger().info(
+    log.info(
         "coverage",
         streams=len(rows),
         live=sum(row.live for row in rows),
@@ -157,12 +249,14 @@ async def _finish(feed: Feed, sink: JsonLines, coverage: Path | None) -> None:
         missing=sum(row.missing for row in rows),
         outages=sum(row.outages for row in rows),
     )
-    if coverage is not None:
-        _write_coverage(coverage, feed)
 
 
 def _write_coverage(path: Path, feed: Feed) -> None:
+    data = msgspec.json.format(msgspec.json.encode(feed.coverage())) + b"\n"
     try:
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(feed.coverage())) + b"\n")
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            path.write_bytes(data)  # /dev/stdout and the like are written to, and not replaced
+        else:
+            files.replace(path, data, files.SHARED)
     except OSError as error:
-        raise SinkError(f"cannot write the coverage file {path}: {error.strerror}") from error
+        raise SinkError(f"cannot write the coverage file {path}: {files.why(error)}") from error

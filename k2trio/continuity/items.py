@@ -18,6 +18,8 @@ GapReason: TypeAlias = Literal[
     "reset",
     "overflow",
     "resume_limit",
+    "shutdown",
+    "not_written",
 ]
 """Why ids are missing.
 
@@ -26,7 +28,9 @@ the venue, or the kind has no history. ``venue_missing``: the venue itself does 
 ``snapshot``: they are contained in the depth snapshot that follows. ``hold_overflow``: too many
 messages waited behind them. ``jump`` and ``reset``: the venue's ids leapt forward or started anew.
 ``overflow``: the consumer was too slow and the policy is to drop. ``resume_limit``: longer ago than
-a restart may go back.
+a restart may go back. ``shutdown``: the feed was left before they could be repaired.
+``not_written``, in the ledger alone: received, but the consumer ended before it had dealt with
+them.
 """
 
 

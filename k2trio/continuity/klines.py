@@ -101,12 +101,12 @@ class KlineTrack(Track):
         self._open_bar = self._after(bar.open_time)
         self._release(out)
 
-    def lose(self, event: Event) -> Gap | Outage:
-        """An event that had been decided on is dropped before it reaches the consumer."""
+    def lose(self, event: Event, reason: GapReason = "overflow") -> Gap | Outage:
+        """An event that had been decided on does not reach the consumer after all."""
         bar = event.data.bar
         if not bar.closed:
-            return super().lose(event)
-        return self._lose_ids(event, bar.open_time, bar.open_time, 1)
+            return super().lose(event, reason)
+        return self._lose_ids(event, bar.open_time, bar.open_time, 1, reason)
 
     def declare(
         self, last: int, reason: GapReason, out: list[Item], *, then: Event | None = None

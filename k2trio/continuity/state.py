@@ -1,19 +1,20 @@
 """The state file: how far each stream has been dealt with, so that a restart loses nothing.
 
-It is written whole, flushed and renamed into place, so a crash leaves the old one or the new one.
+It is written whole, synced and renamed into place, so a crash leaves the old one or the new one.
 What the file says may lag behind what the consumer did by ``state_interval``; after a crash that
-much is delivered again. It never runs ahead.
+much is delivered again. It never runs ahead. Whoever keeps one holds :func:`locked` meanwhile.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
+from .. import files
 from ..errors import ConfigError, UnknownStreamError
 from ..market.streams import Kind, Rule, parse_stream
 
@@ -39,6 +40,14 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     positions: list[Position]
 
 
+def locked(path: Path | None) -> AbstractContextManager[None]:
+    """Keep the state file to this program; without one there is nothing to keep.
+
+    :raises ConfigError: if another program has it.
+    """
+    return nullcontext() if path is None else files.locked(path, f"the state file {path}")
+
+
 def load_state(path: Path) -> Sequence[Position]:
     """Read a state file; a missing one is an empty state.
 
@@ -46,12 +55,12 @@ def load_state(path: Path) -> Sequence[Position]:
     """
     cure = "move it away to start without it, or choose another file"
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - all files are read and written in one way
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError(f"the state file {path} is not a regular file; choose another one")
         if status.st_size > MAX_STATE_BYTES:
             raise ConfigError(f"{path} is too large to be a k2trio state file; {cure}")
-        state = msgspec.json.decode(path.read_bytes(), type=State)
+        state = msgspec.json.decode(files.read(path), type=State)
         for position in state.positions:
             stream = parse_stream(position.stream)
             if stream.order.rule is not Rule.CONTIGUOUS and stream.kind is not Kind.KLINE:
@@ -66,18 +75,8 @@ def load_state(path: Path) -> Sequence[Position]:
 
 
 def save_state(path: Path, positions: Sequence[Position]) -> None:
-    """Write a state file atomically; blocks for as long as the disk takes.
+    """Write a state file atomically, for this user alone; blocks for as long as the disk takes.
 
     :raises OSError: if it cannot be written; the old file is then untouched.
     """
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.encode(State("k2trio-state-1", list(positions))))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    files.replace(path, msgspec.json.encode(State("k2trio-state-1", list(positions))))

@@ -132,6 +132,12 @@ class Track:
         return due, self.held[0].first - 1
 
     @property
+    def held_behind(self) -> int:
+        """How many ids, or bars, lie from the open gap to the last message held; 0 if none is."""
+        due = self.due
+        return 0 if not self.held or due is None else self._width((due, self.held[-1].first))
+
+    @property
     def position(self) -> int | None:
         """The last id that was delivered or declared; what :meth:`resume` takes."""
         return None if self.next is None else self.next - 1
@@ -221,20 +227,20 @@ class Track:
             return int(item.data.last_update_id)
         return self.last_of(item.data)
 
-    def lose(self, event: Event) -> Gap | Outage:
-        """An event that had been decided on is dropped before it reaches the consumer."""
+    def lose(self, event: Event, reason: GapReason = "overflow") -> Gap | Outage:
+        """An event that had been decided on does not reach the consumer after all."""
         if not self.contiguous or event.origin == "snapshot":
             # What a snapshot contains has been declared already.
             self.outages += 1
             return Outage(self.venue, self.stream.name, event.received, event.received)
         first, last = self.first_of(event.data), self.last_of(event.data)
-        return self._lose_ids(event, first, last, last - first + 1)
+        return self._lose_ids(event, first, last, last - first + 1, reason)
 
-    def _lose_ids(self, event: Event, first: int, last: int, count: int) -> Gap:
+    def _lose_ids(self, event: Event, first: int, last: int, count: int, reason: GapReason) -> Gap:
         if event.origin == "backfill":
             self.ledger.repaired -= count
-        self.ledger.note_missing(first, last, count, "overflow")
-        return Gap(self.venue, self.stream.name, first, last, "overflow")
+        self.ledger.note_missing(first, last, count, reason)
+        return Gap(self.venue, self.stream.name, first, last, reason)
 
     def snapshot(self, event: Event, out: list[Item]) -> bool:
         """Take a depth snapshot for the open gap; False if it is too old to be joined.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import re
 import sys
@@ -11,8 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 import structlog
 
 from . import transitions as on
+from .stderr import NeverBlocking
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .transitions import Transition
 
 MAX_TEXT = 500
@@ -68,6 +72,7 @@ def configure(
 ) -> None:
     """Set up structlog for the program; call once, before anything logs.
 
+    Without a stream, logs go to standard error, which :func:`stderr.take` keeps from blocking.
     Libraries' own logs come through at WARNING and above: trio-websocket's DEBUG level prints
     request paths, and no library may decide what this program's logs look like.
     """
@@ -86,6 +91,8 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
+    if stream is None and isinstance(sys.stderr, NeverBlocking):
+        sys.stderr.tell_dropped = functools.partial(_dropped_line, [*shared, renderer])
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -102,6 +109,14 @@ def configure(
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def _dropped_line(processors: Sequence[structlog.typing.Processor], lines: int) -> str:
+    """The line that stands for lines that were dropped, as the others are made."""
+    made: Any = {"event": "log_lines_dropped", "lines": lines}
+    for process in processors:
+        made = process(None, "warning", made)
+    return f"{made}\n"
 
 
 def get_logger(**context: object) -> structlog.typing.FilteringBoundLogger:

@@ -1,6 +1,6 @@
 """What happens to a feed, as values: the logic emits these; logs, metrics and displays subscribe.
 
-Every transition names the line it happened on. Times are :func:`trio.current_time` seconds and
+Every transition of a line names it. Times are :func:`trio.current_time` seconds and
 durations are seconds.
 """
 
@@ -218,6 +218,16 @@ class GivingUp:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class StateNotSaved:
+    """The state file could not be written; it is tried again until the attempts are used up."""
+
+    path: str
+    attempt: int
+    attempts: int
+    detail: str
+
+
 Transition: TypeAlias = (
     Dialing
     | Connected
@@ -236,6 +246,7 @@ Transition: TypeAlias = (
     | StreamSilent
     | PingMeasured
     | GivingUp
+    | StateNotSaved
 )
 
 Observer = Callable[[Transition], None]

@@ -1,85 +1,37 @@
-"""Writes one JSON line per message, the exchange's own payload untouched inside it.
+"""Writes items as JSON lines, whole ones only, and knows which of them are whole.
 
-A line is ``{"venue","stream","received","origin","data"}``; a gap is ``{"venue","stream","gap":
-{"first","last","reason"}}``, an outage ``{"venue","stream","outage":{"since","until"}}``. The last
-line of a file is never torn: lines are written whole, a write that fails half-way is taken back,
-and what a crash left torn is cut off at the next start.
+A write that fails half-way is taken back where that is possible. After it nothing more is written:
+a later batch that still fits would hide that one is missing.
 """
 
 from __future__ import annotations
 
-import errno
-import functools
 import os
-import stat
 import sys
 from typing import TYPE_CHECKING, Self
 
-import msgspec
 import trio
 
-from ..continuity.items import Gap
+from .. import files
 from ..errors import SinkError
-from ..market.payloads import Event
+from .lines import encode_lines
+from .output import Output, OutputFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
-    from ..continuity.items import Item, Outage
+    from ..continuity.items import Item
 
 PIPE_BYTES = 4096
 """A pipe that is writable takes this much at once (POSIX PIPE_BUF), so the loop never blocks."""
 FLUSH_TIMEOUT_S = 1.5
 """How long a slow reader may hold up the last lines at shutdown."""
-TAIL_BYTES = 4 << 20
-"""How far back the start of a torn last line is looked for; above the largest message."""
-
-FIRST_BYTES = b'{"venue":"'
-"""How every line begins; what a crash left of one does so too, as far as it goes."""
-
-_DATA = b',"data":'
-_encode = msgspec.json.Encoder().encode
-
-
-@functools.lru_cache(maxsize=4096)
-def _head(venue: str, stream: str) -> bytes:
-    """How the lines of a stream begin."""
-    return _encode({"venue": venue, "stream": stream})[:-1]
-
-
-def encode_lines(items: Iterable[Item]) -> bytes:
-    """Each item as one line, newline included.
-
-    A line is glued together from bytes that are made once: its head per stream, what stands before
-    the payload once for all messages of a socket read.
-    """
-    parts: list[bytes] = []
-    received, origin, middle = float("nan"), "", b""
-    for item in items:
-        if isinstance(item, Event):
-            if item.received != received or item.origin != origin:
-                received, origin = item.received, item.origin
-                middle = b"".join(
-                    (b',"received":', _encode(received), b',"origin":', _encode(origin), _DATA)
-                )
-            data = item.raw
-            # A payload may be pretty-printed; a line may not hold a line break (JSON strings
-            # never do).
-            if b"\n" in data or b"\r" in data:
-                data = data.replace(b"\n", b" ").replace(b"\r", b" ")
-            parts += (_head(item.venue, item.stream), middle, data, b"}\n")
-        else:
-            parts += (_head(item.venue, item.stream), _remark(item), b"}\n")
-    return b"".join(parts)
-
-
-def _remark(item: Gap | Outage) -> bytes:
-    if isinstance(item, Gap):
-        gap = {"first": item.first, "last": item.last, "reason": item.reason}
-        return b',"gap":' + _encode(gap)
-    return b',"outage":' + _encode({"since": item.since, "until": item.until})
+SYNC_TIMEOUT_S = 1.0
+"""How long the disk may take to sync the last lines at shutdown."""
+LOOK_INTERVAL_S = 1.0
+"""How often a writer looks whether its file was moved away."""
 
 
 class JsonLines:
@@ -87,21 +39,24 @@ class JsonLines:
 
     :param path: file to append to; None for standard output.
     :param rotate_bytes: size at which the file gets a number and a new one begins; 0 for never.
-    :raises SinkError: if it cannot be opened or written, saying which and why.
+    :param tell: is told what happens to the file, as an event with its context.
+    :ivar whole: how many items of the last write are whole in the output.
+    :raises SinkError: if it cannot be opened, saying which and why.
+    :raises ConfigError: if another program writes to it.
     """
 
-    def __init__(self, path: Path | None = None, rotate_bytes: int = 0) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path | None = None,
+        rotate_bytes: int = 0,
+        tell: Callable[..., object] | None = None,
+    ) -> None:
         self._rotate_bytes = rotate_bytes
-        self.cut_bytes = 0
-        """Bytes of a torn last line that were cut off when the file was opened."""
-        self._name = "standard output" if path is None else str(path)
-        self._torn = False
-        self._fd = self._open()
-        mode = os.fstat(self._fd).st_mode
-        self._regular = stat.S_ISREG(mode)
-        # Pipes and terminals are waited for; files and /dev/null never make the writer wait.
-        self._waits = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(self._fd)
+        self.whole = 0
+        self._broken: str | None = None
+        self._file = OutputFile(path, tell or _say_nothing) if path is not None else None
+        self._output = self._file or _standard_output()
+        self._looked_at = float("-inf")
 
     def __enter__(self) -> Self:
         return self
@@ -112,134 +67,158 @@ class JsonLines:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._path is None:
-            return
         try:
-            self._close(self._fd)
+            self._output.close()
         except SinkError:
             if error is None:  # else the error under way says more than this one
                 raise
 
-    async def write(self, items: Iterable[Item]) -> None:
+    async def write(self, items: Sequence[Item]) -> None:
         """Write whole lines; returns when the system has taken them.
 
-        :raises SinkError: if it has not.
+        A write to a slow reader that is cancelled finishes its lines first, within a bound.
+
+        :raises SinkError: if it has not, or could not once before. ``whole`` says how far it came.
         """
+        self.whole = 0
+        self.check()
         data = encode_lines(items)
-        if self._torn:
-            raise SinkError(f"{self._name} ends in half a line; its reader was too slow")
-        if self._waits:
-            await self._write_patiently(data)
+        if self._output.waits:
+            await self._write_patiently(data, len(items))
             return
-        self._write_whole(data)
-        if self._rotate_bytes and self._regular and self._size >= self._rotate_bytes:
-            self._rotate()
+        if self._file is not None:
+            now = trio.current_time()
+            if now - self._looked_at >= LOOK_INTERVAL_S:
+                self._looked_at = now
+                self._file.follow()
+        self._write_at_once(data)
+        self.whole = len(items)
+        if self._file is not None and self._file.regular:
+            self._file.size += len(data)
+            if self._rotate_bytes and self._file.size >= self._rotate_bytes:
+                self._file.rotate()
+            if self._file.has_retired:
+                await trio.to_thread.run_sync(self._output.sync, abandon_on_cancel=True)
 
-    def _open(self) -> int:
-        if self._path is None:
-            if sys.stdout is None:  # the caller closed it, e.g. with >&-
-                raise SinkError("standard output is closed; name a file")
-            sys.stdout.flush()
-            self._size = 0
-            return sys.stdout.fileno()
-        try:
-            fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise self._error(error, "open") from error
-        self._size = os.fstat(fd).st_size
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            self._cut_torn_line(fd)
-        return fd
+    def check(self) -> None:
+        """Return if everything that was to be written is whole in the output.
 
-    def _cut_torn_line(self, fd: int) -> None:
-        start = max(0, self._size - TAIL_BYTES)
-        tail = os.pread(fd, TAIL_BYTES, start)
-        whole = tail.rfind(b"\n") + 1
-        if whole == len(tail):
+        :raises SinkError: if not.
+        """
+        if self._broken is not None:
+            raise SinkError(self._broken)
+
+    def reopen(self) -> None:
+        """Look now whether the file was moved away, and go on in a new one if so.
+
+        :raises SinkError: if the file was deleted, and there cannot be a new one.
+        """
+        if self._file is not None:
+            self._file.follow()
+
+    def sync(self) -> None:
+        """Return when what was written is on the disk; blocks, and may run in a thread.
+
+        :raises SinkError: if the disk refuses.
+        """
+        self._output.sync()
+
+    async def flush(self) -> None:
+        """Sync at the end, within a bound, whatever was cancelled.
+
+        :raises SinkError: if the disk refuses, or does not answer in time.
+        """
+        if not self._output.regular:
             return
-        # Only what can be half a line of ours is cut: the file may be somebody's something else.
-        # A crash of the machine may leave zeros where data was to be.
-        torn = tail[whole:].rstrip(b"\0")[: len(FIRST_BYTES)]
-        if (whole == 0 and start > 0) or not FIRST_BYTES.startswith(torn):
-            os.close(fd)
-            raise SinkError(f"{self._name} does not end in JSON lines; choose another file")
-        os.ftruncate(fd, start + whole)
-        self.cut_bytes = len(tail) - whole
-        self._size = start + whole
+        with trio.move_on_after(SYNC_TIMEOUT_S, shield=True) as patience:
+            await trio.to_thread.run_sync(self._output.sync, abandon_on_cancel=True)
+        if patience.cancelled_caught:
+            message = f"cannot flush {self._output.name} within {SYNC_TIMEOUT_S:g} s"
+            self._output.give_up_syncing(f"{message}; the disk does not answer")
+            raise SinkError(f"{message}; the disk does not answer")
 
-    def _write_whole(self, data: bytes) -> None:
-        done = 0
+    def _write_at_once(self, data: bytes) -> None:
+        output = self._output
+        done, end = 0, -1
         view = memoryview(data)
         try:
             while done < len(data):
-                done += os.write(self._fd, view[done:])
+                done += os.write(output.fd, view[done:])
+                if done < len(data):
+                    end = output.position()
         except OSError as error:
-            self._take_back(done - (data.rfind(b"\n", 0, done) + 1))
-            raise self._error(error, "write to") from error
-        self._size += len(data)
+            self.whole = data.count(b"\n", 0, done)
+            torn_bytes = done - (data.rfind(b"\n", 0, done) + 1)
+            taken_back = not torn_bytes or output.end_after(torn_bytes, end)
+            raise self._break(error, torn=not taken_back) from error
+        finally:
+            output.dirty = True  # not before: a sync in its thread would believe it had it
 
-    def _take_back(self, torn_bytes: int) -> None:
-        """Remove half a line that was just written to a file of ours."""
-        if torn_bytes and self._path is not None and self._regular:
-            try:
-                os.ftruncate(self._fd, os.fstat(self._fd).st_size - torn_bytes)
-            except OSError:
-                self._torn = True  # the next start cuts it
-
-    async def _write_patiently(self, data: bytes) -> None:
+    async def _write_patiently(self, data: bytes, count: int) -> None:
         """Write as the reader takes it; when cancelled, finish the lines within a bound."""
         rest = memoryview(data)
 
         async def write_rest() -> None:
             nonlocal rest
             while rest:
-                await trio.lowlevel.wait_writable(self._fd)
+                await trio.lowlevel.wait_writable(self._output.fd)
                 try:
-                    rest = rest[os.write(self._fd, rest[:PIPE_BYTES]) :]
+                    rest = rest[os.write(self._output.fd, rest[:PIPE_BYTES]) :]
                 except BlockingIOError:
                     # Whoever shares the pipe was faster, or made it non-blocking.
                     await trio.lowlevel.checkpoint()
 
+        error: OSError | None = None
         try:
             try:
                 await write_rest()
             except trio.Cancelled:
                 with trio.move_on_after(FLUSH_TIMEOUT_S, shield=True):
                     await write_rest()
-                done = len(data) - len(rest)
-                self._torn = done > 0 and data[done - 1 : done] != b"\n"
                 raise
-        except OSError as error:
-            raise self._error(error, "write to") from error
-
-    def _rotate(self) -> None:
-        assert self._path is not None  # noqa: S101 - only files have a size that grows
-        number = 1
-        while (full := self._path.with_name(f"{self._path.name}.{number}")).exists():
-            number += 1
-        try:
-            self._path.rename(full)
-        except OSError as error:
-            raise self._error(error, "rename") from error
-        old, self._fd = self._fd, self._open()
-        self._close(old)
-
-    def _close(self, fd: int) -> None:
-        try:
-            if self._regular:
-                os.fsync(fd)
-        except OSError as error:
-            raise self._error(error, "flush") from error
+        except OSError as raised:
+            error = raised
         finally:
-            os.close(fd)
+            failure = None
+            if rest:
+                done = len(data) - len(rest)
+                self.whole = data.count(b"\n", 0, done)
+                failure = self._break(error, torn=done > 0 and data[done - 1 : done] != b"\n")
+            else:
+                self.whole = count
+        if failure is not None:
+            raise failure from error
 
-    def _error(self, error: OSError, what: str) -> SinkError:
-        cures = {
-            errno.EPIPE: "its reader has gone; nothing more can be delivered",
-            errno.ENOSPC: "the disk is full; make room, the file ends with a whole line",
-            errno.EACCES: "permission denied; choose a file this user may write",
-            errno.EISDIR: "it is a directory; name a file",
-            errno.ENOENT: "its directory does not exist; create it",
-        }
-        why = cures.get(error.errno or 0, error.strerror or str(error))
-        return SinkError(f"cannot {what} {self._name}: {why}")
+    def _break(self, error: OSError | None, *, torn: bool) -> SinkError:
+        """Nothing more is written; the error says in what the output ends."""
+        name = self._output.name
+        if error is None:
+            ending = f"{name} ends in half a line" if torn else f"{name} is not complete"
+            self._broken = f"{ending}; its reader was too slow"
+        else:
+            if not torn:
+                ending = "it ends with a whole line"
+            elif self._file is None:
+                ending = "it ends in half a line; cut that off before you append to it"
+            else:
+                ending = "it ends in half a line, which the next start cuts off"
+            self._broken = f"cannot write to {name}: {files.why(error)}"
+            if self._output.regular:
+                self._broken += f"; {ending}"
+        return SinkError(self._broken)
+
+    @property
+    def cut_bytes(self) -> int:
+        """Bytes of a torn last line that were cut off when the file was opened."""
+        return 0 if self._file is None else self._file.cut_bytes
+
+
+def _say_nothing(event: str, **context: object) -> None:
+    """For whoever does not want to be told."""
+
+
+def _standard_output() -> Output:
+    if sys.stdout is None:  # the caller closed it, e.g. with >&-
+        raise SinkError("standard output is closed; name a file")
+    sys.stdout.flush()
+    return Output(sys.stdout.fileno(), "standard output")

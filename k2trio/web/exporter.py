@@ -7,6 +7,7 @@ from deep inside a server.
 from __future__ import annotations
 
 import errno
+import resource
 import socket
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,21 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 LISTEN_BACKLOG = 128
-BOUNDS = Bounds()
+FEED_DESCRIPTORS = 64
+"""Open files that are the feed's own, whoever else asks: sockets, the output, the state."""
+MIN_CONNECTIONS = 4
+"""So that metrics are seen all the same where there are hardly more files than the feed needs."""
+
+
+def affordable_connections(open_files: int) -> int:
+    """How many connections the exporter may have where the process may open so many files."""
+    if open_files == resource.RLIM_INFINITY:
+        return Bounds().connections
+    share = (open_files - FEED_DESCRIPTORS) // 2
+    return max(MIN_CONNECTIONS, min(Bounds().connections, share))
+
+
+BOUNDS = Bounds(affordable_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
 """What the clients of the exporter may take."""
 SEND_BUFFER_BYTES = 1 << 20
 """Room in the kernel for answers, so that a client that does not read keeps no task waiting."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import random
+import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,10 +16,12 @@ from hypothesis import strategies as st
 from world import START_MS, SUBJECT, World, fault, make_settings, open_world
 
 from k2trio.client.opening import open_feed
+from k2trio.client.resume import SAVE_ATTEMPTS
 from k2trio.continuity.items import Gap
-from k2trio.continuity.state import MAX_STATE_BYTES, Position, load_state, save_state
+from k2trio.continuity.state import MAX_STATE_BYTES, Position, load_state, locked, save_state
 from k2trio.errors import ConfigError, SinkError
 from k2trio.market.payloads import Event
+from k2trio.observe import transitions as on
 from k2trio.simulator import Exchange, FaultBoard, Market, MemoryNetwork, RestServer
 
 if TYPE_CHECKING:
@@ -131,10 +135,10 @@ def test_a_huge_file_is_not_read(path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_state(path, POSITIONS)
 
-    def refuse(_: Any) -> bytes:
+    def refuse(*_: Any) -> bytes:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    monkeypatch.setattr("os.read", refuse)
     with pytest.raises(ConfigError, match=r"cannot read the state file .*: Permission denied"):
         load_state(path)
 
@@ -148,7 +152,7 @@ def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
             load_state(place)
 
 
-@pytest.mark.parametrize("step", ["write", "flush", "fsync", "replace"])
+@pytest.mark.parametrize("step", ["open", "write", "fsync", "replace"])
 def test_a_failure_at_any_step_leaves_the_old_file(
     path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -157,33 +161,10 @@ def test_a_failure_at_any_step_leaves_the_old_file(
     def fail(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    if step == "fsync":
-        monkeypatch.setattr("os.fsync", fail)
-    elif step == "replace":
-        monkeypatch.setattr("pathlib.Path.replace", fail)
-    else:
-        original = type(path).open
-
-        def opened(self: Path, *args: Any) -> Any:
-            file = original(self, *args)
-
-            class Full:
-                def __enter__(self) -> Full:
-                    return self
-
-                def __exit__(self, *_: object) -> None:
-                    file.close()
-
-                write = fail if step == "write" else file.write
-                flush = fail if step == "flush" else file.flush
-                fileno = file.fileno
-
-            return Full()
-
-        monkeypatch.setattr("pathlib.Path.open", opened)
-    with pytest.raises(OSError, match="No space left"):
-        save_state(path, [Position("v", SUBJECT, 1)])
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(f"os.{step}", fail)
+        with pytest.raises(OSError, match="No space left"):
+            save_state(path, [Position("v", SUBJECT, 1)])
     assert list(load_state(path)) == POSITIONS
     assert [file.name for file in path.parent.iterdir()] == ["state.json"]
 
@@ -191,7 +172,7 @@ def test_a_failure_at_any_step_leaves_the_old_file(
 def test_a_crash_between_write_and_rename_leaves_the_old_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the crashed process left beside it does not disturb the next one."""
+    """What the crashed process left beside it is gone when the next one has the file."""
 
     class Crash(BaseException):
         pass
@@ -201,22 +182,38 @@ def test_a_crash_between_write_and_rename_leaves_the_old_file(
 
     save_state(path, POSITIONS)
     with monkeypatch.context() as patch:
-        patch.setattr("pathlib.Path.replace", crash)
+        patch.setattr("os.replace", crash)
         with pytest.raises(Crash):
             save_state(path, [Position("v", SUBJECT, 1)])
     assert list(load_state(path)) == POSITIONS
-    save_state(path, [Position("v", SUBJECT, 2)])
-    assert [row.position for row in load_state(path)] == [2]
-    assert [file.name for file in path.parent.iterdir()] == ["state.json"]
+    assert len(list(path.parent.iterdir())) == 2
+    with locked(path):
+        save_state(path, [Position("v", SUBJECT, 2)])
+        assert [row.position for row in load_state(path)] == [2]
+    assert {file.name for file in path.parent.iterdir()} == {"state.json", ".state.json.lock"}
 
 
-def test_a_full_disk_is_told_by_name(path: Path) -> None:
-    if not os.path.exists("/dev/full"):  # noqa: PTH110
-        pytest.skip("no /dev/full here")
-    (path.parent / ".state.json.new").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"):
-        save_state(path, POSITIONS)
-    assert not path.exists()
+def test_new_files_are_private_and_follow_no_link(path: Path, tmp_path: Path) -> None:
+    """A link that somebody planted where a file of ours is to be leads nobody's file astray."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    path.symlink_to(victim)
+    save_state(path, POSITIONS)
+    assert (victim.read_text(), path.is_symlink()) == ("precious", False)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    (tmp_path / ".other.json.lock").symlink_to(victim)
+    with pytest.raises(ConfigError, match="it is a link"), locked(tmp_path / "other.json"):
+        pass
+    assert victim.read_text() == "precious"
+
+
+def test_one_program_at_a_time_has_the_file(path: Path) -> None:
+    with locked(path):
+        save_state(path, POSITIONS)  # the lock survives that the file is replaced
+        with pytest.raises(ConfigError, match="in use by another program"), locked(path):
+            pass
+    with locked(path):
+        pass
 
 
 # -- the feed that keeps it ---------------------------------------------------------------------
@@ -238,7 +235,7 @@ class Place:
     async def dial(self, endpoint: Any) -> trio.abc.Stream:
         return await self.network.dial(endpoint.host, endpoint.port)
 
-    def open(self, **values: Any) -> Any:
+    def open(self, *, sync: Any = None, observers: Any = (), **values: Any) -> Any:
         chosen = {"rest_urls": ["https://venue.test"], "state": self.path, **values}
         return open_feed(
             settings=make_settings(["wss://venue.test:1/stream"], **chosen),
@@ -247,6 +244,8 @@ class Place:
             wall_clock=lambda: START_MS / 1000 + trio.current_time(),
             backfill_transport=self.network.rest_transport(),
             suspended=lambda: 0.0,
+            sync=sync,
+            observers=observers,
         )
 
     def stored(self) -> dict[str, int]:
@@ -411,15 +410,88 @@ async def test_a_restart_goes_back_no_further_than_it_may(
     assert 40 <= len(backfilled) <= 50
 
 
-async def test_a_state_file_that_cannot_be_written_ends_the_feed_with_a_clear_error(
-    autojump_clock: Any,
-    place: Place,
+def refuse_renames(monkeypatch: pytest.MonkeyPatch, times: float) -> None:
+    """The disk is full for so many attempts."""
+    replace, left = os.replace, times
+
+    def scarce(*paths: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(*paths)
+
+    monkeypatch.setattr("os.replace", scarce)
+
+
+async def test_a_state_file_that_cannot_be_written_for_long_ends_the_feed_with_a_clear_error(
+    autojump_clock: Any, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.path.parent.joinpath(".state.json.new").mkdir()
+    refuse_renames(monkeypatch, math.inf)
+    diary: list[tuple[float, on.StateNotSaved]] = []
+
+    def observe(what: on.Transition) -> None:
+        if isinstance(what, on.StateNotSaved):
+            diary.append((trio.current_time(), what))
+
     with pytest.RaisesGroup(pytest.RaisesExc(SinkError, match="cannot write the state file"),
-                            flatten_subgroups=True, allow_unwrapped=True):  # fmt: skip
-        async with place.open() as feed:
+                            pytest.RaisesExc(SinkError), flatten_subgroups=True):  # fmt: skip
+        async with place.open(observers=[observe], state_interval=5) as feed:
             async for _ in feed:
+                pass
+    assert [at for at, _ in diary] == [5, 6, 7, 8, 9]
+    assert [what.attempt for _, what in diary] == [1, 2, 3, 4, 5]
+
+
+async def test_a_save_that_fails_is_told_and_tried_again(
+    autojump_clock: Any, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_renames(monkeypatch, SAVE_ATTEMPTS - 1)
+    async with place.open(state_interval=5) as feed:
+        with trio.move_on_after(8.5):
+            async for _ in feed.batches():
+                pass
+        assert "the state file is not written: No space left on device" in feed.status().problems
+        with trio.move_on_after(1):
+            async for _ in feed.batches():
+                pass
+        assert feed.status().problems == ()
+        assert place.stored()[SUBJECT] > 0
+
+
+async def test_what_the_positions_speak_of_is_made_durable_before_them(
+    autojump_clock: Any, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every sync the file still says less than what was dealt with."""
+    done: list[str] = []
+    replace = os.replace
+    monkeypatch.setattr("os.replace", lambda *paths: (done.append("state"), replace(*paths)))
+    async with place.open(sync=lambda: done.append("output")) as feed:
+        with trio.move_on_after(10.5):
+            async for _ in feed.batches():
+                pass
+    assert done == ["output", "state"] * 11
+
+
+async def test_a_state_that_would_speak_of_what_was_not_synced_is_not_written(
+    autojump_clock: Any, place: Place
+) -> None:
+    def refuse() -> None:
+        raise SinkError("the disk refuses")
+
+    with pytest.RaisesGroup(pytest.RaisesExc(SinkError), pytest.RaisesExc(SinkError),
+                            flatten_subgroups=True):  # fmt: skip
+        async with place.open(sync=refuse) as feed:
+            async for _ in feed.batches():
+                pass
+    assert not place.path.exists()
+
+
+async def test_two_feeds_do_not_share_a_state_file(autojump_clock: Any, place: Place) -> None:
+    async with place.open() as feed:
+        await take(feed, 5)
+        with pytest.raises(ConfigError, match=r"the state file .* is in use by another program"):
+            async with place.open():
                 pass
 
 

@@ -1,0 +1,65 @@
+"""What a message looks like as one JSON line, the exchange's own payload untouched inside it.
+
+A line is ``{"venue","stream","received","origin","data"}``; a gap is ``{"venue","stream","gap":
+{"first","last","reason"}}``, an outage ``{"venue","stream","outage":{"since","until"}}``.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..continuity.items import Gap
+from ..market.payloads import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..continuity.items import Item, Outage
+
+FIRST_BYTES = b'{"venue":"'
+"""How every line begins; what a crash left of one does so too, as far as it goes."""
+
+_DATA = b',"data":'
+_encode = msgspec.json.Encoder().encode
+
+
+@functools.lru_cache(maxsize=4096)
+def _head(venue: str, stream: str) -> bytes:
+    """How the lines of a stream begin."""
+    return _encode({"venue": venue, "stream": stream})[:-1]
+
+
+def encode_lines(items: Iterable[Item]) -> bytes:
+    """Each item as one line, newline included.
+
+    A line is glued together from bytes that are made once: its head per stream, what stands before
+    the payload once for all messages of a socket read.
+    """
+    parts: list[bytes] = []
+    received, origin, middle = float("nan"), "", b""
+    for item in items:
+        if isinstance(item, Event):
+            if item.received != received or item.origin != origin:
+                received, origin = item.received, item.origin
+                middle = b"".join(
+                    (b',"received":', _encode(received), b',"origin":', _encode(origin), _DATA)
+                )
+            data = item.raw
+            # A payload may be pretty-printed; a line may not hold a line break (JSON strings
+            # never do).
+            if b"\n" in data or b"\r" in data:
+                data = data.replace(b"\n", b" ").replace(b"\r", b" ")
+            parts += (_head(item.venue, item.stream), middle, data, b"}\n")
+        else:
+            parts += (_head(item.venue, item.stream), _remark(item), b"}\n")
+    return b"".join(parts)
+
+
+def _remark(item: Gap | Outage) -> bytes:
+    if isinstance(item, Gap):
+        gap = {"first": item.first, "last": item.last, "reason": item.reason}
+        return b',"gap":' + _encode(gap)
+    return b',"outage":' + _encode({"since": item.since, "until": item.until})
