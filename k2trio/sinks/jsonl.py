@@ -34,6 +34,10 @@ LOOK_INTERVAL_S = 1.0
 """How often a writer looks whether its file was moved away."""
 
 
+def _say_nothing(event: str, **context: object) -> None:
+    """For whoever does not want to be told."""
+
+
 class JsonLines:
     """An open output, to be used as a context manager.
 
@@ -49,12 +53,12 @@ class JsonLines:
         self,
         path: Path | None = None,
         rotate_bytes: int = 0,
-        tell: Callable[..., object] | None = None,
+        tell: Callable[..., object] = _say_nothing,
     ) -> None:
         self._rotate_bytes = rotate_bytes
         self.whole = 0
         self._broken: str | None = None
-        self._file = OutputFile(path, tell or _say_nothing) if path is not None else None
+        self._file = OutputFile(path, tell) if path is not None else None
         self._output = self._file or _standard_output()
         self._looked_at = float("-inf")
 
@@ -211,10 +215,6 @@ class JsonLines:
     def cut_bytes(self) -> int:
         """Bytes of a torn last line that were cut off when the file was opened."""
         return 0 if self._file is None else self._file.cut_bytes
-
-
-def _say_nothing(event: str, **context: object) -> None:
-    """For whoever does not want to be told."""
 
 
 def _standard_output() -> Output:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,13 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k2trio.continuity.items import Gap, Outage
-from k2trio.errors import SinkError
+from k2trio.errors import ConfigError, SinkError
 from k2trio.market.payloads import Event, frame_of
 from k2trio.sinks import jsonl
 from k2trio.sinks.jsonl import JsonLines, encode_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 RAW = b'{"e":"trade","t":1,"p":"0.10"}'
 GAP = Gap("venue", "btcusdt@trade", 5, 9, "not_repaired")
@@ -36,6 +38,30 @@ def numbers(data: bytes) -> list[int]:
     """The ``t`` of every line; fails unless every line is whole and parses."""
     assert data == b"" or data.endswith(b"\n")
     return [json.loads(line)["data"]["t"] for line in data.splitlines()]
+
+
+FULL = "the disk is full"
+
+
+@contextmanager
+def full_after(
+    room: int, monkeypatch: pytest.MonkeyPatch, when_full: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """The disk has room for so many bytes more."""
+    write, left = os.write, room
+
+    def scarce(fd: int, data: bytes) -> int:
+        nonlocal left
+        if not left:
+            when_full()
+            raise OSError(28, "No space left on device")
+        taken = write(fd, bytes(data)[:left])
+        left -= taken
+        return taken
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", scarce)
+        yield
 
 
 # -- lines ----------------------------------------------------------------------------------------
@@ -202,7 +228,7 @@ async def test_what_is_no_regular_file_is_never_rotated(tmp_path: Path) -> None:
     with JsonLines(path, rotate_bytes=1) as sink:
         await sink.write([event(1)])
         await sink.write([event(2)])
-        sink._waits = False  # as for a device that never makes a writer wait
+        sink._output.waits = False  # as for a device that never makes a writer wait
         await sink.write([event(3)])
     assert os.listdir(tmp_path) == ["pipe"]  # noqa: PTH208
 
@@ -212,10 +238,10 @@ async def test_a_rotation_that_fails_leaves_the_file_open_and_whole(
 ) -> None:
     path = tmp_path / "out.jsonl"
 
-    def refuse(self: Path, target: Path) -> None:
-        raise PermissionError(13, "no", str(self))
+    def refuse(*_: Path) -> None:
+        raise PermissionError(13, "no")
 
-    monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr(os, "rename", refuse)
     with JsonLines(path, rotate_bytes=10) as sink:
         with pytest.raises(SinkError, match="cannot rename"):
             await sink.write([event(1)])
@@ -229,26 +255,52 @@ async def test_a_full_disk_is_told_and_the_file_ends_with_a_whole_line(
 ) -> None:
     """Every possible place at which the disk can be full."""
     lines = encode_lines([event(1), event(2), event(3)])
-    write = os.write
     for room in range(len(lines)):
         path = tmp_path / f"{room}.jsonl"
-        left = room
-
-        def scarce(fd: int, data: bytes) -> int:
-            nonlocal left
-            if not left:
-                raise OSError(28, "No space left on device")
-            taken = write(fd, bytes(data)[:left])
-            left -= taken
-            return taken
-
         with JsonLines(path) as sink:
             await sink.write([event(0)])
-            monkeypatch.setattr(os, "write", scarce)
-            with pytest.raises(SinkError, match="the disk is full"):
+            assert sink.whole == 1
+            with full_after(room, monkeypatch), pytest.raises(SinkError, match=FULL) as raised:
                 await sink.write([event(1), event(2), event(3)])
-            monkeypatch.setattr(os, "write", write)
-        assert numbers(path.read_bytes()) == [0, 1, 2][: 1 + lines[:room].count(b"\n")]
+            assert str(raised.value).endswith("it ends with a whole line")
+            whole = lines[:room].count(b"\n")
+            assert sink.whole == whole
+        assert numbers(path.read_bytes()) == [0, 1, 2][: 1 + whole]
+
+
+async def test_after_a_failed_write_nothing_more_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills up, and then a smaller batch would fit again: it would hide the loss."""
+    path = tmp_path / "out.jsonl"
+    with JsonLines(path) as sink:
+        await sink.write([event(0)])
+        with full_after(20, monkeypatch), pytest.raises(SinkError, match=FULL):
+            await sink.write([event(1), event(2)])
+        for batch in ([event(3)], []):
+            with pytest.raises(SinkError, match=FULL):
+                await sink.write(batch)
+            assert sink.whole == 0
+        sink.sync()  # what is whole can still be made durable
+    assert numbers(path.read_bytes()) == [0]
+
+
+async def test_half_a_line_that_cannot_be_taken_back_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.jsonl"
+
+    def refuse(*_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with JsonLines(path) as sink:
+        with full_after(20, monkeypatch), monkeypatch.context() as patch:
+            patch.setattr(os, "ftruncate", refuse)
+            with pytest.raises(SinkError, match="ends in half a line, which the next start cuts"):
+                await sink.write([event(1)])
+        assert len(path.read_bytes()) == 20
+    with JsonLines(path) as sink:
+        assert sink.cut_bytes == 20
 
 
 async def test_dev_full() -> None:
@@ -257,6 +309,126 @@ async def test_dev_full() -> None:
         JsonLines(Path("/dev/full")) as sink,
     ):
         await sink.write([event(1)])
+
+
+class Told(list[tuple[str, str]]):
+    """What a sink tells: event and, of its context, what tells cases apart."""
+
+    def __call__(self, event: str, **context: Any) -> None:
+        self.append((event, str(context.get("was", ""))))
+
+
+async def test_a_file_that_was_moved_away_is_followed_by_a_new_one(tmp_path: Path) -> None:
+    path, moved, told = tmp_path / "out.jsonl", tmp_path / "moved", Told()
+    with JsonLines(path, tell=told) as sink:
+        await sink.write([event(1)])
+        path.rename(moved)
+        await sink.write([event(2)])  # it looks every second
+        await trio.sleep(jsonl.LOOK_INTERVAL_S)
+        await sink.write([event(3)])
+        path.rename(tmp_path / "moved too")
+        sink.reopen()  # a signal says so
+        await sink.write([event(4)])
+        sink.reopen()  # nothing happened
+        await sink.write([event(5)])
+        assert sink._output._retired == []
+    contents = [file.read_bytes() for file in (moved, tmp_path / "moved too", path)]
+    assert list(map(numbers, contents)) == [[1, 2], [3], [4, 5]]
+    assert told == [("output_reopened", "moved")] * 2
+
+
+async def test_a_file_that_was_deleted_is_told_as_such(tmp_path: Path) -> None:
+    path, told = tmp_path / "out.jsonl", Told()
+    with JsonLines(path, tell=told) as sink:
+        await sink.write([event(1)])
+        path.unlink()
+        sink.reopen()
+        await sink.write([event(2)])
+    assert (numbers(path.read_bytes()), told) == ([2], [("output_reopened", "deleted")])
+
+
+async def test_where_no_new_file_can_be_opened_the_moved_one_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    path, told = tmp_path / "here" / "out.jsonl", Told()
+    with JsonLines(path, tell=told) as sink:
+        await sink.write([event(1)])
+        (tmp_path / "here").rename(tmp_path / "there")
+        sink.reopen()
+        await sink.write([event(2)])
+        sink.reopen()
+        assert told == [("output_not_reopened", "")]
+        (tmp_path / "here").mkdir()
+        sink.reopen()
+        await sink.write([event(3)])
+        path.unlink()
+        (tmp_path / "here").rmdir()
+        with pytest.raises(SinkError, match="its directory does not exist"):
+            sink.reopen()
+    assert numbers((tmp_path / "there" / "out.jsonl").read_bytes()) == [1, 2]
+
+
+async def test_two_programs_do_not_write_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    torn = encode_lines([event(1)])[:-5]
+    with JsonLines(path, rotate_bytes=150) as sink:
+        for number in range(3):
+            with path.open("ab") as file:
+                file.write(torn)  # as if it were in the middle of a line
+            with pytest.raises(ConfigError, match=r"out\.jsonl is in use by another program"):
+                JsonLines(path)
+            assert path.read_bytes().endswith(torn), "a file of another program's is not cut"
+            os.truncate(path, path.stat().st_size - len(torn))
+            await sink.write([event(number), event(number)])
+    JsonLines(path).__exit__(None, None, None)
+
+
+async def test_what_is_nobodys_can_have_many_writers() -> None:
+    with JsonLines(Path("/dev/null")) as one, JsonLines(Path("/dev/null")) as other:
+        await one.write([event(1)])
+        await other.write([event(1)])
+
+
+def test_a_new_file_follows_no_link(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SinkError, match="it is a link to nothing"):
+        JsonLines(path)
+    assert not (tmp_path / "elsewhere").exists()
+    (tmp_path / "elsewhere").touch()
+    with JsonLines(path):  # one that leads to a file is what somebody wants
+        pass
+
+
+async def test_a_sync_that_failed_is_not_made_good_by_a_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system tells of lost writes once, and has then forgotten them."""
+    fsync = os.fsync
+
+    def refuse(fd: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        raise OSError(5, "Input/output error")
+
+    with JsonLines(tmp_path / "out.jsonl") as sink:
+        await sink.write([event(1)])
+        monkeypatch.setattr(os, "fsync", refuse)
+        for _ in range(2):
+            with pytest.raises(SinkError, match=r"cannot flush .*: Input/output error"):
+                sink.sync()
+
+
+async def test_a_disk_that_does_not_answer_delays_the_end_by_its_bound_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = threading.Event()
+    monkeypatch.setattr(os, "fsync", lambda fd: answer.wait(20))
+    started = trio.current_time()
+    with JsonLines(tmp_path / "out.jsonl") as sink:
+        await sink.write([event(1)])
+        with pytest.raises(SinkError, match="the disk does not answer"):
+            await sink.flush()
+    assert trio.current_time() - started < jsonl.SYNC_TIMEOUT_S + 1
+    answer.set()
 
 
 @pytest.mark.parametrize(
@@ -411,6 +583,48 @@ async def test_a_pipe_that_somebody_made_non_blocking_works(pipe: Pipe) -> None:
             nursery.start_soon(sink.write, batch)
             got = await read_all(pipe, len(encode_lines(batch)))
     assert numbers(got) == list(range(1000))
+
+
+@pytest.mark.parametrize("mode", ["wb", "ab"], ids=[">", ">>"])
+async def test_a_full_disk_under_standard_output_takes_half_a_line_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(encode_lines([event(0)]))
+    lines = encode_lines([event(1), event(2)])
+    for room in range(0, len(lines), 7):
+        with path.open(mode) as file:
+            kept = file.tell()
+            monkeypatch.setattr(jsonl, "sys", SimpleNamespace(stdout=file))
+            with (
+                JsonLines() as sink,
+                full_after(room, monkeypatch),
+                pytest.raises(SinkError, match="it ends with a whole line"),
+            ):
+                await sink.write([event(1), event(2)])
+            file.write(b"next\n")  # whoever writes there next goes on right behind
+        assert path.read_bytes()[kept:] == lines[: lines[:room].rfind(b"\n") + 1] + b"next\n"
+        path.write_bytes(path.read_bytes()[:kept])
+
+
+async def test_half_a_line_on_standard_output_is_told_where_others_wrote_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.jsonl"
+
+    def somebody_writes() -> None:
+        with path.open("ab") as other:
+            other.write(b"theirs\n")
+
+    with path.open("wb") as file:
+        monkeypatch.setattr(jsonl, "sys", SimpleNamespace(stdout=file))
+        with (
+            JsonLines() as sink,
+            full_after(20, monkeypatch, somebody_writes),
+            pytest.raises(SinkError, match="it ends in half a line; cut that off"),
+        ):
+            await sink.write([event(1)])
+    assert path.read_bytes() == encode_lines([event(1)])[:20] + b"theirs\n"
 
 
 async def test_closed_standard_output_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
