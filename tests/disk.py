@@ -55,11 +55,15 @@ class Disk:
     :param files: what lies on it, synced.
     :ivar calls: what was asked of it, in order: what, and on which name.
     :ivar changed: called after each call that a cut could follow.
+    :ivar room: how many bytes more can be written; None for any number.
+    :ivar full: called when there is no more room, before that is told.
     """
 
     def __init__(self, files: Mapping[str, bytes] | None = None) -> None:
         self.calls: list[tuple[str, str]] = []
         self.changed: Callable[[], None] = lambda: None
+        self.room: int | None = None
+        self.full: Callable[[], None] = lambda: None
         self._names: Names = {}
         self._moments: list[Names] = []
         """The directory after each change since it was synced; the first one is safe."""
@@ -78,6 +82,10 @@ class Disk:
     def read(self, name: str) -> bytes:
         """The content of a file, as a program sees it."""
         return bytes(self._names[name].content)
+
+    def files(self) -> dict[str, bytes]:
+        """Everything on it, as a program sees it."""
+        return {name: self.read(name) for name in self._names}
 
     def cut(self, rng: random.Random) -> dict[str, bytes]:
         """What the power's failing now could leave."""
@@ -109,7 +117,11 @@ class Disk:
         return fd
 
     def write(self, fd: int, data: bytes) -> int:
-        inode, at = self._file(fd), self._open[fd]
+        if data and self.room == 0:
+            self.full()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        inode, at, data = self._file(fd), self._open[fd], bytes(data)[: self.room]
+        self.room = None if self.room is None else self.room - len(data)
         if at.append:
             at.at = len(inode.content)
         inode.content[at.at : at.at + len(data)] = data
