@@ -159,6 +159,7 @@ def why(error: OSError) -> str:
         errno.EPIPE: "its reader has gone; nothing more can be delivered",
         errno.ENOSPC: "the disk is full; make room",
         errno.EDQUOT: "the quota is used up; make room",
+        errno.EFBIG: "it may not grow further; rotate it, or raise the limit (ulimit -f)",
         errno.EACCES: "permission denied; choose a file this user may write",
         errno.EISDIR: "it is a directory; name a file",
         errno.ENOENT: "its directory does not exist; create it",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_WAITING_BYTES = 256 << 10
 """Room for lines that wait for the reader."""
+MAX_LINE = 64 << 10
+"""Characters of a line that is not waited for to end."""
 LAST_LINES_S = 0.5
 """How long the reader may take for the last lines, when the program ends."""
 
@@ -27,7 +29,7 @@ LAST_LINES_S = 0.5
 class _Waiting(NamedTuple):
     """What waits to be written.
 
-    :ivar lines: how many lines of the program's it holds: one, or none.
+    :ivar lines: how many lines of the program's it holds.
     :ivar tells: how many dropped lines it tells of.
     """
 
@@ -37,7 +39,7 @@ class _Waiting(NamedTuple):
 
 
 class NeverBlocking(io.TextIOBase):
-    """A text stream over a descriptor; each write is best a whole line.
+    """A text stream over a descriptor, which takes and drops whole lines.
 
     :param fd: where to write; None for nowhere.
     :ivar dropped: lines that were lost because the reader was too slow, or gone.
@@ -52,6 +54,8 @@ class NeverBlocking(io.TextIOBase):
         self._encoding = encoding
         self._waiting: deque[_Waiting] = deque()
         self._bytes = 0
+        self._begun = ""
+        """A line that has not ended yet."""
         self._untold = 0
         self._gone = False
         """Whether the last write failed; it is tried again with the next line."""
@@ -76,31 +80,38 @@ class NeverBlocking(io.TextIOBase):
         return self._fd
 
     def write(self, text: str, /) -> int:
-        """Hand over a line; never waits for whoever reads it."""
-        if self._fd is not None and text:
+        """Hand over text, of which whole lines go on; never waits for whoever reads them."""
+        if self._fd is not None:
             with self._changed:
-                self._put(text)
-                self._gone = False
-                self._changed.notify_all()
+                self._begun += text
+                if "\n" in text or len(self._begun) > MAX_LINE:
+                    self._hand_over()
         return len(text)
 
     def drain(self, timeout_s: float = LAST_LINES_S) -> None:
         """Wait until all lines are written, for so long at most."""
         with self._changed:
+            if self._begun:
+                self._hand_over()
             self._changed.wait_for(
                 lambda: self._gone or not (self._waiting or self._untold), timeout_s
             )
 
-    def _put(self, text: str) -> None:
-        """Append a line, and before it how many are missing; or drop it."""
+    def _hand_over(self) -> None:
+        """Let the lines that are whole wait, and before them how many are missing; or drop them."""
+        whole, end, rest = self._begun.rpartition("\n")
+        text, self._begun = (whole + end, rest) if end else (rest, "")
+        lines = text.count("\n") or 1
+        self._gone = False
+        self._changed.notify_all()
         full = self._bytes + len(text) > MAX_WAITING_BYTES
         told = self.tell_dropped(self._untold) if self._untold and not full else ""
         data = f"{told}{text}".encode(self._encoding, "backslashreplace")
         if full or self._bytes + len(data) > MAX_WAITING_BYTES:
-            self.dropped += 1
-            self._untold += 1
+            self.dropped += lines
+            self._untold += lines
             return
-        self._waiting.append(_Waiting(data, lines=1, tells=self._untold))
+        self._waiting.append(_Waiting(data, lines, tells=self._untold))
         self._bytes += len(data)
         self._untold = 0
 
