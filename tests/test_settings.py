@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import traceback
 from pathlib import Path
@@ -444,3 +445,28 @@ def test_symbols_mean_their_trades_and_streams_replace_them() -> None:
     assert chosen.stream_names == ("btcusdt@depth",)
     assert load_settings(symbols=(), streams=["btcusdt@depth"]).stream_names == ("btcusdt@depth",)
     assert load_settings(symbols=["币安人生usdt"]).stream_names == ("币安人生usdt@trade",)
+
+
+# -- files ----------------------------------------------------------------------------------------
+
+
+def test_no_file_has_two_purposes(tmp_path: Path) -> None:
+    path, link, hard = (tmp_path / name for name in ("out.jsonl", "link", "hard"))
+    path.touch()
+    link.symlink_to(path)
+    hard.hardlink_to(path)
+    for same in (path, link, hard, tmp_path / "x" / ".." / "out.jsonl"):
+        for one, other in itertools.permutations(["output", "state", "coverage"], 2):
+            with pytest.raises(ConfigError, match="are both"):
+                load_settings(**{one: path, other: same})
+    for lock in ("output", "coverage"):
+        with pytest.raises(ConfigError, match="the lock of STATE are both"):
+            load_settings(state=path, **{lock: tmp_path / ".out.jsonl.lock"})
+    load_settings(output="/dev/null", coverage="/dev/null")
+
+
+def test_no_file_has_a_name_that_the_output_may_rotate_to(tmp_path: Path) -> None:
+    given = {"output": tmp_path / "out", "state": tmp_path / "out.2"}
+    load_settings(**given)
+    with pytest.raises(ConfigError, match=r"STATE .* is a name that OUTPUT may rotate to"):
+        load_settings(**given, output_rotate_bytes=1000)

@@ -172,9 +172,13 @@ async def deliver(feed: Feed, sink: JsonLines, coverage: Path | None = None) -> 
 
 def _refuse_shared_files(settings: Settings) -> None:
     """Files of ours must not be those that the caller has directed the program's text into."""
-    named = {"OUTPUT": settings.output, "STATE": settings.state, "COVERAGE": settings.coverage}
+    kept = {"STATE": settings.state, "COVERAGE": settings.coverage}
     for stream, fd in (("output", 1), ("error", 2)):
         status = os.fstat(fd)
+        if stream == "error":
+            named = {"OUTPUT": settings.output, **kept}
+        else:
+            named = kept if settings.output is None else {}
         for name, path in named.items():
             if path is None or not stat.S_ISREG(status.st_mode) or not path.exists():
                 continue

@@ -150,4 +150,8 @@ class Families(Table):
         "Connection attempts that the venue admits in the current 5 minutes.",
         ("venue",),
     )
+    log_dropped = ScrapedCounterRow(
+        "k2_binance_log_lines_dropped",
+        "Lines of the log that were dropped, since nobody read standard error fast enough.",
+    )
     build = GaugeRow("k2_binance_build_info", "1, labelled with versions.", ("version", "python"))

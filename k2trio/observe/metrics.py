@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from ..policy.breaker import State
 from .families import Families
 from .movements import Movements
+from .stderr import dropped_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -49,6 +50,7 @@ class Metrics:
         # Each batch moves these, so they are one look-up away, not two.
         self._duplicates = families.duplicates
         self._line_first, self._line_late = families.line_first, families.line_late
+        families.log_dropped.set_function(lambda: {"": dropped_lines()})
         families.build.labels(version, platform.python_version()).set(1)
 
     def add_breaker(self, name: str) -> None:

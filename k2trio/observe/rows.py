@@ -99,20 +99,22 @@ class ScrapedCounterRow(Row["ScrapedCounter"]):
 
 
 class ScrapedCounter(Collector):
-    """What a gauge with a function is, for a counter with one label."""
+    """What a gauge with a function is, for a counter with one label or none."""
 
     def __init__(self, row: ScrapedCounterRow) -> None:
         self._row = row
         self._totals: Callable[[], Mapping[str, float]] = dict
 
     def set_function(self, totals: Callable[[], Mapping[str, float]]) -> None:
-        """Have ``totals`` called at each scrape: label → total."""
+        """Have ``totals`` called at each scrape: label → total; the label may be any where the
+        counter has none.
+        """
         self._totals = totals
 
     def collect(self) -> Iterable[CounterMetricFamily]:
         family = CounterMetricFamily(self._row.name, self._row.meaning, labels=self._row.labels)
         for label, total in self._totals().items():
-            family.add_metric([label], total)
+            family.add_metric([label] if self._row.labels else [], total)
         return [family]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
 import typing
 from typing import Any
 
@@ -17,6 +19,7 @@ from k2trio.market.payloads import Event
 from k2trio.observe import transitions as on
 from k2trio.observe.families import Families
 from k2trio.observe.metrics import Metrics
+from k2trio.observe.stderr import NeverBlocking
 
 SYMBOLS = "BTCUSDT,ETHUSDT"
 VALUES: dict[str, Any] = {
@@ -115,6 +118,19 @@ def test_what_an_alert_counts_has_a_zero_from_the_start() -> None:
         assert value(metrics, "k2_binance_rotations_total", reason=reason.value) == 0
     for sample in ("k2_binance_dials_total", "k2_binance_connects_total"):
         assert value(metrics, sample, endpoint="host:1") == 0
+
+
+def test_lines_of_the_log_that_were_dropped_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = make()
+    assert value(metrics, "k2_binance_log_lines_dropped_total") == 0
+    read, write = os.pipe()
+    os.close(read)
+    stream = NeverBlocking(write)
+    monkeypatch.setattr(sys, "stderr", stream)
+    stream.write("lost\n")
+    stream.drain(10)
+    assert value(metrics, "k2_binance_log_lines_dropped_total") == 1
+    os.close(write)
 
 
 def test_the_build_is_shown() -> None:

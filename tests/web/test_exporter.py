@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 
 import pytest
@@ -223,3 +224,11 @@ async def test_a_connection_ends_after_its_time(monkeypatch: pytest.MonkeyPatch)
         stream = await connect(url)
         await stream.send_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"200" in await until_closed(stream)
+
+
+@pytest.mark.parametrize(
+    ("open_files", "connections"),
+    [(1 << 20, 256), (resource.RLIM_INFINITY, 256), (1024, 256), (256, 96), (64, 4), (20, 4)],
+)
+def test_clients_may_have_what_the_feed_can_spare(open_files: int, connections: int) -> None:
+    assert exporter.affordable_connections(open_files) == connections
