@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 LAST_WRITE_S = 0.5
 """How long the last lines may take at shutdown; the sink itself adds its own bound to that."""
+LAST_PIECE = 1024
+"""Messages that are made into lines at once then: a whole backlog would need its room twice."""
 LAST_WORD_S = 0.1
 """How long the reader of standard error may hold up an end that is to be at once."""
 
@@ -212,13 +214,9 @@ async def _finish(feed: Feed, sink: JsonLines, coverage: Path | None) -> None:
     errors: list[SinkError] = []
     try:
         feed.acknowledge(sink.whole)
-        rest = feed.drain()
         try:
-            with trio.move_on_after(LAST_WRITE_S, shield=True):
-                await sink.write(rest)
-            sink.check()
+            await _write_the_rest(feed, sink)
         finally:
-            feed.acknowledge(sink.whole)
             await sink.flush()
     except SinkError as error:
         errors.append(error)
@@ -230,6 +228,22 @@ async def _finish(feed: Feed, sink: JsonLines, coverage: Path | None) -> None:
         errors.append(error)
     if errors:
         raise errors[0] if len(errors) == 1 else BaseExceptionGroup("at the end", errors)
+
+
+async def _write_the_rest(feed: Feed, sink: JsonLines) -> None:
+    """Write all that can be delivered, in pieces, and acknowledge what is whole."""
+    rest = feed.drain()
+    left = len(rest)
+    with trio.move_on_after(LAST_WRITE_S, shield=True):
+        for start in range(0, len(rest), LAST_PIECE):
+            try:
+                await sink.write(rest[start : start + LAST_PIECE])
+            finally:
+                feed.acknowledge(sink.whole)
+                left -= sink.whole
+    sink.check()
+    if left:
+        raise SinkError(f"{left} messages were not written; the reader was too slow")
 
 
 def _tell_coverage(feed: Feed) -> None:
