@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..continuity.track import Track
     from ..observe.metrics import Metrics
     from ..policy.failover import Endpoints
+    from ..repair.gaps import Repairs
     from ..repair.rest import Backfill
     from ..settings import Settings
     from .delivery import Delivery
@@ -50,6 +51,7 @@ class Parts:
     shards: Shards
     resume: Resume
     rest: Backfill
+    repairs: Repairs
     tasks: Sequence[Callable[[], Awaitable[None]]]
 
 
@@ -148,6 +150,7 @@ class Feed:
             problems.append("no data has arrived yet")
         elif limit and silence >= limit:
             problems.append(f"no data for {silence:.1f} s")
+        problems += self._parts.repairs.problems(trio.current_time())
         return FeedStatus(
             connected=not disconnected,
             silence_s=silence,

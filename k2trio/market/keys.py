@@ -34,6 +34,11 @@ def time_getter(kind: Kind) -> Callable[[Any], int | None]:
     return _no_time
 
 
+def grow(keys: list[int]) -> bool:
+    """Whether each key is higher than the one before."""
+    return all(map(operator.lt, keys, keys[1:]))
+
+
 def _no_time(_data: object) -> None:
     return None
 
