@@ -28,7 +28,7 @@ async def fill(case: Attendance) -> None:
     """Ask for pages until nothing is missing."""
     track, ask_at = case.track, case.office.ask_at
     pause_s = RETRY_PAUSE_S
-    while track.gap is not None:
+    while track.wanting:
         ready_at = max(case.ask_from, ask_at.get(track, float("-inf")))
         if trio.current_time() < ready_at:
             await trio.sleep_until(ready_at)
