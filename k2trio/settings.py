@@ -203,7 +203,11 @@ class Settings(BaseSettings):
         3000, ge=100, le=6000, description="REST weight a minute that repairs may use, per venue."
     )
     repair_hold: float = Field(
-        10, ge=0, le=3600, description="Time (s) without progress after which a gap is declared."
+        10,
+        ge=0,
+        le=3600,
+        description="Time (s) without progress after which a gap is declared; what waits for its"
+        " turn at REST gets up to 60 s more.",
     )
     repair_concurrency: int = Field(
         4, ge=1, le=64, description="Streams that are repaired at the same time."

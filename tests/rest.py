@@ -65,9 +65,9 @@ def ok(value: Any, **headers: str) -> httpx2.Response:
     return httpx2.Response(200, content=msgspec.json.encode(value), headers=headers)
 
 
-def status(code: int, **headers: str) -> httpx2.Response:
+def status(code: int, error: int = -1, **headers: str) -> httpx2.Response:
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx2.Response(code, content=b'{"code":-1,"msg":"no"}', headers=names)
+    return httpx2.Response(code, content=b'{"code":%d,"msg":"no"}' % error, headers=names)
 
 
 class Drip(httpx2.AsyncByteStream):

@@ -73,6 +73,7 @@ class World:
 
     network: MemoryNetwork
     exchanges: dict[str, Exchange]
+    rests: dict[str, RestServer]
     settings: Settings
     feed: Feed
     diary: list[tuple[float, Transition]] = field(default_factory=list)
@@ -95,6 +96,11 @@ class World:
     def exchange(self) -> Exchange:
         """The first venue."""
         return next(iter(self.exchanges.values()))
+
+    @property
+    def rest(self) -> RestServer:
+        """The REST side of the first venue."""
+        return next(iter(self.rests.values()))
 
 
 def place(endpoint: str, venue: str = "venue") -> tuple[str, int]:
@@ -143,12 +149,14 @@ async def open_world(
     network = MemoryNetwork(board)
     places = dict.fromkeys(endpoints, "venue") if venues is None else venues
     exchanges: dict[str, Exchange] = {}
+    rests: dict[str, RestServer] = {}
     for endpoint in endpoints:
         venue = places[endpoint]
         if venue not in exchanges:
             market = Market(["BTCUSDT", "ETHUSDT"], seed=seed + len(exchanges), rate=rate)
             exchanges[venue] = Exchange(venue, market, faults=board, limits=limits)
-            network.add_rest(f"{venue}.test", RestServer(exchanges[venue], f"{venue}.rest"))
+            rests[venue] = RestServer(exchanges[venue], f"{venue}.rest")
+            network.add_rest(f"{venue}.test", rests[venue])
         network.add(*place(endpoint, venue), exchanges[venue], endpoint)
 
     async def dial(endpoint: Endpoint) -> trio.abc.Stream:
@@ -172,7 +180,7 @@ async def open_world(
             suspended=suspended,
             backfill_transport=network.rest_transport(),
         ) as feed:
-            world = World(network, exchanges, chosen, feed, diary)
+            world = World(network, exchanges, rests, chosen, feed, diary)
 
             async def read() -> None:
                 try:

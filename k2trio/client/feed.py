@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..continuity.track import Track
     from ..observe.metrics import Metrics
     from ..policy.failover import Endpoints
+    from ..repair.gaps import Repairs
     from ..repair.rest import Backfill
     from ..settings import Settings
     from .delivery import Delivery
@@ -53,6 +54,7 @@ class Parts:
     shards: Shards
     resume: Resume
     rest: Backfill
+    repairs: Repairs
     tasks: Sequence[Callable[[], Awaitable[None]]]
 
 
@@ -197,6 +199,7 @@ class Feed:
             problems.append(f"no data for {silence:.1f} s")
         if self._parts.resume.problem is not None:
             problems.append(self._parts.resume.problem)
+        problems += self._parts.repairs.problems(trio.current_time())
         return FeedStatus(
             connected=not disconnected,
             silence_s=silence,

@@ -156,6 +156,7 @@ def build(
 
     def lose(event: Event) -> Gap | Outage:
         metrics.dropped(1)
+        repairs.notice()  # a book may want a snapshot now
         return arbiter.track(event.venue, event.stream).lose(event)
 
     arbiter = Arbiter(settings.max_held_messages)
@@ -198,12 +199,13 @@ def build(
     shards = Shards(streams, endpoints, runtime)
     repairs = Repairs(arbiter, rest, settings, delivery.publish, metrics, shards.redundant)
     _show(metrics, settings, arbiter, outbox, endpoints, shards)
+    metrics.watch_repairs(lambda: rest.waiting, lambda: repairs.broken_books(trio.current_time()))
     tasks: list[Callable[[], Awaitable[None]]] = [
         repairs.run,
         functools.partial(staleness.watch, lambda: shards.sessions),
         resume.save_regularly,
     ]
-    parts = Parts(arbiter, outbox, delivery, endpoints, shards, resume, rest, tasks)
+    parts = Parts(arbiter, outbox, delivery, endpoints, shards, resume, rest, repairs, tasks)
     return Feed(settings, metrics, parts)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..market.streams import Kind, parse_stream
+from .books import BookTrack
 from .klines import KlineTrack
 from .track import Track
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..market.payloads import Event
     from .items import Item
 
+_TRACKS = {Kind.KLINE: KlineTrack, Kind.DEPTH: BookTrack}
 RUN_MESSAGES = 4
 """From so many messages a stream on, on the average of a batch, it pays to look at them together.
 """
@@ -81,7 +83,7 @@ class Arbiter:
         track = tracks.get(stream)
         if track is None:
             parsed = parse_stream(stream)
-            kind = KlineTrack if parsed.kind is Kind.KLINE else Track
+            kind = _TRACKS.get(parsed.kind, Track)
             track = tracks[stream] = kind(venue, parsed, self._max_held)
         return track
 
@@ -116,7 +118,7 @@ class Arbiter:
             data = event.data
             first = track.first_of(data)
             # The common cases, spelled out: the message begins with the next id, or its key grows.
-            if first == track.next and track.contiguous and not track.held:
+            if first == track.next and track.flows and not track.held:
                 track.next = (first if track.one_id else track.last_of(data)) + 1
             elif (
                 track.grows
@@ -131,7 +133,7 @@ class Arbiter:
                 duplicates += track.duplicates - before
                 if track.outages != outages:
                     self.outage_noted = True
-                if track.held:
+                if track.held or track.wants_snapshot:
                     self.gap_opened = True
                 continue
             track.delivered_at = event.received

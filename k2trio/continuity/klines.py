@@ -8,9 +8,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+from ..market.keys import grow
 from ..market.streams import KLINE_INTERVALS_MS, Stream
+from .held import Held
 from .items import Gap, GapReason, Item, Outage
-from .track import Held, Track, grow
+from .track import Track
 
 if TYPE_CHECKING:
     from ..market.payloads import Event
@@ -146,6 +148,9 @@ class KlineTrack(Track):
 
     def _covers(self, one: Held, other: Held) -> bool:
         return one[:2] == other[:2]
+
+    def _due_after(self, held: Held) -> int:
+        return self._after(held.first) if held.event.data.bar.closed else held.first
 
     def _width(self, gap: tuple[int, int]) -> int:
         return self._bars(*gap)

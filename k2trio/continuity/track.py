@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import operator
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from ..market.keys import key_getters, time_getter
+from ..market.keys import ID_KEYED, grow, key_getters, time_getter
 from ..market.streams import Kind, Rule, Stream
+from .held import Held
 from .items import Gap, GapReason, Item, Outage
 from .ledger import Coverage, Ledger
 
@@ -27,29 +28,6 @@ MAX_GAP_IDS = 1_000_000
 declared at once."""
 RESET_IDS = 1_000_000
 """An id that lies further behind, on a message that is newer, means that ids started anew."""
-_ID_KEYED = frozenset(
-    {
-        Kind.TRADE,
-        Kind.AGG_TRADE,
-        Kind.BLOCK_TRADE,
-        Kind.DEPTH,
-        Kind.PARTIAL_DEPTH,
-        Kind.BOOK_TICKER,
-    }
-)
-"""Kinds whose key is a number that the venue gives out. The others' is a time, and never resets."""
-
-
-class Held(NamedTuple):
-    """A message beyond a gap, since when it waits, and the ids it covers.
-
-    For klines ``first`` is the open time of its bar, and ``last`` its event time.
-    """
-
-    first: int
-    last: int
-    since: float
-    event: Event
 
 
 class Track:
@@ -57,6 +35,8 @@ class Track:
 
     :ivar next: the id that comes next; None before the first message.
     :ivar duplicates: messages dropped because they were delivered before.
+    :ivar flows: whether a message that is simply the next one is delivered at once.
+    :ivar wants_snapshot: a gap of a book was declared, and no snapshot has followed yet.
     :ivar received: messages offered; with ``seen_at`` it gives the stream's rhythm.
     """
 
@@ -72,6 +52,7 @@ class Track:
         "duplicates",
         "first",
         "first_of",
+        "flows",
         "grows",
         "held",
         "interrupted",
@@ -86,6 +67,7 @@ class Track:
         "stream",
         "time_of",
         "venue",
+        "wants_snapshot",
     )
 
     def __init__(self, venue: str, stream: Stream, max_held: int) -> None:
@@ -98,7 +80,8 @@ class Track:
         self.seen_at = self.began_at = float("-inf")
         self.ledger = Ledger()
         self.outages = 0
-        self.contiguous = stream.order.rule is Rule.CONTIGUOUS
+        self.contiguous = self.flows = stream.order.rule is Rule.CONTIGUOUS
+        self.wants_snapshot = False
         self.repair_kind = stream.order.repair
         self.first_of, self.last_of = key_getters(stream.kind)
         self.time_of = time_getter(stream.kind)
@@ -127,7 +110,7 @@ class Track:
     def gap(self) -> tuple[int, int] | None:
         """First and last of what is missing before the held messages, or None."""
         due = self.due
-        if not self.held or due is None:
+        if not self.held or due is None or self.held[0].first <= due:
             return None
         return due, self.held[0].first - 1
 
@@ -136,6 +119,29 @@ class Track:
         """How many ids, or bars, lie from the open gap to the last message held; 0 if none is."""
         due = self.due
         return 0 if not self.held or due is None else self._width((due, self.held[-1].first))
+
+    @property
+    def opened_at(self) -> float:
+        """Since when messages are held."""
+        return self.held[0].since
+
+    @property
+    def wanting(self) -> bool:
+        """Whether something is missing: messages, or a snapshot in their place."""
+        return self.wants_snapshot or self.gap is not None
+
+    def missing_until(self, until: int) -> int:
+        """The end of the last gap that begins at ``until`` or before; held messages part gaps."""
+        end, due = -1, self.due
+        if due is None:
+            return end
+        for held in self.held:
+            if due > until:
+                break
+            if held.first > due:
+                end = held.first - 1
+            due = max(due, self._due_after(held))
+        return end
 
     @property
     def position(self) -> int | None:
@@ -160,7 +166,7 @@ class Track:
         if due is None or self.held or self.interrupted or not self.received:
             return False
         first = self.first_of(payloads[0])
-        if first < due or (first > due and self.contiguous):
+        if first < due or (self.contiguous and (first > due or not self.flows)):
             return False  # mostly the later one of two lines: no need to look at the rest
         after = self._after_run(due, payloads)
         if after is None:
@@ -242,18 +248,6 @@ class Track:
         self.ledger.note_missing(first, last, count, reason)
         return Gap(self.venue, self.stream.name, first, last, reason)
 
-    def snapshot(self, event: Event, out: list[Item]) -> bool:
-        """Take a depth snapshot for the open gap; False if it is too old to be joined.
-
-        Source: Binance spot API docs, "How to manage a local order book correctly".
-        """
-        gap = self.gap
-        last = int(event.data.last_update_id)
-        if gap is None or last < gap[1]:
-            return False
-        self.declare(max(gap[1], last), "snapshot", out, then=event)
-        return True
-
     def declare(
         self, last: int, reason: GapReason, out: list[Item], *, then: Event | None = None
     ) -> None:
@@ -318,7 +312,7 @@ class Track:
     def _offer_old(self, event: Event, first: int, last: int, out: list[Item]) -> None:
         assert self.next is not None  # noqa: S101 - the caller compared with it
         behind = self.next - last
-        if behind <= RESET_IDS or self.stream.kind not in _ID_KEYED or not self._is_newer(event):
+        if behind <= RESET_IDS or self.stream.kind not in ID_KEYED or not self._is_newer(event):
             self.duplicates += 1
             return
         # The venue numbers anew. Nothing between can be named, so the change itself is.
@@ -347,7 +341,8 @@ class Track:
             self.duplicates += 1
             return
         gap = self.gap
-        assert gap is not None  # noqa: S101 - it is what the message is held for
+        if gap is None:
+            return  # nothing is missing before it, but the stream is held back
         limit, self._resume_limit = self._resume_limit, None
         if limit is not None and self.delivered_at is None:
             self.declare(self._back_from(gap[1], limit), "resume_limit", out)
@@ -363,14 +358,20 @@ class Track:
             return False
         if at and self._covers(held, self.held[at - 1]):
             # Two connections may cut the same book updates differently; the longer one has all.
-            self.held[at - 1] = held
+            self.held[at - 1] = held._replace(since=self.held[at - 1].since)
             self.duplicates += 1
         else:
+            if at < len(self.held):  # it fills a gap in part, that a later message has revealed
+                held = held._replace(since=self.held[at].since)
             self.held.insert(at, held)
         return True
 
     def _covers(self, one: Held, other: Held) -> bool:
         return one.first <= other.first and one.last >= other.last
+
+    def _due_after(self, held: Held) -> int:
+        """What comes after a held message."""
+        return held.last + 1
 
     def _width(self, gap: tuple[int, int]) -> int:
         """How many ids, or bars, a gap spans."""
@@ -392,8 +393,3 @@ class Track:
             else:
                 self.duplicates += 1
         del self.held[:released]
-
-
-def grow(keys: list[int]) -> bool:
-    """Whether each key is higher than the one before."""
-    return all(map(operator.lt, keys, keys[1:]))

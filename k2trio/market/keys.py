@@ -34,6 +34,24 @@ def time_getter(kind: Kind) -> Callable[[Any], int | None]:
     return _no_time
 
 
+ID_KEYED = frozenset(
+    {
+        Kind.TRADE,
+        Kind.AGG_TRADE,
+        Kind.BLOCK_TRADE,
+        Kind.DEPTH,
+        Kind.PARTIAL_DEPTH,
+        Kind.BOOK_TICKER,
+    }
+)
+"""Kinds whose key is a number that the venue gives out. The others' is a time, and never resets."""
+
+
+def grow(keys: list[int]) -> bool:
+    """Whether each key is higher than the one before."""
+    return all(map(operator.lt, keys, keys[1:]))
+
+
 def _no_time(_data: object) -> None:
     return None
 

@@ -109,6 +109,13 @@ class Families(Table):
     oldest_gap = GaugeRow(
         "k2_binance_oldest_gap_seconds", "Age of the oldest gap that is open; 0 if none is."
     )
+    repairs_waiting = GaugeRow(
+        "k2_binance_repairs_waiting", "REST requests that wait for weight of the venue's budget."
+    )
+    broken_books = GaugeRow(
+        "k2_binance_broken_books",
+        "Depth streams that lack a snapshot since a gap was declared.",
+    )
     unproven = CounterRow(
         "k2_binance_unproven_seconds",
         "Stream-seconds for which messages without provable ids may be missing.",

@@ -130,6 +130,11 @@ class Metrics:
         """Show for how long the oldest gap has been open; ``age_s`` is called at each scrape."""
         self._families.oldest_gap.set_function(age_s)
 
+    def watch_repairs(self, waiting: Callable[[], int], broken_books: Callable[[], int]) -> None:
+        """Show how many requests wait, and how many books; both are called at each scrape."""
+        self._families.repairs_waiting.set_function(waiting)
+        self._families.broken_books.set_function(broken_books)
+
     def gap(self, outcome: str) -> None:
         """Count a gap that ended: repaired, joined by another connection, or declared."""
         self._families.gaps.labels(outcome).inc()

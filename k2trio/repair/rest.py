@@ -10,20 +10,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..market.payloads import DepthSnapshot, Event, frame_of
 from ..market.streams import Kind, Repair, Stream
-from .hosts import BackfillError, Hosts, Query
+from .asking import Hosts, Query
+from .hosts import BackfillError, NotServedError, Turn
 from .rows import AggRow, KlineRow, TradeRow, agg_of, kline_of, trade_of
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     import httpx2
 
     from ..settings import Settings
+    from .budget import Budget
 
 _T = TypeVar("_T")
 
 PAGE_ROWS = 1000
+LOOK_WEIGHT = 5
+"""What :meth:`Backfill.newest` of a book weighs."""
+_PAGE_WEIGHTS = {Repair.HISTORICAL_TRADES: 25, Repair.AGG_TRADES: 4, Repair.KLINES: 2}
+_TRADES_WEIGHT = 25
 ZONE_SUFFIX = "@+08:00"
 ZONE = "8"
 """How kline streams of the one other time zone end, and what REST calls it."""
@@ -38,6 +45,17 @@ class Newest(NamedTuple):
 
     id: int
     time_ms: int | None
+
+
+class Page(NamedTuple):
+    """What REST has from a key on.
+
+    :ivar begins: the key from which on it is whole; what lies before is out of reach.
+    :ivar events: sorted by key.
+    """
+
+    begins: int
+    events: list[Event]
 
 
 class Backfill:
@@ -69,63 +87,122 @@ class Backfill:
         """Whether a REST host of the venue is known."""
         return self._hosts.serve(venue)
 
-    async def page(self, venue: str, stream: Stream, first: int, last: int) -> list[Event]:
-        """One page of what lies between two keys, both inclusive, sorted by key.
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for weight."""
+        return self._hosts.waiting
+
+    def budget(self, venue: str) -> Budget:
+        """The budget of a venue that is served; to look at."""
+        return self._hosts.budget(venue)
+
+    def answers(self, venue: str) -> bool:
+        """Whether the last request to a venue that is served was answered."""
+        return self._hosts.answers(venue)
+
+    def turn(
+        self, venue: str, weight: int, leaves: float = 0.0
+    ) -> AbstractAsyncContextManager[Turn]:
+        """Wait for a turn to ask a venue that is served.
+
+        :param leaves: share of the budget that is left to others.
+        """
+        return self._hosts.turn(venue, weight, leaves)
+
+    def weight(self, stream: Stream) -> int:
+        """What a page of a stream weighs.
+
+        :raises BackfillError: if the kind has no history.
+        """
+        weight = _PAGE_WEIGHTS.get(stream.order.repair)
+        if weight is None:
+            raise BackfillError(f"{stream.name} has no history")
+        return weight
+
+    async def page(
+        self, venue: str, stream: Stream, first: int, last: int, turn: Turn | None = None
+    ) -> Page:
+        """One page of what lies between two keys, both inclusive.
 
         The page may hold one row beyond ``last``: it proves that nothing is left in between.
 
         :param first: an id; for klines the open time of a bar in ms.
+        :param turn: has been waited for already.
         :raises BackfillError: if no host of the venue gave an answer.
         """
+        weight = self.weight(stream)
         rows = min(PAGE_ROWS, last - first + 2)
         symbol = stream.symbol or ""
         query: Query = {"symbol": symbol, "limit": rows}
+        begins = first
         match stream.order.repair:
             case Repair.HISTORICAL_TRADES:
                 query["fromId"] = first
-                found = await self._get(
-                    venue, "/api/v3/historicalTrades", query, 25, list[TradeRow]
-                )
+                path = "/api/v3/historicalTrades"
+                try:
+                    found = await self._get(venue, path, query, weight, list[TradeRow], turn)
+                except NotServedError:
+                    found = await self._newest_trades(venue, symbol, turn)
+                    begins = max(first, min((row.id for row in found), default=first))
                 payloads: list[tuple[Any, bytes]]
                 payloads = [trade_of(symbol, row) for row in sorted(found, key=lambda row: row.id)]
             case Repair.AGG_TRADES:
                 query["fromId"] = first
-                aggregates = await self._get(venue, "/api/v3/aggTrades", query, 4, list[AggRow])
+                aggregates = await self._get(
+                    venue, "/api/v3/aggTrades", query, weight, list[AggRow], turn
+                )
                 payloads = [
                     agg_of(symbol, row) for row in sorted(aggregates, key=lambda row: row.a)
                 ]
-            case Repair.KLINES:
+            case _:
                 interval = stream.interval or ""
                 # No endTime: the bar after the gap is the proof that nothing is left in between.
                 query |= {"interval": interval, "startTime": first, "limit": PAGE_ROWS}
                 if stream.name.endswith(ZONE_SUFFIX):
                     query["timeZone"] = ZONE
-                bars = await self._get(venue, "/api/v3/klines", query, 2, list[KlineRow])
+                bars = await self._get(venue, "/api/v3/klines", query, weight, list[KlineRow], turn)
                 payloads = [
                     kline_of(symbol, interval, row)
                     for row in sorted(bars, key=lambda row: row.open_time)
                 ]
-            case _:
-                raise BackfillError(f"{stream.name} has no history")
         received = self._wall_clock()
-        return [
-            Event(data, stream.name, venue, received, frame_of(stream.name, raw), "backfill")
-            for data, raw in payloads
-        ]
+        return Page(
+            begins,
+            [
+                Event(data, stream.name, venue, received, frame_of(stream.name, raw), "backfill")
+                for data, raw in payloads
+            ],
+        )
 
-    async def snapshot(self, venue: str, stream: Stream) -> Event:
-        """A depth snapshot, 5000 levels a side.
+    async def _newest_trades(self, venue: str, symbol: str, turn: Turn | None) -> list[TradeRow]:
+        """The last trades of a symbol, which a venue tells without a key."""
+        query: Query = {"symbol": symbol, "limit": PAGE_ROWS}
+        return await self._get(venue, "/api/v3/trades", query, _TRADES_WEIGHT, list[TradeRow], turn)
 
+    async def snapshot(
+        self,
+        venue: str,
+        stream: Stream,
+        levels: int,
+        weight: int,
+        turn: Turn | None = None,
+    ) -> Event:
+        """A depth snapshot with so many levels a side.
+
+        :param turn: has been waited for already.
         :raises BackfillError: if no host of the venue gave an answer.
         """
-        query: Query = {"symbol": stream.symbol or "", "limit": 5000}
-        book, raw = await self._hosts.get(venue, "/api/v3/depth", query, 250, DepthSnapshot)
+        query: Query = {"symbol": stream.symbol or "", "limit": levels}
+        book, raw = await self._hosts.get(
+            venue, "/api/v3/depth", query, weight, DepthSnapshot, turn
+        )
         frame = frame_of(stream.name, raw)
         return Event(book, stream.name, venue, self._wall_clock(), frame, "snapshot")
 
-    async def newest(self, venue: str, stream: Stream) -> Newest | None:
+    async def newest(self, venue: str, stream: Stream, turn: Turn | None = None) -> Newest | None:
         """The newest that the venue has of what the stream tells; one cheap request.
 
+        :param turn: has been waited for already.
         :returns: None if there is nothing at all.
         :raises BackfillError: if no host of the venue gave an answer, or the kind cannot be asked
             about.
@@ -133,17 +210,29 @@ class Backfill:
         query: Query = {"symbol": stream.symbol or "", "limit": 1}
         match stream.kind:
             case Kind.AGG_TRADE:
-                rows = await self._get(venue, "/api/v3/aggTrades", query, 4, list[AggRow])
+                rows = await self._get(venue, "/api/v3/aggTrades", query, 4, list[AggRow], turn)
                 found = [Newest(row.a, row.T) for row in rows]
             case Kind.DEPTH | Kind.BOOK_TICKER | Kind.PARTIAL_DEPTH:
-                book = await self._get(venue, "/api/v3/depth", query, 5, DepthSnapshot)
+                book = await self._get(
+                    venue, "/api/v3/depth", query, LOOK_WEIGHT, DepthSnapshot, turn
+                )
                 found = [Newest(book.last_update_id, None)]
             case Kind.TRADE | Kind.KLINE | Kind.MINI_TICKER | Kind.TICKER | Kind.WINDOW_TICKER:
-                trades = await self._get(venue, "/api/v3/trades", query, 25, list[TradeRow])
+                trades = await self._get(
+                    venue, "/api/v3/trades", query, _TRADES_WEIGHT, list[TradeRow], turn
+                )
                 found = [Newest(row.id, row.time) for row in trades]
             case _:
                 raise BackfillError(f"{stream.name} cannot be asked for its newest message")
         return max(found, default=None)
 
-    async def _get(self, venue: str, path: str, query: Query, weight: int, shape: type[_T]) -> _T:
-        return (await self._hosts.get(venue, path, query, weight, shape))[0]
+    async def _get(
+        self,
+        venue: str,
+        path: str,
+        query: Query,
+        weight: int,
+        shape: type[_T],
+        turn: Turn | None,
+    ) -> _T:
+        return (await self._hosts.get(venue, path, query, weight, shape, turn))[0]

@@ -2,142 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from rest import HOSTS, VENUE, Rest, agg_rows, asked, kline_rows, make_backfill, status
+from repairs import AGGS, MINUTE, MINUTES, OTHER, agg, having, minute, number_of, open_bench
+from rest import HOSTS, VENUE, agg_rows, kline_rows, status, trade_rows
 from world import START_MS, SUBJECT, fault, open_world
 
-from k2trio.continuity.arbiter import Arbiter
-from k2trio.continuity.items import Gap, Item, Outage
-from k2trio.market.payloads import AggTrade, Bar, Depth, Event, Kline
+from k2trio.continuity.items import Gap, Outage
+from k2trio.market.payloads import Event, Trade
 from k2trio.observe import transitions as on
-from k2trio.observe.metrics import Metrics
-from k2trio.repair.gaps import Repairs
-from k2trio.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
-
     import httpx2
 
-AGGS, OTHER, DEPTH = "btcusdt@aggTrade", "ethusdt@aggTrade", "btcusdt@depth"
-MINUTES = "btcusdt@kline_1m"
-MINUTE = 60_000
-
-
-def agg(number: int, stream: str = AGGS, venue: str = VENUE) -> Event:
-    data = AggTrade(number, "BTCUSDT", number, "1", "1", number, number, number, False)
-    return Event(data, stream, venue, float(number), b"{}")
-
-
-def diff(first: int, last: int) -> Event:
-    return Event(Depth(last, "BTCUSDT", first, last, [], []), DEPTH, VENUE, 0.0, b"{}")
-
-
-def minute(number: int, *, closed: bool = False) -> Event:
-    start = number * MINUTE
-    at = start + (MINUTE if closed else 2000)
-    bar = Bar(start, start + MINUTE - 1, "BTCUSDT", "1m", *"11111", 1, closed, "1")
-    return Event(Kline(at, "BTCUSDT", bar), MINUTES, VENUE, at / 1000, b"{}")
-
-
-@dataclass
-class Bench:
-    """An arbiter and the repairs behind it; ``told`` is what a consumer got, and when."""
-
-    arbiter: Arbiter
-    metrics: Metrics
-    repairs: Repairs
-    told: list[tuple[float, Item]] = field(default_factory=list)
-    pause_s: float = 0.0
-
-    def offer(self, *events: Event) -> None:
-        now = trio.current_time()
-        for event in events:
-            items = self.arbiter.offer(event.venue, [event], now).items
-            self.told += [(now, item) for item in items]
-        if self.arbiter.gap_opened:
-            self.arbiter.gap_opened = False
-            self.repairs.notice()
-
-    async def publish(self, items: list[Item]) -> None:
-        now = round(trio.current_time(), 6)
-        self.told += [(now, item) for item in items]
-        await trio.sleep(self.pause_s)
-
-    def lines(self, stream: str | None = None) -> list[Any]:
-        """What was told: ids (repaired ones negative) and gaps, with times where they changed."""
-        out: list[Any] = []
-        for _, item in self.told:
-            if stream not in (None, item.stream):
-                continue
-            if isinstance(item, Gap):
-                out.append((item.first, item.last, item.reason))
-            elif isinstance(item, Event):
-                out.append(number_of(item) * (-1 if item.origin == "backfill" else 1))
-        return out
-
-    def gaps(self) -> list[tuple[float, Gap]]:
-        return [(at, item) for at, item in self.told if isinstance(item, Gap)]
-
-    def ended(self) -> dict[str, float]:
-        found = {
-            outcome: self.metrics.registry.get_sample_value(
-                "k2_binance_gaps_total", {"outcome": outcome}
-            )
-            for outcome in ("joined", "repaired", "declared")
-        }
-        return {outcome: count for outcome, count in found.items() if count}
-
-
-def number_of(event: Event) -> int:
-    data = event.data
-    if isinstance(data, AggTrade):
-        return data.agg_id
-    return int(data.bar.open_time // MINUTE if isinstance(data, Kline) else data.last_update_id)
-
-
-@asynccontextmanager
-async def open_bench(
-    answer: Callable[[httpx2.Request], Any], **values: Any
-) -> AsyncGenerator[tuple[Bench, Rest]]:
-    rest = Rest(answer)
-    hosts = values.pop("hosts", HOSTS[:1])
-    redundant = values.pop("redundant", True)
-    chosen = Settings(websocket_url="wss://v.test:9/stream", rest_urls=hosts, **values)
-    arbiter = Arbiter(1000)
-    metrics = Metrics(["BTCUSDT"])
-
-    async def publish(items: list[Item]) -> None:
-        await bench.publish(items)
-
-    backfill = make_backfill(rest, hosts, **values)
-    repairs = Repairs(arbiter, backfill, chosen, publish, metrics, lambda _: redundant)
-    bench = Bench(arbiter, metrics, repairs)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(repairs.run)
-        yield bench, rest
-        nursery.cancel_scope.cancel()
-
-
-def having(missing: set[int] | None = None, until: int = 10**9) -> Callable[[httpx2.Request], Any]:
-    """A venue that has every id up to ``until``, save the missing ones."""
-
-    def answer(request: httpx2.Request) -> Any:
-        first, limit = asked(request)
-        found: list[int] = []
-        number = first
-        while len(found) < limit and number <= until:
-            if number not in (missing or ()):
-                found.append(number)
-            number += 1
-        return agg_rows(found)
-
-    return answer
+    from k2trio.continuity.items import Item
 
 
 # -- the plain case -----------------------------------------------------------------------------
@@ -302,6 +182,31 @@ async def test_a_hole_that_another_connection_fills_is_not_declared(autojump_clo
     assert len(rest.requests) <= 2
 
 
+async def test_where_history_wants_a_key_the_rows_of_the_last_trades_are_used(
+    autojump_clock: Any,
+) -> None:
+    """What lies before them is out of reach: declared when its hold is over, and no more."""
+
+    def answer(request: httpx2.Request) -> Any:
+        if "historicalTrades" in request.url.path:
+            return status(401, -2014)
+        return trade_rows(range(6, 20)) if "trades" in request.url.path else having()(request)
+
+    async with open_bench(answer, redundant=False) as (bench, _):
+        stream = "btcusdt@trade"
+        bench.offer(trade(1, stream), trade(9, stream), trade(11, stream))
+        bench.offer(agg(1), agg(4))
+        await trio.sleep(30)
+    numbers = [
+        (item.first, item.last, item.reason) if isinstance(item, Gap) else item.data.trade_id  # type: ignore[union-attr]
+        for _, item in bench.told
+        if item.stream == stream
+    ]
+    assert numbers == [1, (2, 5, "not_repaired"), 6, 7, 8, 9, 10, 11]
+    assert [at for at, _ in bench.gaps()] == [10]
+    assert bench.lines(AGGS) == [1, -2, -3, 4]
+
+
 # -- answers that are no help -------------------------------------------------------------------
 
 
@@ -363,7 +268,10 @@ async def test_a_hanging_request_does_not_prolong_the_hold(autojump_clock: Any) 
 
 
 async def test_progress_prolongs_the_hold(autojump_clock: Any) -> None:
-    """A row every 8 s, then none: declared 10 s after the last one."""
+    """A row every 8 s, then none: declared 10 s after the last one.
+
+    The pauses between the requests grow, but a last one is made just before the hold is over.
+    """
 
     def trickle(request: httpx2.Request) -> Any:
         return having(until=min(4, 1 + int(trio.current_time() // 8)))(request)
@@ -372,10 +280,8 @@ async def test_progress_prolongs_the_hold(autojump_clock: Any) -> None:
         bench.offer(agg(1), agg(10))
         await trio.sleep(100)
     repaired = [at for at, item in bench.told if isinstance(item, Event) and item.origin != "live"]
-    assert [round(at) for at in repaired] == [8, 16, 24]
-    ((at, gap),) = bench.gaps()
-    assert at == pytest.approx(repaired[-1] + 10, abs=1e-6)
-    assert (gap.first, gap.last) == (5, 9)
+    assert repaired == [9, 16.5, 24]
+    assert bench.gaps() == [(34, Gap(VENUE, AGGS, 5, 9, "not_repaired"))]
 
 
 async def test_a_slow_consumer_does_not_use_up_the_hold(autojump_clock: Any) -> None:
@@ -409,9 +315,7 @@ async def test_a_new_gap_is_not_declared_for_the_old_ones_lack_of_progress(
         await trio.sleep(9.9)
         bench.offer(agg(2), agg(5))
         await trio.sleep(20)
-    ((at, gap),) = bench.gaps()
-    assert (gap.first, gap.last) == (4, 4)
-    assert at == 20  # the task noticed it at 10
+    assert bench.gaps() == [(19.9, Gap(VENUE, AGGS, 4, 4, "not_repaired"))]
 
 
 async def test_the_next_host_is_asked_and_another_venues_never(autojump_clock: Any) -> None:
@@ -423,6 +327,176 @@ async def test_the_next_host_is_asked_and_another_venues_never(autojump_clock: A
         await trio.sleep(10)
     assert rest.ports == [1, 2]
     assert bench.lines() == [1, -2, -3, 4]
+
+
+# -- several gaps -------------------------------------------------------------------------------
+
+
+async def test_one_request_serves_every_gap_up_to_the_last_held_message(
+    autojump_clock: Any,
+) -> None:
+    async with open_bench(having()) as (bench, rest):
+        bench.offer(agg(1), agg(3))
+        await trio.sleep(0.1)
+        bench.offer(agg(6), agg(7), agg(11))
+        await trio.sleep(10)
+    assert rest.requests == [
+        (0.2, 1, "/api/v3/aggTrades", {"symbol": "BTCUSDT", "fromId": "2", "limit": "10"})
+    ]
+    assert bench.lines() == [1, -2, 3, -4, -5, 6, 7, -8, -9, -10, 11]
+    assert bench.ended() == {"repaired": 3}
+
+
+async def test_a_gap_out_of_reach_of_the_page_gets_a_page_of_its_own(autojump_clock: Any) -> None:
+    async with open_bench(having(), redundant=False) as (bench, rest):
+        bench.offer(*map(agg, range(1, 1999, 2)))
+        await trio.sleep(10)
+    assert [(query["fromId"], query["limit"]) for *_, query in rest.requests] == [
+        ("2", "1000"), ("1002", "996"),
+    ]  # fmt: skip
+    assert [abs(number) for number in bench.lines()] == list(range(1, 1998))
+
+
+@pytest.mark.parametrize("how", ["refused", "hanging"])
+async def test_without_rest_each_gap_is_declared_at_the_end_of_its_own_hold(
+    autojump_clock: Any, how: str
+) -> None:
+    """Not ten seconds after the gap before it; and no request is begun anew for each of them."""
+
+    async def answer(_: httpx2.Request) -> Any:
+        if how == "hanging":
+            await trio.sleep_forever()
+        return status(503)
+
+    async with open_bench(answer) as (bench, rest):
+        bench.offer(agg(1))
+        for number in range(3, 403, 4):
+            bench.offer(agg(number), agg(number + 1))
+            await trio.sleep(0.5)
+        await trio.sleep(20)
+        assert bench.repairs.problems(trio.current_time()) == []
+    assert [at for at, _ in bench.gaps()] == [10 + 0.5 * step for step in range(100)]
+    assert {gap.reason for _, gap in bench.gaps()} == {"not_repaired"}
+    assert bench.ended() == {"declared": 100}
+    assert len(rest.requests) < 30
+
+
+async def test_a_message_that_fills_a_gap_in_part_gives_the_rest_of_it_no_new_hold(
+    autojump_clock: Any,
+) -> None:
+    async with open_bench(lambda _: []) as (bench, _):
+        bench.offer(agg(1), agg(9))
+        await trio.sleep(9)
+        bench.offer(agg(5))
+        await trio.sleep(20)
+    assert bench.gaps() == [
+        (10, Gap(VENUE, AGGS, 2, 4, "not_repaired")),
+        (10, Gap(VENUE, AGGS, 6, 8, "not_repaired")),
+    ]
+
+
+async def test_what_rest_did_bring_is_delivered_when_the_hold_of_a_gap_ends(
+    autojump_clock: Any,
+) -> None:
+    """It skips ids, and then fails: they are not proven to be missing at the venue."""
+    answers = [agg_rows([2, 5, 6, 9, 10])]
+    async with open_bench(lambda _: answers.pop() if answers else status(503)) as (bench, _):
+        bench.offer(agg(1), agg(8))
+        bench.offer(agg(10))
+        await trio.sleep(30)
+    assert bench.lines() == [
+        1, -2, (3, 4, "not_repaired"), -5, -6, (7, 7, "not_repaired"), 8, -9, 10,
+    ]  # fmt: skip
+    assert [at for at, _ in bench.gaps()] == [10.2, 10.2]
+
+
+async def test_messages_that_wait_too_long_are_a_problem(autojump_clock: Any) -> None:
+    async with open_bench(lambda _: []) as (bench, _):
+        bench.offer(agg(1), agg(4))
+        await trio.sleep(5)
+        assert bench.repairs.problems(trio.current_time()) == []
+        await trio.sleep(1)
+        assert bench.repairs.problems(trio.current_time()) == [
+            "messages wait behind a gap for 6.0 s"
+        ]
+        await trio.sleep(5)
+        assert bench.repairs.problems(trio.current_time()) == []
+
+
+# -- the budget ---------------------------------------------------------------------------------
+
+
+async def test_rest_that_has_nothing_is_asked_at_growing_pauses(autojump_clock: Any) -> None:
+    """A last time just before the gap is declared. Each request costs what others could have."""
+    async with open_bench(lambda _: []) as (bench, rest):
+        bench.offer(agg(1), agg(4))
+        await trio.sleep(30)
+    assert rest.times == [0.2, 0.7, 1.7, 3.7, 7.7, 9]
+
+
+def trade(number: int, stream: str) -> Event:
+    data = Trade(number, "BTCUSDT", number, "1", "1", number, False)
+    return Event(data, stream, VENUE, float(number), b"{}")
+
+
+async def test_waiting_for_the_budget_is_not_failing_for_one_window(autojump_clock: Any) -> None:
+    """Three pages a minute can be paid, and seven streams want one.
+
+    Who gets none in the second minute either is declared, a hold and a window after it opened.
+    """
+    answer = lambda request: trade_rows(range(2, 5))  # noqa: E731
+    async with open_bench(answer, redundant=False, rest_weight_limit=100) as (bench, rest):
+        for number in range(7):
+            stream = f"sym{number}usdt@trade"
+            bench.offer(trade(1, stream), trade(4, stream))
+        await trio.sleep(300)
+    assert rest.times == [0, 0, 0, 60, 60, 60]
+    assert [at for at, _ in bench.gaps()] == [70]
+
+
+async def test_waiting_is_no_excuse_while_rest_does_not_answer(autojump_clock: Any) -> None:
+    async with open_bench(
+        lambda _: status(503), hosts=HOSTS, redundant=False, rest_weight_limit=100
+    ) as (bench, _):
+        for number in range(9):
+            stream = f"sym{number}usdt@trade"
+            bench.offer(trade(1, stream), trade(4, stream))
+        await trio.sleep(300)
+    assert [at for at, _ in bench.gaps()] == [10] * 9
+
+
+async def test_nor_while_the_venue_has_banned_us_for_longer(autojump_clock: Any) -> None:
+    async with open_bench(
+        lambda _: status(418, Retry_After="600"), hosts=HOSTS, redundant=False
+    ) as (bench, rest):
+        bench.offer(agg(1), agg(4))
+        await trio.sleep(300)
+    assert [at for at, _ in bench.gaps()] == [10]
+    assert rest.times == [0]
+
+
+async def test_a_stream_that_asks_often_collects_gaps_when_the_budget_is_short(
+    autojump_clock: Any,
+) -> None:
+    """3 % of 100 messages a second are lost for a minute; one page of trades weighs 25 of 3000."""
+    lost = fault(5, "dropped", "*", duration=60.0, share=0.03)
+    async with open_world([lost], endpoints=["a"], rate=67) as world:
+        await trio.sleep(90)
+        assert world.feed.status().problems == ()
+    events = [item for _, item in world.items if isinstance(item, Event)]
+    assert [item for _, item in world.items if isinstance(item, Gap)] == []
+    ids = [item.data.trade_id for item in events]
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    repaired = [item for item in events if item.origin == "backfill"]
+    assert len(repaired) > 150
+    asked = [target for _, _, target, _ in world.rest.requests if "historical" in target]
+    assert len(asked) < 110
+    waited = max(
+        at - (item.received - START_MS / 1000)
+        for at, item in world.items
+        if isinstance(item, Event) and item.origin == "live"
+    )
+    assert waited < 3
 
 
 # -- several streams ----------------------------------------------------------------------------
@@ -471,59 +545,6 @@ async def test_gaps_of_one_stream_at_two_venues_are_two_gaps(autojump_clock: Any
     assert sorted(by_venue) == [("v.test", n) for n in (1, 2, 3, 4)] + [
         ("w.test", n) for n in (70, 71, 72)
     ]
-
-
-# -- depth --------------------------------------------------------------------------------------
-
-
-def book(last: int) -> dict[str, Any]:
-    return {"lastUpdateId": last, "bids": [["1", "1"]], "asks": []}
-
-
-async def test_a_snapshot_that_is_too_old_is_fetched_again(autojump_clock: Any) -> None:
-    books = [book(6), book(8), book(11)]
-    async with open_bench(lambda _: books.pop(0)) as (bench, rest):
-        bench.offer(diff(1, 2), diff(10, 12))
-        await trio.sleep(20)
-    assert rest.times == [0.2, 0.7, 1.2]
-    assert bench.lines() == [2, (3, 11, "snapshot"), 11, 12]
-    assert [item.origin for _, item in bench.told if isinstance(item, Event)] == [
-        "live", "snapshot", "live",
-    ]  # fmt: skip
-
-
-async def test_a_book_that_never_catches_up_is_declared_when_the_hold_ends(
-    autojump_clock: Any,
-) -> None:
-    async with open_bench(lambda _: book(6)) as (bench, _):
-        bench.offer(diff(1, 2), diff(10, 12))
-        await trio.sleep(20)
-    assert bench.gaps() == [(10, Gap(VENUE, DEPTH, 3, 9, "not_repaired"))]
-    assert bench.ended() == {"declared": 1}
-
-
-async def test_diffs_that_come_while_the_snapshot_does_spare_it(autojump_clock: Any) -> None:
-    async def slow(_: httpx2.Request) -> Any:
-        await trio.sleep(3)
-        return book(50)
-
-    async with open_bench(slow) as (bench, _):
-        bench.offer(diff(1, 2), diff(10, 12))
-        await trio.sleep(1)
-        bench.offer(diff(3, 9))
-        await trio.sleep(20)
-    assert bench.lines() == [2, 9, 12]
-    assert bench.ended() == {"joined": 1}
-
-
-async def test_a_consumer_that_is_slow_to_take_a_snapshot_is_waited_for(
-    autojump_clock: Any,
-) -> None:
-    async with open_bench(lambda _: book(11)) as (bench, _):
-        bench.pause_s = 100
-        bench.offer(diff(1, 2), diff(10, 12))
-        await trio.sleep(1000)
-    assert bench.ended() == {"repaired": 1}
 
 
 # -- klines -------------------------------------------------------------------------------------

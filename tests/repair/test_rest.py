@@ -26,7 +26,8 @@ from world import fault, open_world
 from k2trio.market.decoder import decode_payload
 from k2trio.market.payloads import PAYLOADS, DepthSnapshot, Event, Level
 from k2trio.market.streams import Stream, parse_stream
-from k2trio.repair import hosts as module
+from k2trio.repair import asking as module
+from k2trio.repair import hosts as module_hosts
 from k2trio.repair.hosts import BackfillError, rest_venue_of
 from k2trio.repair.rest import Backfill, Newest
 from k2trio.settings import Settings
@@ -41,7 +42,7 @@ def aggs(request: httpx2.Request) -> Any:
 
 
 async def page(backfill: Backfill, stream: Stream = AGGS, first: int = 1, last: int = 9) -> Any:
-    return await backfill.page(VENUE, stream, first, last)
+    return (await backfill.page(VENUE, stream, first, last)).events
 
 
 # -- what is asked, and what comes out ----------------------------------------------------------
@@ -107,10 +108,10 @@ async def test_bars_of_the_other_time_zone_are_asked_for_in_it() -> None:
     assert rest.requests[0][3]["timeZone"] == "8"
 
 
-async def test_a_snapshot_is_the_deepest_there_is_with_its_own_bytes() -> None:
+async def test_a_snapshot_is_as_deep_as_wanted_with_its_own_bytes() -> None:
     book = {"lastUpdateId": 77, "bids": [["1", "2"]], "asks": []}
     rest = Rest(lambda _: book)
-    event = await make_backfill(rest).snapshot(VENUE, DEPTH)
+    event = await make_backfill(rest).snapshot(VENUE, DEPTH, 5000, 250)
     assert rest.requests[0][2:] == ("/api/v3/depth", {"symbol": "BTCUSDT", "limit": "5000"})
     assert event.origin == "snapshot"
     assert event.data == DepthSnapshot(77, [Level("1", "2")], [])
@@ -239,6 +240,140 @@ async def test_a_host_that_lacks_the_data_is_passed_over_without_blame() -> None
     assert rest.ports == [1, 2] * 5
 
 
+@pytest.mark.parametrize("refusal", [status(405), status(410), status(414), status(422)],
+                         ids=lambda refusal: str(refusal.status_code))  # fmt: skip
+async def test_a_host_that_refuses_the_question_is_in_good_health(refusal: httpx2.Response) -> None:
+    """Another one may like it better."""
+    rest = Rest(lambda request: refusal if request.url.port == 1 else aggs(request))
+    backfill = make_backfill(rest)
+    for _ in range(5):
+        await page(backfill)
+    assert rest.ports == [1, 2] * 5
+
+
+# -- what wants a key ---------------------------------------------------------------------------
+
+
+WANTS_KEY = pytest.mark.parametrize(
+    "refusal",
+    [status(401), status(401, -2014), status(401, -2015), status(403, -2015), status(400, -2014)],
+    ids=["401", "401 -2014", "401 -2015", "403 -2015", "400 -2014"],
+)
+
+
+@WANTS_KEY
+async def test_where_history_wants_a_key_the_last_thousand_trades_are_taken(
+    autojump_clock: Any, refusal: httpx2.Response
+) -> None:
+    """Each host is asked once an hour for what it does not give, and keeps its good name."""
+
+    def answer(request: httpx2.Request) -> Any:
+        if "historicalTrades" in request.url.path:
+            return refusal
+        return trade_rows(range(5, 1005)) if "trades" in request.url.path else aggs(request)
+
+    rest = Rest(answer)
+    backfill = make_backfill(rest, HOSTS[:2])
+    for _ in range(4):
+        found = await backfill.page(VENUE, TRADES, 3, 7)
+        assert found.begins == 5
+        assert [event.data.trade_id for event in found.events] == list(range(5, 1005))
+    assert len(await page(backfill)) == 10
+    asked_for = [(port, path.removeprefix("/api/v3/")) for _, port, path, _ in rest.requests]
+    assert asked_for == [
+        (1, "historicalTrades"), (2, "historicalTrades"), *[(1, "trades")] * 4, (1, "aggTrades"),
+    ]  # fmt: skip
+    assert rest.requests[2][3] == {"symbol": "BTCUSDT", "limit": "1000"}
+    await trio.sleep(module_hosts.KEY_MEMORY_S)
+    await page(backfill, TRADES)
+    assert rest.requests[-2][2] == "/api/v3/historicalTrades"
+
+
+async def test_a_host_that_wants_no_key_is_found(autojump_clock: Any) -> None:
+    rest = Rest(lambda request: status(401) if request.url.port == 1 else trade_rows(range(1, 11)))
+    backfill = make_backfill(rest)
+    for _ in range(3):
+        await page(backfill, TRADES)
+    assert rest.ports == [1, 2, 2, 2]
+    assert {path for _, _, path, _ in rest.requests} == {"/api/v3/historicalTrades"}
+
+
+async def test_where_no_host_knows_history_the_last_trades_are_taken() -> None:
+    """As with hosts for market data only."""
+    rest = Rest(lambda request: status(404) if "hist" in request.url.path else trade_rows([1, 2]))
+    assert len(await page(make_backfill(rest), TRADES)) == 2
+
+
+async def test_a_key_that_something_else_wants_takes_no_host_away(autojump_clock: Any) -> None:
+    rest = Rest(lambda request: status(401) if "agg" in request.url.path else trade_rows([1]))
+    backfill = make_backfill(rest)
+    for _ in range(5):
+        with pytest.raises(BackfillError, match=r"HTTP 401|wants an API key"):
+            await page(backfill)
+    assert rest.ports == [1, 2, 3]
+    await page(backfill, TRADES)
+    assert rest.ports == [1, 2, 3, 1]
+
+
+# -- a frozen host ------------------------------------------------------------------------------
+
+
+async def test_a_frozen_host_does_not_keep_the_next_one_from_being_asked(
+    autojump_clock: Any,
+) -> None:
+    """It accepts and never answers: overtaken three times, it is left alone for 30 s."""
+
+    async def answer(request: httpx2.Request) -> Any:
+        if request.url.port == 1:
+            await trio.sleep_forever()
+        return aggs(request)
+
+    rest = Rest(answer)
+    backfill = make_backfill(rest)
+    took: list[float] = []
+    for _ in range(5):
+        began_at = trio.current_time()
+        assert len(await page(backfill)) == 10
+        took.append(trio.current_time() - began_at)
+    assert took == [1, 1, 1, 0, 0]
+    assert rest.ports == [1, 2, 1, 2, 1, 2, 2, 2]
+    assert rest.running == 0
+    await trio.sleep(30)
+    await page(backfill)
+    assert rest.ports[8:] == [1, 2]
+
+
+async def test_a_host_that_is_slow_but_first_keeps_its_good_name(autojump_clock: Any) -> None:
+    async def answer(request: httpx2.Request) -> Any:
+        await trio.sleep(1.5 if request.url.port == 1 else 3)
+        return aggs(request)
+
+    rest = Rest(answer)
+    backfill = make_backfill(rest)
+    for _ in range(6):
+        await page(backfill)
+    assert trio.current_time() == 9
+    assert rest.ports == [1, 2] * 6
+
+
+async def test_no_second_host_is_asked_beside_the_first_when_the_budget_cannot_pay(
+    autojump_clock: Any,
+) -> None:
+    async def answer(request: httpx2.Request) -> Any:
+        await trio.sleep(3)
+        return aggs(request)
+
+    rest = Rest(answer)
+    backfill = make_backfill(rest, rest_weight_limit=100)
+    async with trio.open_nursery() as nursery:
+        for _ in range(24):
+            nursery.start_soon(page, backfill)
+    assert rest.ports == [1] * 24 + [2]
+    assert trio.current_time() == 3
+    # The 23 that waited for weight meanwhile have given their wishes back.
+    assert backfill.waiting == 0
+
+
 # -- bounds -------------------------------------------------------------------------------------
 
 
@@ -252,26 +387,24 @@ async def test_a_huge_body_is_cut_off_early() -> None:
 
 @pytest.mark.parametrize("pause_s", [1.0, 60.0])
 async def test_a_request_may_take_5_s_as_a_whole(autojump_clock: Any, pause_s: float) -> None:
-    rest = Rest(
-        lambda request: (
-            httpx2.Response(200, stream=Drip(b" ", 1000, pause_s))
-            if request.url.port == 1
-            else aggs(request)
-        )
-    )
-    assert len(await page(make_backfill(rest))) == 10
-    assert rest.times == [0, 5]
+    rest = Rest(lambda _: httpx2.Response(200, stream=Drip(b" ", 1000, pause_s)))
+    with pytest.raises(BackfillError, match="did not answer within 5 s"):
+        await page(make_backfill(rest, HOSTS[:1]))
+    assert trio.current_time() == 5
 
 
-async def test_a_silent_host_is_given_up_after_5_s(autojump_clock: Any) -> None:
+async def test_silent_hosts_are_asked_side_by_side_and_given_up_after_5_s_each(
+    autojump_clock: Any,
+) -> None:
     async def silent(request: httpx2.Request) -> Any:
         await trio.sleep_forever()
 
     rest = Rest(silent)
     with pytest.raises(BackfillError, match="did not answer within 5 s"):
         await page(make_backfill(rest))
-    assert rest.times == [0, 5, 10]
-    assert trio.current_time() == 15
+    assert rest.times == [0, 1, 2]
+    assert trio.current_time() == 7
+    assert rest.running == 0
 
 
 async def test_the_simulated_exchange_is_asked_as_the_real_one(autojump_clock: Any) -> None:
@@ -285,7 +418,9 @@ async def test_the_simulated_exchange_is_asked_as_the_real_one(autojump_clock: A
         with pytest.raises(BackfillError, match=r"timed out|Timeout|within 5 s"):
             await backfill.page("venue.test", TRADES, first.data.trade_id, first.data.trade_id)
         assert trio.current_time() == 15
-        rows = await backfill.page("venue.test", TRADES, first.data.trade_id, first.data.trade_id)
+        rows = (
+            await backfill.page("venue.test", TRADES, first.data.trade_id, first.data.trade_id)
+        ).events
     assert rows[0].data.trade_id == first.data.trade_id
     assert rows[0].data.price == first.data.price
     assert [rows[1].data.trade_id] == [first.data.trade_id + 1]
@@ -295,28 +430,28 @@ async def test_the_simulated_exchange_is_asked_as_the_real_one(autojump_clock: A
 
 
 async def test_the_budget_of_a_minute_is_spent_exactly(autojump_clock: Any) -> None:
-    """100 a minute: four requests of weight 25, and the fifth when the first is 60 s old."""
-    rest = Rest(lambda _: trade_rows(range(1, 11)))
+    """100 a minute: 25 requests of weight 4, and the next when the first is 60 s old."""
+    rest = Rest(aggs)
     backfill = make_backfill(rest, rest_weight_limit=100)
-    for _ in range(3):
-        await page(backfill, TRADES)
+    for _ in range(24):
+        await page(backfill)
     await trio.sleep(7)
-    for _ in range(6):
-        await page(backfill, TRADES)
-    assert rest.times == [0, 0, 0, 7, 60, 60, 60, 67, 120]
+    for _ in range(27):
+        await page(backfill)
+    assert rest.times == [0] * 24 + [7] + [60] * 24 + [67] + [120]
 
 
 async def test_a_request_heavier_than_the_budget_waits_for_all_of_it(autojump_clock: Any) -> None:
     rest = Rest(lambda _: {"lastUpdateId": 1, "bids": [], "asks": []})
     backfill = make_backfill(rest, rest_weight_limit=100)
     for _ in range(3):
-        await backfill.snapshot(VENUE, DEPTH)
+        await backfill.snapshot(VENUE, DEPTH, 5000, 250)
     assert rest.times == [0, 60, 120]
 
 
 async def test_failed_requests_cost_as_much_as_others(autojump_clock: Any) -> None:
     rest = Rest(lambda request: status(500) if request.url.port == 1 else trade_rows([1]))
-    backfill = make_backfill(rest, rest_weight_limit=100)
+    backfill = make_backfill(rest, rest_weight_limit=112)
     for _ in range(3):
         await page(backfill, TRADES)
     assert rest.times == [0, 0, 0, 0, 60, 60]
@@ -324,7 +459,7 @@ async def test_failed_requests_cost_as_much_as_others(autojump_clock: Any) -> No
 
 async def test_waiting_requests_share_the_budget(autojump_clock: Any) -> None:
     rest = Rest(lambda _: trade_rows([1]))
-    backfill = make_backfill(rest, rest_weight_limit=100)
+    backfill = make_backfill(rest, rest_weight_limit=112)
     async with trio.open_nursery() as nursery:
         for _ in range(10):
             nursery.start_soon(page, backfill, TRADES)
