@@ -85,7 +85,8 @@ class JsonLines:
         :raises SinkError: if it has not, or could not once before. ``whole`` says how far it came.
         """
         self.whole = 0
-        self.check()
+        if self._broken is not None:
+            self.check()
         data = encode_lines(items)
         if self._output.waits:
             await self._write_patiently(data, len(items))
@@ -144,12 +145,11 @@ class JsonLines:
     def _write_at_once(self, data: bytes) -> None:
         output = self._output
         done, end = 0, -1
-        view = memoryview(data)
         try:
+            done = os.write(output.fd, data)
             while done < len(data):
-                done += os.write(output.fd, view[done:])
-                if done < len(data):
-                    end = output.position()
+                end = output.position()
+                done += os.write(output.fd, memoryview(data)[done:])
         except OSError as error:
             self.whole = data.count(b"\n", 0, done)
             torn_bytes = done - (data.rfind(b"\n", 0, done) + 1)

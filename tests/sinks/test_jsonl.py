@@ -553,6 +553,25 @@ async def test_a_reader_that_never_reads_delays_the_end_by_its_bound_only(pipe: 
             await sink.write([event(1)])
 
 
+async def test_a_write_cut_short_between_two_lines_is_no_more_whole_than_one_within(
+    pipe: Pipe,
+) -> None:
+    """Each line fills one turn of writing, so the pipe is full at the end of a line."""
+    padding = jsonl.PIPE_BYTES - len(encode_lines([event(100, b'{"t":100,"x":""}')]))
+    batch = [
+        event(number, b'{"t":%d,"x":"%s"}' % (number, b"x" * padding)) for number in range(100, 200)
+    ]
+    assert len(encode_lines(batch)) == 100 * jsonl.PIPE_BYTES
+    with trio.fail_after(10), JsonLines() as sink:
+        with trio.move_on_after(0.05):
+            await sink.write(batch)
+        assert 0 < sink.whole < 100
+        assert numbers(os.read(pipe.read_fd, 1 << 20)) == list(range(100, 100 + sink.whole))
+        with pytest.raises(SinkError, match="standard output is not complete; its reader was too"):
+            await sink.write([event(1)])
+        assert sink.whole == 0
+
+
 async def test_a_reader_that_left_is_told_as_such(pipe: Pipe) -> None:
     with JsonLines() as sink:
         await sink.write([event(1)])
