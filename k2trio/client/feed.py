@@ -125,7 +125,8 @@ class Feed:
         for track in self._arbiter.gapped():
             if not self._left_to_restart(track):
                 while track.held:
-                    self.metrics.gap("declared")
+                    if track.gap is not None:
+                        self.metrics.gap("declared")
                     track.abandon("shutdown", items)
         rest = [*self._items, *items]
         self._items = iter(())

@@ -116,7 +116,7 @@ class Metrics:
 
     def unproven(self, seconds: float) -> None:
         """Add time in which messages without provable ids may have been lost."""
-        self._families.unproven.inc(seconds)
+        self._families.unproven.inc(max(0.0, seconds))  # the wall clock may have been set back
 
     def dropped(self, messages: int) -> None:
         """Count messages dropped for a slow consumer."""

@@ -83,12 +83,15 @@ class Repairs:
                 await self._opened.wait()
                 self._opened = trio.Event()
                 for track in self._arbiter.tracks:
-                    if track in self._busy:
+                    if not track.held and not track.wants_snapshot:
+                        continue
+                    case = self._busy.get(track)
+                    if case is not None:
                         if track.held:
-                            self._busy[track].opened.set()
-                    elif track.held or (track.wants_snapshot and self._served(track)):
-                        self._busy[track] = Attendance(self._office, track)
-                        nursery.start_soon(self._attend, self._busy[track])
+                            case.opened.set()
+                    elif track.held or self._served(track):
+                        case = self._busy[track] = Attendance(self._office, track)
+                        nursery.start_soon(self._attend, case)
 
     def _served(self, track: Track) -> bool:
         return track.repair_kind is not Repair.NONE and self._backfill.serves(track.venue)

@@ -461,6 +461,47 @@ async def test_the_retries_of_an_outage_count_up_to_its_end(autojump_clock: Any)
         assert world.metric("k2_binance_reconnect_attempts", line="0") == 0
 
 
+async def test_output_that_waits_behind_gaps_is_a_problem_while_it_does(
+    autojump_clock: Any,
+) -> None:
+    """REST is down, and messages keep being lost: late by one hold, and not ready."""
+    faults = [
+        fault(20.0, "dropped", duration=60.0, share=0.03),
+        fault(20.0, "rest_refused", "venue", duration=90.0),
+    ]
+    async with open_world(faults, rate=67.0) as world:
+        await trio.sleep(19)
+        assert world.feed.status().problems == ()
+        await trio.sleep(16)
+        for _ in range(40):
+            await trio.sleep(1)
+            age = world.metric("k2_binance_oldest_gap_seconds")
+            assert age is not None
+            assert 5 < age <= 10
+            assert world.feed.status().problems == (f"messages wait behind a gap for {age:.1f} s",)
+        await trio.sleep(40)
+        assert world.feed.status().problems == ()
+
+
+async def test_repairs_that_wait_for_weight_are_counted(autojump_clock: Any) -> None:
+    faults = [fault(20.0, "dropped", duration=20.0, share=0.2)]
+    settings = {"rest_weight_limit": 100, "streams": ["btcusdt@trade", "ethusdt@trade"]}
+    async with open_world(faults, rate=50.0, settings=settings) as world:
+        await trio.sleep(19)
+        assert world.metric("k2_binance_repairs_waiting") == 0
+        await trio.sleep(11)
+        assert world.metric("k2_binance_repairs_waiting") == 2
+        await trio.sleep(170)
+        assert world.metric("k2_binance_repairs_waiting") == 0
+
+
+def test_time_without_proof_is_none_where_the_wall_clock_was_set_back() -> None:
+    metrics = Metrics(["BTCUSDT"])
+    metrics.unproven(2.5)
+    metrics.unproven(-3600.0)
+    assert metrics.registry.get_sample_value("k2_binance_unproven_seconds_total") == 2.5
+
+
 async def test_a_gap_that_rest_does_not_close_shows_its_age(autojump_clock: Any) -> None:
     faults = [
         fault(20.0, "dropped", duration=1.0),

@@ -10,7 +10,8 @@ from repairs import AGGS, DEPTH, Bench, agg, diff, having, open_bench
 from rest import VENUE, Rest, status
 from world import START_MS, fault, open_world
 
-from k2trio.continuity.items import Gap
+from k2trio.continuity.books import BookTrack
+from k2trio.continuity.items import Gap, Outage
 from k2trio.market.payloads import Depth, DepthSnapshot, Event
 
 if TYPE_CHECKING:
@@ -323,6 +324,48 @@ async def test_a_book_whose_ids_begin_anew_gets_a_snapshot(autojump_clock: Any) 
     assert len(healed_at(bench)) == 1
 
 
+async def test_a_book_that_a_slow_consumer_lost_updates_of_gets_a_snapshot(
+    autojump_clock: Any,
+) -> None:
+    """They are dropped and declared; then the consumer reads again."""
+    settings = {"streams": ["btcusdt@depth@100ms"], "overflow": "drop", "max_buffered_messages": 20}
+    async with open_world(endpoints=["a"], rate=20, settings=settings, consume=False) as world:
+        items: list[Any] = []
+        with trio.move_on_after(10):
+            async for batch in world.feed.batches():
+                items += batch
+        await trio.sleep(30)
+        assert world.feed.status().problems == ("1 book lacks a snapshot",)
+        with trio.move_on_after(60):
+            async for batch in world.feed.batches():
+                items += batch
+        assert world.feed.status().problems == ()
+    kinds = [
+        item.reason if isinstance(item, Gap) else item.origin
+        for item in items
+        if not isinstance(item, Outage)
+    ]
+    assert "overflow" in kinds
+    assert "snapshot" in kinds[kinds.index("overflow") :]
+
+
+async def test_what_is_held_back_at_the_end_is_delivered_and_no_gap_is_counted(
+    autojump_clock: Any,
+) -> None:
+    settings = {"streams": ["btcusdt@depth@100ms"]}
+    async with open_world(endpoints=["a"], rate=20, settings=settings) as world:
+        await trio.sleep(10)
+        (track,) = world.feed.tracks
+        assert isinstance(track, BookTrack)
+        assert track.next is not None
+        track.pause()
+        data = Depth(1, "BTCUSDT", track.next, track.next + 3, [], [])
+        event = Event(data, track.stream.name, track.venue, 10.0, b"{}")
+        track.offer(event, trio.current_time(), [])
+        assert world.feed.drain()[-1] is event
+        assert world.metric("k2_binance_gaps_total", outcome="declared") == 0
+
+
 # -- as a whole ---------------------------------------------------------------------------------
 
 
@@ -336,9 +379,11 @@ async def test_books_are_healed_after_a_reconnect_of_the_simulated_exchange(
     ]
     async with open_world(faults, rate=20, settings={"streams": streams}) as world:
         await trio.sleep(100)
-        assert len(world.feed.status().problems) > 0
+        assert world.feed.status().problems == ("3 books lack a snapshot",)
+        assert world.metric("k2_binance_broken_books") == 3
         await trio.sleep(60)
         assert world.feed.status().problems == ()
+        assert world.metric("k2_binance_broken_books") == 0
     for stream in streams:
         due = None
         whole = True

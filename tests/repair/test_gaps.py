@@ -374,7 +374,6 @@ async def test_without_rest_each_gap_is_declared_at_the_end_of_its_own_hold(
             bench.offer(agg(number), agg(number + 1))
             await trio.sleep(0.5)
         await trio.sleep(20)
-        assert bench.repairs.problems(trio.current_time()) == []
     assert [at for at, _ in bench.gaps()] == [10 + 0.5 * step for step in range(100)]
     assert {gap.reason for _, gap in bench.gaps()} == {"not_repaired"}
     assert bench.ended() == {"declared": 100}

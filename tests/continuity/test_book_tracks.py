@@ -1,0 +1,169 @@
+"""Books: when a snapshot is wanted, and how it gets between two updates; pure."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from k2trio.continuity.arbiter import Arbiter
+from k2trio.continuity.books import BookTrack
+from k2trio.continuity.items import Gap, Item
+from k2trio.market.payloads import Depth, DepthSnapshot, Event
+
+DEPTH = "btcusdt@depth"
+
+
+class Book:
+    """One depth stream; ``told`` is what was delivered, ids of updates as (first, last)."""
+
+    def __init__(self, max_held: int = 100) -> None:
+        self.arbiter = Arbiter(max_held)
+        track = self.arbiter.track("v", DEPTH)
+        assert isinstance(track, BookTrack)
+        self.track = track
+        self.out: list[Item] = []
+
+    def offer(self, *ids: tuple[int, int]) -> None:
+        for first, last in ids:
+            data = Depth(last, "BTCUSDT", first, last, [], [])
+            event = Event(data, DEPTH, "v", float(last), b"")
+            self.out += self.arbiter.offer("v", [event], float(last)).items
+
+    def snapshot(self, last: int) -> bool:
+        event = Event(DepthSnapshot(last, [], []), DEPTH, "v", 0.0, b"", "snapshot")
+        return self.track.snapshot(event, self.out)
+
+    @property
+    def told(self) -> list[object]:
+        return [
+            (item.first, item.last, item.reason)
+            if isinstance(item, Gap)
+            else f"snapshot {item.data.last_update_id}"  # type: ignore[union-attr]
+            if item.origin == "snapshot"  # type: ignore[union-attr]
+            else (item.data.first_update_id, item.data.last_update_id)  # type: ignore[union-attr]
+            for item in self.out
+        ]
+
+
+def broken() -> Book:
+    """A book of which 3 … 9 were declared without a snapshot."""
+    book = Book()
+    book.offer((1, 2), (10, 12))
+    assert not book.track.wants_snapshot
+    book.track.abandon("not_repaired", book.out)
+    assert book.track.wants_snapshot
+    book.out.clear()
+    return book
+
+
+def test_a_snapshot_that_is_wanted_goes_between_two_updates() -> None:
+    book = broken()
+    book.offer((13, 15))
+    assert not book.snapshot(14)  # the update 13 … 15 was delivered already
+    assert book.snapshot(15)
+    book.offer((16, 18))
+    assert book.told == [(13, 15), "snapshot 15", (16, 18)]
+    assert not book.track.wants_snapshot
+    assert not book.snapshot(18)
+
+
+def test_a_snapshot_that_is_ahead_stands_for_the_updates_that_it_contains() -> None:
+    book = broken()
+    assert book.snapshot(16)
+    book.offer((13, 15), (16, 18), (19, 20))
+    assert book.told == [(13, 16, "snapshot"), "snapshot 16", (16, 18), (19, 20)]
+
+
+def test_a_paused_stream_is_held_until_a_snapshot_joins() -> None:
+    book = broken()
+    book.track.pause()
+    book.offer((13, 15), (16, 18), (19, 20))
+    assert (book.told, book.track.gap, book.track.newest) == ([], None, 20)
+    assert book.snapshot(16)
+    assert book.told == [(13, 16, "snapshot"), "snapshot 16", (16, 18), (19, 20)]
+    book.offer((21, 22))
+    assert book.told[-1] == (21, 22)
+
+
+def test_a_paused_stream_goes_on_as_if_nothing_had_been_when_told_to() -> None:
+    book = broken()
+    book.track.pause()
+    book.offer((13, 15), (16, 18))
+    book.track.abandon("not_repaired", book.out)
+    book.offer((19, 20))
+    assert book.told == [(13, 15), (16, 18), (19, 20)]
+    assert book.track.wants_snapshot
+
+
+def test_a_gap_in_a_paused_stream_is_a_gap() -> None:
+    book = broken()
+    book.track.pause()
+    book.offer((16, 18), (20, 20))
+    assert book.track.gap == (13, 15)
+    assert not book.snapshot(14)
+    assert book.snapshot(15)
+    assert book.told == [(13, 15, "snapshot"), "snapshot 15", (16, 18)]
+    assert book.track.gap == (19, 19)
+
+
+def test_a_paused_stream_holds_no_more_than_a_gapped_one() -> None:
+    book = Book(max_held=3)
+    book.offer((1, 1))
+    book.track.pause()
+    book.offer((2, 2), (3, 3), (4, 4))
+    assert book.told == [(1, 1)]
+    book.offer((5, 5))
+    assert book.told == [(n, n) for n in range(1, 6)]
+
+
+def test_an_update_that_is_lost_on_its_way_makes_a_snapshot_wanted() -> None:
+    book = Book()
+    book.offer((1, 2))
+    (event,) = book.out
+    assert isinstance(event, Event)
+    book.track.lose(event)
+    assert book.track.wants_snapshot
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_happens_each_update_continues_what_was_told_before_it(seed: int) -> None:
+    rng = random.Random(seed)
+    book, first = Book(max_held=8), 1
+    for _ in range(400):
+        last = first + rng.randrange(3)
+        match rng.randrange(12):
+            case 0:
+                pass  # it is lost
+            case 1:
+                book.offer((first, last), (first, last))
+            case 2:
+                book.track.pause()
+                book.offer((first, last))
+            case 3:
+                book.offer((first, last))
+                book.snapshot(rng.randrange(max(1, first - 5), last + 5))
+            case 4:
+                book.track.abandon("not_repaired", book.out)
+                book.offer((first, last))
+            case _:
+                book.offer((first, last))
+        first = last + 1
+    while book.track.held:
+        book.track.abandon("not_repaired", book.out)
+    due: int | None = None
+    for told in book.told:
+        match told:
+            case (int(begin), int(end), str(_)):
+                assert begin == due
+                due = end + 1
+            case (int(begin), int(end)):
+                assert due is None or begin <= due <= end
+                due = end + 1
+            case _:
+                assert isinstance(told, str)
+                assert due is not None
+                assert int(told.split()[1]) == due - 1
+    coverage = book.track.coverage()
+    assert due == book.track.next == (coverage.last or 0) + 1
+    assert coverage.live + coverage.missing == due - (coverage.first or 0)
