@@ -1103,7 +1103,7 @@ async def made_file(tmp_path: Path) -> Path:
     [
         (FaultKind.REFUSED, {"duration": 600}, "refused"),
         (FaultKind.BLACK_HOLE, {"duration": 600}, "handshake_timeout"),
-        (FaultKind.HTTP_STATUS, {"duration": 600, "status": 429, "held": True}, "http_429"),
+        (FaultKind.HTTP_STATUS, {"duration": 600, "status": 503, "held": True}, "http_503"),
         (FaultKind.UPGRADE_RST, {"duration": 600}, "reset"),
     ],
 )

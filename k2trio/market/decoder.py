@@ -6,6 +6,7 @@ Source: Binance spot API docs, "WebSocket Streams".
 from __future__ import annotations
 
 import functools
+import operator
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -54,7 +55,8 @@ class Reply(msgspec.Struct, frozen=True):
 class Malformed(msgspec.Struct, frozen=True):
     """A payload that could not be understood.
 
-    :ivar error_type: ``bad_json``, ``bad_payload``, ``unknown_stream`` or ``unknown_event``.
+    :ivar error_type: ``bad_json``, ``bad_payload``, ``wrong_symbol``, ``unknown_stream`` or
+        ``unknown_event``.
     :ivar detail: what is wrong, as printable text.
     :ivar excerpt: its first bytes, as printable text.
     """
@@ -120,6 +122,7 @@ _ENVELOPES: dict[Kind, Callable[[bytes], _Envelope[Any]]] = {
 _DECODE_ERRORS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _NOT_PARSED = (*_DECODE_ERRORS, LookupError)
 
+_symbol_of = operator.attrgetter("symbol")
 _NO_CODE = -1
 _SHUTDOWN_STREAM = "!serverShutdown"
 
@@ -200,6 +203,10 @@ class Decoder:
         """A frame up to the stream's name → that name, and what parses the frame."""
         self._names: dict[str, str] = {}
         """Of each known stream, its name → the same as one object, for all events to share."""
+        self._symbols: dict[str, str] = {}
+        """Of each known stream whose payloads name a symbol, its name → the symbol."""
+        self._closer: dict[str, Stream] = {}
+        """Known streams whose payloads say more than a symbol of where they belong."""
         self._parse: Callable[[bytes], _Envelope[Any]] = self._parse_by_route
 
     def expect(self, streams: Iterable[str]) -> None:
@@ -228,8 +235,32 @@ class Decoder:
         except _NOT_PARSED:
             return self._decode_singly(payloads, received)
         data = [envelope.data for envelope in envelopes]
+        if not self._belong(streams, data):
+            return self._decode_singly(payloads, received)
         stamps = repeat(self.venue), repeat(received)
         return list(map(Event, data, streams, *stamps, payloads)), []
+
+    def _belong(self, streams: list[str], data: list[Any]) -> bool:
+        """Whether every payload of a batch names what its stream is of."""
+        symbols = self._symbols
+        if len(symbols) == len(self._names):
+            said = list(map(_symbol_of, data))
+            if len(symbols) == 1:
+                if said.count(symbols[streams[0]]) != len(said):
+                    return False
+            elif said != list(map(symbols.__getitem__, streams)):
+                return False
+        elif any(
+            name in symbols and payload.symbol != symbols[name]
+            for name, payload in zip(streams, data, strict=True)
+        ):
+            return False
+        closer = self._closer
+        return not closer or all(
+            _belongs(closer[name], payload)
+            for name, payload in zip(streams, data, strict=True)
+            if name in closer
+        )
 
     def _decode_singly(
         self, payloads: Sequence[bytes], received: float
@@ -244,7 +275,10 @@ class Decoder:
             except _NOT_PARSED:
                 self._decode_slowly(payload, received, events, control)
             else:
-                events.append(Event(envelope.data, name, self.venue, received, payload))
+                if _belongs(self._streams[name], envelope.data):
+                    events.append(Event(envelope.data, name, self.venue, received, payload))
+                else:
+                    control.append(_misplaced(name, payload))
         if len(self._streams) != known:
             self._prepare()
         return events, control
@@ -264,6 +298,12 @@ class Decoder:
         """Choose how to parse, by the streams that are known."""
         streams = self._streams
         self._names = {name: name for name in streams}
+        self._symbols = {
+            name: stream.symbol
+            for name, stream in streams.items()
+            if stream.symbol is not None and stream.kind is not Kind.PARTIAL_DEPTH
+        }
+        self._closer = {name: stream for name, stream in streams.items() if stream.kind in _CLOSER}
         kinds = {stream.kind for stream in streams.values()}
         if 0 < len(streams) <= MAX_TAGGED:
             self._parse = _decoder_of(tuple((name, streams[name].kind) for name in streams))
@@ -295,6 +335,9 @@ class Decoder:
                     control.append(Malformed("unknown_stream", "not subscribed", excerpt(payload)))
                     return
                 data = _DECODERS[stream.kind](raw)
+                if not _belongs(stream, data):
+                    control.append(_misplaced(stream.name, payload))
+                    return
                 events.append(Event(data, stream.name, self.venue, received, payload))
                 if combined.stream == stream.name:
                     self._learn(stream)
@@ -308,6 +351,29 @@ class Decoder:
         # spelling. The bound is for a decoder that accepts everything.
         if len(self._streams) < MAX_KNOWN:
             self._streams[stream.name] = stream
+
+
+_CLOSER = {Kind.KLINE, Kind.WINDOW_TICKER, Kind.ALL_WINDOW_TICKERS}
+"""Kinds whose payloads name an interval as well, or name their symbol twice."""
+
+
+def _belongs(stream: Stream, payload: Any) -> bool:
+    """Whether a payload names the symbol, and the interval, that its stream is of."""
+    if stream.kind is Kind.ALL_WINDOW_TICKERS:
+        return all(row.event == f"{stream.interval}Ticker" for row in payload)
+    if stream.symbol is None or stream.kind is Kind.PARTIAL_DEPTH:
+        return True
+    if payload.symbol != stream.symbol and payload.symbol.lower() != stream.symbol.lower():
+        return False
+    if stream.kind is Kind.KLINE:
+        bar = payload.bar
+        return bool(bar.symbol == payload.symbol and bar.interval == stream.interval)
+    return stream.kind is not Kind.WINDOW_TICKER or payload.event == f"{stream.interval}Ticker"
+
+
+def _misplaced(stream: str, payload: bytes) -> Malformed:
+    detail = f"the payload is not of {stream}"
+    return Malformed("wrong_symbol", _printable(detail), excerpt(payload))
 
 
 def _error_type(error: Exception) -> str:

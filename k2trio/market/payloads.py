@@ -64,11 +64,12 @@ class BlockTrade(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="bloc
     buyer_is_maker: bool = field(name="m")
 
 
-class Level(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
+class Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Price and quantity of one level of a book; quantity zero removes it (in a diff).
 
-    The exchange sends an array of the two. It is no tuple here since the garbage collector watches
-    tuples, and a busy book brings so many that looking through them took a fifth of all the time.
+    The exchange sends an array of the two; what else stands in it is ignored, as further fields of
+    an object are. It is no tuple here since the garbage collector watches tuples, and a busy book
+    brings so many that looking through them took a fifth of all the time.
     """
 
     price: str
@@ -109,8 +110,12 @@ class BookTicker(msgspec.Struct, frozen=True, gc=False):
     ask_quantity: str = field(name="A")
 
 
-class Bar(msgspec.Struct, frozen=True, gc=False):
-    """The candlestick inside a kline message."""
+class Bar(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The candlestick inside a kline message.
+
+    :ivar taker_volume: volume that takers bought; empty where the venue does not tell.
+    :ivar taker_quote_volume: the same in the quote asset.
+    """
 
     open_time: Integer = field(name="t")
     close_time: Integer = field(name="T")
@@ -124,6 +129,8 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     trades: Integer = field(name="n")
     closed: bool = field(name="x")
     quote_volume: str = field(name="q")
+    taker_volume: str = field(name="V", default="")
+    taker_quote_volume: str = field(name="Q", default="")
 
 
 class Kline(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="kline"):

@@ -9,6 +9,7 @@ from .transitions import RotationReason
 MESSAGE_ERRORS = (
     "bad_json",
     "bad_payload",
+    "wrong_symbol",
     "unknown_stream",
     "unknown_event",
     "subscription_refused",

@@ -40,6 +40,8 @@ class KlineRow(msgspec.Struct, array_like=True):
     close_time: int
     quote_volume: str
     trades: int
+    taker_volume: str = ""
+    taker_quote_volume: str = ""
 
 
 def _encoded(payload: Any, **more: Any) -> tuple[Any, bytes]:
@@ -71,5 +73,7 @@ def kline_of(symbol: str, interval: str, row: KlineRow) -> tuple[Kline, bytes]:
         trades=row.trades,
         closed=True,
         quote_volume=row.quote_volume,
+        taker_volume=row.taker_volume,
+        taker_quote_volume=row.taker_quote_volume,
     )
     return _encoded(Kline(row.close_time + 1, symbol, bar))

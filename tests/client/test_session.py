@@ -126,7 +126,8 @@ async def test_a_session_knows_its_streams_before_their_first_message(
     session._take(trades(1))
     session.streams = [SUBJECT, "ethusdt@trade"]
     (frame,) = trades(1).payloads
-    session._take(Batch([frame.replace(b"btcusdt", b"ethusdt")], 0.0, 0.0))
+    other = frame.replace(b"btcusdt", b"ethusdt").replace(b"BTCUSDT", b"ETHUSDT")
+    session._take(Batch([other], 0.0, 0.0))
     assert delivered == [SUBJECT, "ethusdt@trade"]
 
 

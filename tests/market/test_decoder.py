@@ -65,6 +65,31 @@ WINDOW = m.WindowTicker(
     "4hTicker", 7, "BTCUSDT", "0.1", "250.00", "0.2", "0.4", "0.7", "0.8", "0.9", "13", "14", 15
 )
 
+KLINE: dict[str, Any] = {
+    "e": "kline",
+    "E": 9,
+    "s": "BTCUSDT",
+    "k": {
+        "t": 1,
+        "T": 2,
+        "s": "BTCUSDT",
+        "i": "1m",
+        "f": -1,
+        "L": -1,
+        "o": "3",
+        "c": "4",
+        "h": "5",
+        "l": "6",
+        "v": "7",
+        "n": 8,
+        "x": True,
+        "q": "9",
+        "V": "10",
+        "Q": "11",
+        "B": "12",
+    },
+}
+
 KINDS: list[tuple[str, Any, Any]] = [
     (
         SUBJECT,
@@ -125,31 +150,12 @@ KINDS: list[tuple[str, Any, Any]] = [
     ),
     (
         "btcusdt@kline_1m",
-        {
-            "e": "kline",
-            "E": 9,
-            "s": "BTCUSDT",
-            "k": {
-                "t": 1,
-                "T": 2,
-                "s": "BTCUSDT",
-                "i": "1m",
-                "f": -1,
-                "L": -1,
-                "o": "3",
-                "c": "4",
-                "h": "5",
-                "l": "6",
-                "v": "7",
-                "n": 8,
-                "x": True,
-                "q": "9",
-                "V": "10",
-                "Q": "11",
-                "B": "12",
-            },
-        },
-        m.Kline(9, "BTCUSDT", m.Bar(1, 2, "BTCUSDT", "1m", "3", "4", "5", "6", "7", 8, True, "9")),
+        KLINE,
+        m.Kline(
+            9,
+            "BTCUSDT",
+            m.Bar(1, 2, "BTCUSDT", "1m", "3", "4", "5", "6", "7", 8, True, "9", "10", "11"),
+        ),
     ),
     ("btcusdt@miniTicker", MINI_ROW, MINI),
     ("!miniTicker@arr", [MINI_ROW, MINI_ROW], [MINI, MINI]),
@@ -196,6 +202,11 @@ def compact(value: Any) -> bytes:
 
 def frame(stream: str, raw: bytes) -> bytes:
     return b'{"stream":"' + stream.encode() + b'","data":' + raw + b"}"
+
+
+def of(symbol: str, raw: bytes) -> bytes:
+    """The payload, as if it were of another symbol."""
+    return raw.replace(b"BTCUSDT", symbol.upper().encode())
 
 
 GOOD = frame(SUBJECT, TRADE)
@@ -322,7 +333,7 @@ def test_what_is_expected_is_taken_at_once_and_what_is_not_is_asked_for() -> Non
     decoder = Decoder("venue", lambda name: asked.append(name) or False)
     decoder.expect([SUBJECT])
     assert isinstance(one(GOOD, decoder), Event)
-    other = frame("ethusdt@trade", TRADE)
+    other = frame("ethusdt@trade", of("ethusdt", TRADE))
     assert isinstance(one(other, decoder), Malformed)
     decoder.expect(["ethusdt@trade"])
     assert isinstance(one(other, decoder), Event)
@@ -412,10 +423,6 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "exponent": (GOOD.replace(b"12345", b"1e999"), "bad_payload"),
     "missing field": (GOOD.replace(b'"t"', b'"tt"'), "bad_payload"),
     "another event type": (GOOD.replace(b'"e":"trade"', b'"e":"aggTrade"'), "bad_payload"),
-    "level of three": (
-        frame("btcusdt@depth5", b'{"lastUpdateId":1,"bids":[["1","2","3"]],"asks":[]}'),
-        "bad_payload",
-    ),
     "level of one": (
         frame("btcusdt@depth5", b'{"lastUpdateId":1,"bids":[["1"]],"asks":[]}'),
         "bad_payload",
@@ -452,6 +459,59 @@ def test_what_is_not_understood_is_one_printable_bounded_remark(
         assert remark.detail
 
 
+MISPLACED: dict[str, tuple[str, bytes]] = {
+    "a trade": (SUBJECT, of("ethusdt", TRADE)),
+    "a trade whose symbol begins alike": (SUBJECT, of("btcusdtx", TRADE)),
+    "a quote": ("btcusdt@bookTicker", b'{"u":1,"s":"ETHUSDT","b":"1","B":"1","a":"2","A":"1"}'),
+    "the inner symbol of a bar": (
+        "btcusdt@kline_1m",
+        compact(KLINE | {"k": KLINE["k"] | {"s": "ETHUSDT"}}),
+    ),
+    "a bar of another interval": (
+        "btcusdt@kline_1m",
+        compact(KLINE | {"k": KLINE["k"] | {"i": "1h"}}),
+    ),
+    "a ticker of another window": ("btcusdt@ticker_1h", compact(WINDOW_ROW)),
+    "tickers of another window": ("!ticker_1h@arr", compact([WINDOW_ROW])),
+}
+"""Whole payloads that stand in the frame of another stream."""
+
+
+@pytest.mark.parametrize("beside", [(), ("ethusdt@depth5",)], ids=["alone", "with others"])
+@pytest.mark.parametrize(("stream", "raw"), MISPLACED.values(), ids=MISPLACED)
+def test_a_payload_of_another_stream_than_its_frame_is_malformed(
+    stream: str, raw: bytes, beside: tuple[str, ...]
+) -> None:
+    knows = expecting(stream, SUBJECT, *beside)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(d, "MAX_TAGGED", 0)
+        by_route = expecting(stream, SUBJECT, *beside)
+    for decoder in (Decoder("venue"), knows, by_route, expecting(stream)):
+        events, control = decoder.decode([GOOD, frame(stream, raw), GOOD], 1.0)
+        assert [event.raw for event in events] == [TRADE, TRADE]
+        (remark,) = control
+        assert isinstance(remark, Malformed)
+        assert remark.error_type == "wrong_symbol"
+        assert stream in remark.detail
+
+
+def test_a_symbol_in_small_letters_is_the_same_symbol() -> None:
+    """Only the stream's name is known for sure to be folded."""
+    for decoder in decoders(SUBJECT):
+        event = one(frame(SUBJECT, TRADE.replace(b"BTCUSDT", b"btcusdt")), decoder)
+        assert isinstance(event, Event)
+
+
+def test_what_else_stands_in_a_level_is_ignored() -> None:
+    """Old payloads and forks of the exchange have a third element."""
+    raw = b'{"lastUpdateId":1,"bids":[["1","2",[]],["3","4","5",{}]],"asks":[]}'
+    for decoder in decoders("btcusdt@depth5"):
+        event = one(frame("btcusdt@depth5", raw), decoder)
+        assert isinstance(event, Event)
+        assert event.data == m.PartialDepth(1, [m.Level("1", "2"), m.Level("3", "4")], [])
+        assert event.raw == raw
+
+
 @pytest.mark.parametrize("junk", [b"\x00\x1b[2J\r\n", b"\xff", "\u202e\u2028".encode()])
 def test_remarks_cannot_forge_log_lines_or_drive_a_terminal(junk: bytes) -> None:
     remark = one(frame(SUBJECT, b'{"e":"' + junk * 300 + b'"}'))
@@ -472,7 +532,7 @@ def test_an_excerpt_shows_where_the_payload_began() -> None:
 def test_the_table_of_streams_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(d, "MAX_KNOWN", 10)
     decoder = Decoder("venue")
-    frames = [frame(f"s{number}usdt@trade", TRADE) for number in range(50)]
+    frames = [frame(f"s{n}usdt@trade", of(f"s{n}usdt", TRADE)) for n in range(50)]
     for _ in range(2):
         events, control = decoder.decode(frames, 1.0)
         assert (len(events), control) == (50, [])
@@ -487,7 +547,11 @@ def test_more_streams_than_have_types_of_their_own_give_the_same_events(
     names = [
         f"s{number}usdt@{suffixes[number % len(suffixes)]}" for number in range(d.MAX_TAGGED + 9)
     ]
-    frames = [frame(name, payloads[name.partition("@")[2]]) for name in names]
+    frames = [
+        frame(name, of(symbol, payloads[suffix]))
+        for name in names
+        for symbol, _, suffix in [name.partition("@")]
+    ]
     knows, learns = expecting(*names), Decoder("venue")
     expected = [one(payload) for payload in frames]
     for decoder in (knows, learns, learns):

@@ -110,7 +110,7 @@ def test_what_must_be_seen_before_anything_happens_is_zero_from_the_start() -> N
 def test_what_an_alert_counts_has_a_zero_from_the_start() -> None:
     metrics = make()
     metrics.add_endpoint("host:1", "v", 0)
-    for error_type in ("bad_json", "bad_payload", "unknown_stream", "unknown_event"):
+    for error_type in ("bad_json", "bad_payload", "wrong_symbol", "unknown_stream"):
         assert value(metrics, "k2_binance_message_errors_total", error_type=error_type) == 0
     for outcome in ("joined", "repaired", "declared"):
         assert value(metrics, "k2_binance_gaps_total", outcome=outcome) == 0

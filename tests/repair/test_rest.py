@@ -100,6 +100,15 @@ async def test_bars_are_asked_for_without_an_end() -> None:
         "1", "2", "0.5", "1.5",
     )  # fmt: skip
     assert (first.bar.volume, first.bar.quote_volume, first.bar.trades) == ("10", "15", 7)
+    assert (first.bar.taker_volume, first.bar.taker_quote_volume) == ("5", "7")
+    written = msgspec.json.decode(events[0].raw)["k"]
+    assert (written["V"], written["Q"]) == ("5", "7")
+
+
+async def test_a_bar_whose_row_ends_early_says_nothing_of_takers() -> None:
+    rest = Rest(lambda _: [row[:9] for row in kline_rows([60_000])])
+    (event,) = await page(make_backfill(rest), MINUTES, 60_000, 119_999)
+    assert not {"V", "Q"} & set(msgspec.json.decode(event.raw)["k"])
 
 
 async def test_bars_of_the_other_time_zone_are_asked_for_in_it() -> None:
