@@ -11,13 +11,17 @@ import random
 from typing import TYPE_CHECKING
 
 import trio
+from msgspec import structs
+
+from k2trio.market.streams import parse_stream
 
 from .connection.outbox import How
 from .connection.session import Session
 from .connection.strikes import strike
 from .connection.upgrade import Upgrade
 from .faults.board import FaultBoard
-from .faults.kinds import SCOPE, FaultKind, Scope
+from .faults.kinds import MARKET_KINDS, ONE_CONNECTION_KINDS, SCOPE, FaultKind, Scope
+from .market.absurd import ABSURD_KINDS, absurd_message
 from .venue.admission import Admission
 from .venue.broadcast import Broadcast
 from .venue.limits import Limits
@@ -152,9 +156,15 @@ class Exchange:
     def fault_begins(self, fault: Fault) -> None:
         """A fault begins, see :class:`.board.FaultListener`."""
         hit = self._hit(fault)
-        if fault.kind in {FaultKind.BURST, FaultKind.IDS_JUMP}:
+        if fault.kind in MARKET_KINDS:
             if fault.hits((self.venue, *self.endpoints)):
                 self._move_market(fault)
+        elif fault.kind is FaultKind.ABSURD_KEY:
+            self._tell_nonsense(fault, hit)
+        elif fault.kind in ONE_CONNECTION_KINDS:
+            live = [session for session in hit if session.subscriptions.attached()]
+            if live:
+                self._silence(fault, self._venue.rng.choice(live))
         elif fault.kind is FaultKind.OUTAGE:
             for session in hit:
                 session.outbox.end(How.RST, fault.kind.value)
@@ -176,7 +186,39 @@ class Exchange:
 
     def _move_market(self, fault: Fault) -> None:
         self.catch_up()
-        if fault.kind is FaultKind.IDS_JUMP:
-            self.market.jump_ids(fault.by, fault.symbol)
+        match fault.kind:
+            case FaultKind.IDS_JUMP:
+                self.market.jump_ids(fault.by, fault.symbol)
+            case FaultKind.IDS_RESET:
+                self.truth.renumbered.append(trio.current_time())
+                self.market.reset_ids(fault.by, fault.symbol)
+            case FaultKind.SHARED_ID:
+                self.market.share_next_id(fault.symbol)
+            case FaultKind.HALT:
+                self.market.halt(round(fault.duration * 1e6), fault.symbol)
+                self._broadcast.pace.look_again()
+            case _:
+                self.publish(self.market.burst(fault.count or 1000, fault.symbol))
+
+    def _tell_nonsense(self, fault: Fault, hit: list[Session]) -> None:
+        self.catch_up()
+        streams = {name: None for session in hit for name in session.subscriptions.attached()}
+        usable = [name for name in streams if parse_stream(name).kind in ABSURD_KINDS]
+        if fault.stream is not None:
+            usable = [name for name in usable if name == fault.stream]
+        message = None
+        if usable:
+            message = absurd_message(self.market, self._venue.rng.choice(usable), fault.by)
+        if message is not None:
+            self.truth.absurd.append(message)
+            for session in hit:
+                session.tell(message)
+
+    def _silence(self, fault: Fault, session: Session) -> None:
+        """Let one connection get nothing more, or nothing of one stream."""
+        if fault.kind is FaultKind.DEAD_STANDBY:
+            session.ailments.add(structs.replace(fault, kind=FaultKind.STALL, duration=0.0))
+            session.ailments.refresh()
         else:
-            self.publish(self.market.burst(fault.count or 1000, fault.symbol))
+            streams = session.subscriptions.attached()
+            session.ailments.lost.add(fault.stream or self._venue.rng.choice(streams))

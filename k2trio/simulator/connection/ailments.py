@@ -19,20 +19,28 @@ class Ailments:
     """What is wrong with one connection.
 
     :param names: endpoint and venue: what faults call the connection by.
+    :param beside: whether another connection is open already.
     :ivar faults: what is wrong with its data, as of the last :meth:`refresh`.
+    :ivar lost: streams of which nothing is told, though they are subscribed.
+    :ivar darkened: packets were lost, and may still be.
     :ivar muted: nothing can be told, for a message has begun that does not end.
     :ivar left: messages until it is dropped; None: it is not.
     :ivar dead: subscriptions are accepted and bring nothing.
     """
 
-    def __init__(self, board: FaultBoard, names: Sequence[str]) -> None:
+    def __init__(self, board: FaultBoard, names: Sequence[str], *, beside: bool) -> None:
         self._board = board
         self._names = names
         self._own: list[Fault] = []
         self._dark_until = -1.0
         self._refreshed = trio.lowlevel.ParkingLot()
         self.faults: list[Fault] = []
+        self.lost: set[str] = set()
+        self.darkened = False
         self.muted = False
+        if beside and board.take(names, (FaultKind.REPLACEMENT_DEAD,)) is not None:
+            self.left, self.dead = None, True
+            return
         inborn = board.take(names, SESSION_KINDS)
         self.left = 1 if inborn is not None and inborn.kind is FaultKind.FLAPPING else None
         self.dead = inborn is not None and inborn.kind is FaultKind.SUBSCRIBE_DEAD
@@ -60,11 +68,19 @@ class Ailments:
         while self.suffers(kind):
             await self._refreshed.park()
 
+    @property
+    def sound(self) -> bool:
+        """Whether every message is told as it comes."""
+        return not (
+            self.faults or self.lost or self.muted or self.darkened or self.left is not None
+        )
+
     # The network under the connection
 
     def darken(self, until: float) -> None:
         """Lose all packets until then."""
         self._dark_until = max(self._dark_until, until)
+        self.darkened = True
 
     @property
     def dark(self) -> bool:

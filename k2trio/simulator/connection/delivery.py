@@ -36,16 +36,18 @@ class Delivery:
         self._truth = truth
         self._rng = rng
         self._swapped: bytes | None = None
+        self._told = truth.told[number].times
 
     def deliver(self, frame: bytes, content: bytes, message: Message) -> None:
         """Send one message of a stream; ``frame`` holds ``content``."""
         outbox, ailments = self._outbox, self._ailments
         if outbox.closing:
             return
-        if ailments.faults or ailments.muted or ailments.left is not None:
-            self._deliver_badly(frame, content, message)
-        else:
+        if ailments.sound:
+            self._told.append(message.time_us)
             outbox.push(frame)
+        else:
+            self._deliver_badly(frame, content, message)
 
     def _deliver_badly(self, frame: bytes, content: bytes, message: Message) -> None:
         symbol = message.stream.partition("@")[0].upper()
@@ -72,9 +74,11 @@ class Delivery:
                     frame = wire.fragments(content)
                 case _:
                     pass
-        if ailments.muted:
+        if ailments.muted or message.stream in ailments.lost:
             self._lose(message, "stalled")
             return
+        if not ailments.dark:
+            self._told.append(message.time_us)
         outbox.push(frame * copies)
         if self._swapped is not None:
             outbox.push(self._swapped)

@@ -12,7 +12,9 @@ import trio
 
 from k2trio.errors import UnknownStreamError
 
+from .. import wire
 from ..refusals import Refusal
+from ..venue.broadcast import wrapped
 from .ailments import Ailments
 from .control import TooManyStreams
 from .delivery import Delivery
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     import wsproto
 
+    from ..market.message import Message
     from ..venue.broadcast import Shape
     from ..venue.venue import Venue
     from .upgrade import Upgrade
@@ -52,12 +55,12 @@ class Session:
         self.number = number
         self.endpoint = endpoint
         self.names = (endpoint, venue.name)
-        self.ailments = Ailments(venue.faults, self.names)
+        beside = venue.truth.open_connections > 0
+        self.ailments = Ailments(venue.faults, self.names, beside=beside)
+        venue.truth.begin(number, endpoint)
         self.outbox = Outbox(stream, venue.limits, self.ailments)
         delivery = Delivery(self.outbox, self.ailments, number, venue.truth, venue.rng)
-        self.subscriptions = Subscriptions(
-            venue, number, shape, delivery.deliver, dead=self.ailments.dead
-        )
+        self.subscriptions = Subscriptions(venue, number, shape, delivery.deliver, self.ailments)
         now_us = venue.broadcast.pace.now_us
         self._keeper = Keeper(self.outbox, venue.limits, opened_at, now_us)
         self._inbox = Inbox(
@@ -78,6 +81,16 @@ class Session:
     def unsubscribe(self, names: Sequence[str]) -> None:
         """Remove streams; the client is not told."""
         self.subscriptions.unsubscribe(names)
+
+    def tell(self, message: Message) -> None:
+        """Send a message that the market did not make, if its stream is subscribed."""
+        streams = self.subscriptions
+        if message.stream not in streams.attached() or self.outbox.closing:
+            return
+        content = message.render(streams.unit)
+        if streams.combined:
+            content = wrapped(message.stream, content)
+        self.outbox.push(wire.text(content))
 
     async def open(self, upgrade: Upgrade, streams: Sequence[str]) -> bool:
         """Answer the upgrade: it is accepted if there is what the client asks for."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..market.message import Message
     from ..venue.venue import Venue
+    from .ailments import Ailments
 
 
 class Subscriptions:
@@ -23,7 +24,6 @@ class Subscriptions:
 
     :param number: of the connection.
     :param deliver: takes the messages of the streams.
-    :param dead: subscriptions are accepted and bring nothing.
     :ivar combined: whether messages are wrapped as ``{"stream", "data"}``.
     :ivar unit: time unit of the payloads in microseconds.
     """
@@ -34,13 +34,12 @@ class Subscriptions:
         number: int,
         shape: Shape,
         deliver: Callable[[bytes, bytes, Message], None],
-        *,
-        dead: bool,
+        ailments: Ailments,
     ) -> None:
         self._venue = venue
         self._number = number
         self._deliver = deliver
-        self._dead = dead
+        self._ailments = ailments
         self._live: dict[str, bool] = {}
         self.combined, self.unit = shape
 
@@ -51,7 +50,7 @@ class Subscriptions:
             raise TooManyStreams
         for name, exists in known.items():
             if name not in self._live:
-                self._live[name] = exists and not self._dead
+                self._live[name] = exists and not self._ailments.dead
                 if self._live[name]:
                     self._attach(name)
 
@@ -78,6 +77,7 @@ class Subscriptions:
         for name in names:
             with contextlib.suppress(UnknownStreamError):
                 name = parse_stream(name).name
+            self._ailments.lost.discard(name)
             if self._live.pop(name, False):
                 self._detach(name)
 

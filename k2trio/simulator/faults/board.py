@@ -92,6 +92,10 @@ class FaultBoard:
                 return entry.fault
         return None
 
+    def withdraw(self) -> None:
+        """Drop the faults that wait for an attempt, however long; those with a duration last on."""
+        self._active = [entry for entry in self._active if entry.ends_at < float("inf")]
+
     async def run(self) -> None:
         """Begin and end the faults at their times, for ever."""
         self.add(self._first)

@@ -31,13 +31,17 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     :param held: with ``HTTP_STATUS``: send no Content-Length and keep the connection open.
     :param code: close code of ``CLOSE``, ``CLOSE_HELD`` and ``LIFETIME``.
     :param location: target of ``REDIRECT``.
-    :param symbol: the symbol of ``SILENT_SYMBOL``, ``BURST``, ``IDS_JUMP`` (None: all), and the
-        only one that ``DROPPED``, ``DUPLICATED`` and ``REORDERED`` touch.
+    :param symbol: the symbol of ``SILENT_SYMBOL``, ``BURST``, ``IDS_JUMP``, ``IDS_RESET``,
+        ``SHARED_ID`` and ``HALT`` (None: all), and the only one that ``DROPPED``, ``DUPLICATED``
+        and ``REORDERED`` touch.
+    :param stream: the stream of ``ABSURD_KEY`` and ``LOST_STREAM``; None: one is drawn.
     :param share: share of messages (or REST rows) that are dropped, doubled, swapped; 0 to 1.
-    :param by: ids skipped by ``IDS_JUMP``.
+    :param by: ids skipped by ``IDS_JUMP``, taken back by ``IDS_RESET``; how far ``ABSURD_KEY``
+        is ahead, in ids or in milliseconds.
     :param size: bytes of ``OVERSIZE`` (over 16 MiB only the header is sent) and depth of
         ``DEEP_JSON``; rows left by ``REST_SHORT`` and ``REST_TRUNCATED``.
     :param interval: seconds between the bytes of ``UPGRADE_DRIP``.
+    :param lag: how old the answers of ``REST_LAG`` are; seconds.
     """
 
     at: Annotated[float, msgspec.Meta(ge=0)]
@@ -52,9 +56,11 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     location: str = "wss://example.invalid/stream"
     symbol: str | None = None
     share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
-    by: int = 5_000_000
+    stream: str | None = None
+    by: Annotated[int, msgspec.Meta(ge=1)] = 5_000_000
     size: Annotated[int, msgspec.Meta(ge=1)] | None = None
     interval: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    lag: Annotated[float, msgspec.Meta(ge=0)] = 25.0
 
     def hits(self, names: Sequence[str]) -> bool:
         """Whether it is meant for something called by one of ``names``."""

@@ -44,6 +44,8 @@ class FaultKind(enum.StrEnum):
     # What the exchange then does with the connection
     FLAPPING = "flapping"
     SUBSCRIBE_DEAD = "subscribe_dead"
+    REPLACEMENT_DEAD = "replacement_dead"
+    """The same, of a connection that opens beside another one."""
     # Ends of a connection
     FIN = "fin"
     RST = "rst"
@@ -58,6 +60,12 @@ class FaultKind(enum.StrEnum):
     STALL = "stall"
     SILENT_SYMBOL = "silent_symbol"
     ZERO_WINDOW = "zero_window"
+    DEAD_STANDBY = "dead_standby"
+    """One connection, drawn from the live ones, gets nothing more; its pings are answered."""
+    LOST_STREAM = "lost_stream"
+    """One such connection loses one stream, and still lists it, until that is subscribed anew."""
+    HALT = "halt"
+    """A symbol does not trade for a while; the first bars after it open late, off their grid."""
     # Odd bytes
     GARBAGE = "garbage"
     BINARY = "binary"
@@ -81,10 +89,20 @@ class FaultKind(enum.StrEnum):
     REORDERED = "reordered"
     BURST = "burst"
     IDS_JUMP = "ids_jump"
+    IDS_RESET = "ids_reset"
+    """All ids begin anew, ``by`` lower than they were, and REST forgets what was before."""
+    ABSURD_KEY = "absurd_key"
+    """A single message has an id or a time that is ``by`` too high."""
+    SHARED_ID = "shared_id"
+    """Two aggregate trades, one after the other, have the same id."""
     # REST
     REST_REFUSED = "rest_refused"
     REST_STATUS = "rest_status"
     REST_HANG = "rest_hang"
+    REST_KEY = "rest_key"
+    """``historicalTrades`` wants a key, as on binance.us."""
+    REST_LAG = "rest_lag"
+    """Trades, bars and books are those of ``lag`` seconds ago."""
     REST_TRUNCATED = "rest_truncated"
     REST_HOLES = "rest_holes"
     REST_SHORT = "rest_short"
@@ -105,7 +123,10 @@ UPGRADE_KINDS = (
     _K.NOT_HTTP,
 )
 SESSION_KINDS = (_K.FLAPPING, _K.SUBSCRIBE_DEAD)
+MARKET_KINDS = (_K.BURST, _K.IDS_JUMP, _K.IDS_RESET, _K.SHARED_ID, _K.HALT)
+ONE_CONNECTION_KINDS = (_K.DEAD_STANDBY, _K.LOST_STREAM)
 REST_KINDS = (_K.REST_REFUSED, _K.REST_STATUS, _K.REST_HANG)
+REST_STATE_KINDS = (_K.REST_KEY, _K.REST_LAG)
 REST_ROW_KINDS = (_K.REST_TRUNCATED, _K.REST_HOLES, _K.REST_SHORT, _K.REST_UNORDERED)
 DATA_KINDS = (
     _K.HALF_OPEN,
@@ -123,7 +144,16 @@ DATA_KINDS = (
 SCOPE: dict[FaultKind, Scope] = (
     dict.fromkeys(FaultKind, Scope.STRIKE)
     | dict.fromkeys(
-        (*DIAL_KINDS, *UPGRADE_KINDS, *SESSION_KINDS, *REST_KINDS, *REST_ROW_KINDS), Scope.ATTEMPT
+        (
+            *DIAL_KINDS,
+            *UPGRADE_KINDS,
+            *SESSION_KINDS,
+            _K.REPLACEMENT_DEAD,
+            *REST_KINDS,
+            *REST_STATE_KINDS,
+            *REST_ROW_KINDS,
+        ),
+        Scope.ATTEMPT,
     )
     | dict.fromkeys(DATA_KINDS, Scope.DATA)
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .fault import Fault
-from .kinds import SCOPE, FaultKind, Scope
+from .kinds import REST_STATE_KINDS, SCOPE, FaultKind, Scope
 
 if TYPE_CHECKING:
     import random
@@ -19,6 +19,10 @@ DRAWN_KINDS: tuple[FaultKind, ...] = tuple(
         FaultKind.DNS_HANG,
         FaultKind.BURST,
         FaultKind.IDS_JUMP,
+        FaultKind.IDS_RESET,
+        FaultKind.ABSURD_KEY,
+        FaultKind.SHARED_ID,
+        FaultKind.HALT,
         FaultKind.ZERO_WINDOW,
         FaultKind.REST_HOLES,
     }
@@ -48,8 +52,9 @@ def draw_schedule(
         kind = usable[rng.randrange(len(usable))]
         names = rest if kind.startswith("rest_") else endpoints
         scope = SCOPE[kind]
-        duration = 0.0 if scope is Scope.STRIKE else rng.uniform(1.0, max_duration_s)
-        if scope is Scope.ATTEMPT and rng.random() < 0.5:
+        lasts = scope is not Scope.STRIKE or kind is FaultKind.HALT
+        duration = 0.0 if not lasts else rng.uniform(1.0, max_duration_s)
+        if scope is Scope.ATTEMPT and kind not in REST_STATE_KINDS and rng.random() < 0.5:
             duration = 0.0
         faults.append(
             Fault(
@@ -61,10 +66,19 @@ def draw_schedule(
                 retry_after=float(rng.randrange(1, 30)) if rng.random() < 0.5 else None,
                 code=(1000, 1001, 1008, 1012, 1013)[rng.randrange(5)],
                 share=rng.uniform(0.01, 0.5),
+                by=_draw_distance(rng, kind),
+                lag=rng.choice([0.5, 5.0, 25.0, 60.0]),
             )
         )
         at += rng.expovariate(1 / mean_interval_s)
     return faults
+
+
+def _draw_distance(rng: random.Random, kind: FaultKind) -> int:
+    """Ids (or milliseconds), any order of magnitude alike; a jump is always one of millions."""
+    if kind is FaultKind.IDS_JUMP:
+        return 5_000_000
+    return round(10 ** rng.uniform(0.0, 10.0))
 
 
 def _draw_status(rng: random.Random, kind: FaultKind) -> int:

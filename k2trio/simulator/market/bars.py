@@ -120,6 +120,7 @@ class Bars:
         self.price = price
         self.first_price = price
         self.second: Bar | None = None
+        self._halts: list[tuple[int, int]] = []
         self._seconds: deque[Bar] = deque(maxlen=MAX_SECONDS)
         self._series: dict[tuple[str, int], Series] = {}
 
@@ -146,6 +147,21 @@ class Bars:
         if not buyer_is_maker:
             bar.taker_volume += quantity
             bar.taker_quote += quote
+
+    def halt(self, from_ms: int, until_ms: int) -> None:
+        """Note a time without trading."""
+        self._halts.append((from_ms, until_ms))
+
+    def opens_ms(self, open_ms: int, end_ms: int) -> int | None:
+        """When the bar really opens that has this place on the grid; None if there is none.
+
+        A bar that was open when a halt began lasts until its regular end. One that would open in a
+        halt opens after it, if there is some of it left.
+        """
+        for from_ms, until_ms in self._halts:
+            if from_ms < open_ms < until_ms:
+                return self.opens_ms(until_ms, end_ms) if until_ms < end_ms else None
+        return open_ms
 
     def _finish(self, second: Bar) -> None:
         self._seconds.append(second)
@@ -176,8 +192,6 @@ class Bars:
         """All bars that open in ``from_ms … until_ms``, oldest first, empty ones included."""
         series = self.series(interval, offset_ms)
         open_ms = bar_open_ms(interval, max(from_ms, self.start_ms), offset_ms)
-        if open_ms < from_ms:
-            open_ms = bar_end_ms(interval, open_ms, offset_ms)
         close = next(
             (bar.close for bar in reversed(series.bars.values()) if bar.open_ms < open_ms),
             self.first_price,
@@ -187,8 +201,12 @@ class Bars:
             if not bar.count:
                 bar = Bar.empty(open_ms, close)
             close = bar.close
-            yield bar
-            open_ms = bar_end_ms(interval, open_ms, offset_ms)
+            end_ms = bar_end_ms(interval, open_ms, offset_ms)
+            really_ms = self.opens_ms(open_ms, end_ms)
+            if really_ms is not None and from_ms <= really_ms <= until_ms:
+                bar.open_ms = really_ms
+                yield bar
+            open_ms = end_ms
 
     def window(self, now_ms: int, length_ms: int) -> tuple[Bar, int]:
         """Everything in the last ``length_ms`` (by whole minutes), and the close before it."""

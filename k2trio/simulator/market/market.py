@@ -150,6 +150,22 @@ class Market:
         for market in self._chosen(symbol):
             market.jump_ids(by)
 
+    def reset_ids(self, by: int, symbol: str | None = None) -> None:
+        """Let the ids of one symbol, or of all, begin anew, ``by`` lower; history is lost."""
+        for market in self._chosen(symbol):
+            market.reset_ids(by)
+
+    def share_next_id(self, symbol: str | None = None) -> None:
+        """Let the next aggregate trade of one symbol, or of each, have the id of the last one."""
+        for market in self._chosen(symbol):
+            market.share_next_id()
+
+    def halt(self, for_us: int, symbol: str | None = None) -> None:
+        """Let one symbol, or all, not trade for so many microseconds."""
+        for market in self._chosen(symbol):
+            market.halt(self.now_us, self.now_us + for_us)
+            self._schedule_symbol(market)
+
     def set_rate(self, rate: float, symbol: str | None = None) -> None:
         """Change the taker orders per second of one symbol, or of each; 0 makes it quiet."""
         for market in self._chosen(symbol):

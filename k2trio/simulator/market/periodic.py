@@ -43,6 +43,9 @@ class DepthVoice(Voice):
             self.arm()
         (self._bids if side.sign > 0 else self._asks)[price] = None
 
+    def on_renumbered(self, symbol: SymbolMarket) -> None:
+        self._first = symbol.update_id
+
     def speak(self, now_us: int) -> None:
         symbol = self.stage.of(self.stream)
         book, first, last = symbol.book, self._first, symbol.update_id
@@ -90,12 +93,16 @@ class KlineVoice(Voice):
         symbol = self.stage.of(self.stream)
         open_ms, end_ms = self._open_ms, self._end_ms
         closed = now_us == end_ms * 1000
-        bar = symbol.bars.bar(self._interval, open_ms, self._offset_ms)
-        render = functools.partial(
-            payloads.kline, symbol.spec.symbol, self._interval, bar, end_ms, now_us, closed
-        )
-        key = now_us // 1000
-        self.stage.emit(Message(self.name, key, key, now_us, render, open_ms if closed else None))
+        really_ms = symbol.bars.opens_ms(open_ms, end_ms)
+        if really_ms is not None:
+            bar = symbol.bars.bar(self._interval, open_ms, self._offset_ms)
+            bar.open_ms = really_ms
+            render = functools.partial(
+                payloads.kline, symbol.spec.symbol, self._interval, bar, end_ms, now_us, closed
+            )
+            key = now_us // 1000
+            closes = really_ms if closed else None
+            self.stage.emit(Message(self.name, key, key, now_us, render, closes))
         if closed:
             self._open_ms = end_ms
             self._end_ms = bar_end_ms(self._interval, end_ms, self._offset_ms)

@@ -48,6 +48,10 @@ class History(Generic[RecordT]):
         if len(self.records) >= 2 * self.bound:
             del self.records[: self.bound]
 
+    def clear(self) -> None:
+        """Forget all."""
+        self.records.clear()
+
     def since(self, first_id: int, limit: int) -> list[RecordT]:
         """Up to ``limit`` records with ids from ``first_id``, oldest first."""
         start = bisect.bisect_left(self.records, first_id, key=operator.attrgetter("id"))
@@ -68,24 +72,32 @@ class History(Generic[RecordT]):
 class Ids:
     """A counter that remembers which ranges it issued.
 
-    :ivar ranges: ``[first, last]`` pairs, oldest first; one pair unless the ids jumped.
+    :ivar ranges: ``[first, last]`` pairs in the order of time; one pair unless the ids jumped or
+        began anew.
     """
 
-    __slots__ = ("last", "ranges")
+    __slots__ = ("_broken", "last", "ranges")
 
     def __init__(self, last: int) -> None:
         self.last = last
         self.ranges: list[list[int]] = []
+        self._broken = False
 
     def take(self) -> int:
         """The next id."""
         self.last += 1
-        if self.ranges and self.ranges[-1][1] == self.last - 1:
+        if self.ranges and self.ranges[-1][1] == self.last - 1 and not self._broken:
             self.ranges[-1][1] = self.last
         else:
             self.ranges.append([self.last, self.last])
+            self._broken = False
         return self.last
 
     def jump(self, by: int) -> None:
         """Skip ``by`` ids."""
         self.last += by
+
+    def go_back(self, by: int) -> None:
+        """Begin anew, ``by`` ids lower, but never below 1."""
+        self.last = max(0, self.last - by)
+        self._broken = True

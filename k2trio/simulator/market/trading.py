@@ -42,6 +42,9 @@ class Listener:
     def on_block_trade(self, symbol: SymbolMarket, trade: Trade) -> None:
         """A block trade happened, outside the book."""
 
+    def on_renumbered(self, symbol: SymbolMarket) -> None:
+        """Ids began anew; ``symbol.update_id`` is the first of the new ones."""
+
     def on_top(self, symbol: SymbolMarket, time_us: int) -> None:
         """The best bid or ask changed, as of ``symbol.update_id``."""
 
@@ -52,6 +55,8 @@ class SymbolMarket:
     :param rate: taker orders per second.
     :param quotes: book changes per taker order.
     :param history: trades and aggregate trades kept for REST.
+    :ivar halted_until_us: nothing happens before; microseconds.
+    :ivar shared_ids: aggregate ids that two trades have.
     """
 
     def __init__(
@@ -89,6 +94,9 @@ class SymbolMarket:
         self.block_listeners: list[Listener] = []
         self.top_listeners: list[Listener] = []
         self._top = self.book.top()
+        self.halted_until_us = start_us
+        self.shared_ids: list[int] = []
+        self._shares_id = False
         self.due_us = NEVER_US
         self._draw_due(start_us)
 
@@ -122,7 +130,7 @@ class SymbolMarket:
     def set_rate(self, rate: float, now_us: int) -> None:
         """Change the taker orders per second from now on."""
         self.rate = rate
-        self._draw_due(now_us)
+        self._draw_due(max(now_us, self.halted_until_us))
 
     def step(self) -> None:
         """Do what is due at ``due_us``, and draw when the next thing is."""
@@ -140,8 +148,30 @@ class SymbolMarket:
         self.agg_ids.jump(by)
         self.update_id += by
 
+    def reset_ids(self, by: int) -> None:
+        """Let trade, aggregate trade and update ids begin anew, ``by`` lower; history is lost."""
+        self.trade_ids.go_back(by)
+        self.agg_ids.go_back(by)
+        self.trades.clear()
+        self.agg_trades.clear()
+        self.update_id = max(0, self.update_id - by) + 1
+        for listener in self.level_listeners:
+            listener.on_renumbered(self)
+
+    def share_next_id(self) -> None:
+        """Let the next aggregate trade have the id of the last one."""
+        self._shares_id = bool(self.agg_trades.records)
+
+    def halt(self, now_us: int, until_us: int) -> None:
+        """Let nothing happen until then."""
+        self.halted_until_us = max(self.halted_until_us, until_us)
+        self.bars.halt(now_us // 1000, self.halted_until_us // 1000)
+        self._draw_due(self.halted_until_us)
+
     def take(self, now_us: int) -> None:
-        """One taker order: trades from the best price on."""
+        """One taker order: trades from the best price on; none while the symbol is halted."""
+        if now_us < self.halted_until_us:
+            return
         draw = self._random
         drift = (self.bars.price - self.spec.price) / self.spec.price
         sells = draw.random() < 0.5 + max(-0.4, min(0.4, 10 * drift))
@@ -176,11 +206,18 @@ class SymbolMarket:
                 listener.on_trade(self, trade)
         last = self.trade_ids.last
         first_id = last - len(parts) + 1
-        agg = AggTrade(self.agg_ids.take(), price, quantity, first_id, last, now_us, sells)
+        agg = AggTrade(self._next_agg_id(), price, quantity, first_id, last, now_us, sells)
         self.agg_trades.append(agg)
         self.last_trade_us = now_us
         for listener in self.agg_listeners:
             listener.on_agg_trade(self, agg)
+
+    def _next_agg_id(self) -> int:
+        if not self._shares_id:
+            return self.agg_ids.take()
+        self._shares_id = False
+        self.shared_ids.append(self.agg_ids.last)
+        return self.agg_ids.last
 
     def _quote(self) -> None:
         draw = self._random

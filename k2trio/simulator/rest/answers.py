@@ -15,6 +15,7 @@ from ..market import payloads
 from ..market.bars import bar_open_ms
 from ..refusals import ApiError
 from . import rows
+from .past import Lag
 from .queries import MAX_LEVELS, integer, row_limit, time_unit
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from ..exchange import Exchange
+    from ..market.records import History, RecordT
     from ..market.trading import SymbolMarket
 
 DEFAULT_LEVELS = 100
@@ -42,6 +44,7 @@ class Answers:
         self._exchange = exchange
         self._names = names
         self._weight_per_minute = weight_per_minute
+        self._lag = Lag(exchange.market, exchange.faults, names)
         self.by_path: dict[str, Callable[[Request], object]] = {
             "aggTrades": self._agg_trades,
             "historicalTrades": self._historical_trades,
@@ -65,14 +68,22 @@ class Answers:
             raise ApiError(-1121, "Invalid symbol.")
         return symbol
 
-    def _oldest(self) -> int | None:
-        """How many of the newest rows REST still has, when its history is cut short."""
+    def _known(
+        self, history: History[RecordT], records: list[RecordT], lag_us: int
+    ) -> list[RecordT]:
+        """Those that REST has, when its history is cut short, or lags."""
         fault = self._exchange.faults.take(self._names, (FaultKind.REST_TRUNCATED,))
-        return None if fault is None else fault.size or DEFAULT_KEPT_ROWS
+        if fault is not None:
+            floor = history.newest(fault.size or DEFAULT_KEPT_ROWS)
+            records = [record for record in records if floor and record.id >= floor[0].id]
+        if lag_us:
+            until_us = self._exchange.now_us() - lag_us
+            records = [record for record in records if record.time_us <= until_us]
+        return records
 
     def _agg_trades(self, request: Request) -> object:
         symbol, limit, unit = self._symbol(request), row_limit(request), time_unit(request)
-        history, kept = symbol.agg_trades, self._oldest()
+        history, lag_us = symbol.agg_trades, self._lag.take_us()
         from_id = integer(request, "fromId")
         start, end = integer(request, "startTime"), integer(request, "endTime")
         if from_id is not None:
@@ -81,32 +92,37 @@ class Answers:
             until = self._exchange.now_us() if end is None else end * 1000 + 999
             records = history.between((start or 0) * 1000, until, limit)
         else:
-            records = history.newest(limit)
-        if kept is not None:
-            floor = history.newest(kept)
-            records = [record for record in records if floor and record.id >= floor[0].id]
+            records = self._newest(history, limit, lag_us)
+        records = self._known(history, records, lag_us)
         return self._spoil([rows.agg_trade(record, unit) for record in records])
 
     def _historical_trades(self, request: Request) -> object:
         symbol, limit, unit = self._symbol(request), row_limit(request), time_unit(request)
-        history, kept = symbol.trades, self._oldest()
+        history, lag_us = symbol.trades, self._lag.take_us()
         from_id = integer(request, "fromId")
-        records = history.newest(limit) if from_id is None else history.since(from_id, limit)
-        if kept is not None:
-            floor = history.newest(kept)
-            records = [record for record in records if floor and record.id >= floor[0].id]
+        if from_id is None:
+            records = self._newest(history, limit, lag_us)
+        else:
+            records = history.since(from_id, limit)
+        records = self._known(history, records, lag_us)
         return self._spoil([rows.trade(record, unit) for record in records])
+
+    def _newest(self, history: History[RecordT], limit: int, lag_us: int) -> list[RecordT]:
+        if not lag_us:
+            return history.newest(limit)
+        return history.between(0, self._exchange.now_us() - lag_us, len(history.records))[-limit:]
 
     def _trades(self, request: Request) -> object:
         symbol, limit, unit = self._symbol(request), row_limit(request), time_unit(request)
-        return self._spoil([rows.trade(record, unit) for record in symbol.trades.newest(limit)])
+        records = self._newest(symbol.trades, limit, self._lag.take_us())
+        return self._spoil([rows.trade(record, unit) for record in records])
 
     def _klines(self, request: Request) -> object:
         symbol, limit, unit = self._symbol(request), row_limit(request), time_unit(request)
         interval = request.query_params.get("interval", "")
         if interval not in KLINE_INTERVALS_MS:
             raise ApiError(-1120, "Invalid interval.")
-        now_ms = self._exchange.now_us() // 1000
+        now_ms = (self._exchange.now_us() - self._lag.take_us()) // 1000
         start, end = integer(request, "startTime"), integer(request, "endTime")
         until_ms = now_ms if end is None else min(end, now_ms)
         from_ms = start
@@ -124,11 +140,11 @@ class Answers:
     def _depth(self, request: Request) -> object:
         symbol = self._symbol(request)
         levels = row_limit(request, MAX_LEVELS, DEFAULT_LEVELS)
-        book = symbol.book
+        book = self._lag.book(symbol, self._exchange.now_us() - self._lag.take_us())
         return {
-            "lastUpdateId": symbol.update_id,
-            "bids": payloads.levels(book.bids.top(levels)),
-            "asks": payloads.levels(book.asks.top(levels)),
+            "lastUpdateId": book.update_id,
+            "bids": payloads.levels(book.bids[:levels]),
+            "asks": payloads.levels(book.asks[:levels]),
         }
 
     def _exchange_info(self, request: Request) -> object:

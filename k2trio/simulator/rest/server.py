@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from ..exchange import Exchange
 
+KEY_PATH = "historicalTrades"
+"""The question that some venues want a key for."""
+
 MAX_REQUESTS = 500_000
 """Requests remembered; older ones are forgotten."""
 
@@ -37,18 +40,23 @@ class RestServer:
     """The REST side of a venue.
 
     :param name: what faults call it by (besides the venue).
+    :param quota: shared with another host of the venue; default: one of its own.
     :ivar app: the ASGI application.
     :ivar requests: (time, client, path with query, HTTP status) of each market-data request.
     """
 
     def __init__(
-        self, exchange: Exchange, name: str = "rest", limits: RestLimits | None = None
+        self,
+        exchange: Exchange,
+        name: str = "rest",
+        limits: RestLimits | None = None,
+        quota: Quota | None = None,
     ) -> None:
         self.exchange = exchange
         self.names = (name, exchange.venue)
         self.limits = RestLimits() if limits is None else limits
         self.requests: deque[tuple[float, str, str, int]] = deque(maxlen=MAX_REQUESTS)
-        self._quota = Quota(self.limits)
+        self.quota = Quota(self.limits) if quota is None else quota
         answers = Answers(exchange, self.names, self.limits.weight_per_minute)
         routes = [
             Route(f"/api/v3/{path}", self._endpoint(path, answer), methods=["GET"])
@@ -68,11 +76,11 @@ class RestServer:
     ) -> Callable[[Request], Awaitable[Response]]:
         async def respond(request: Request) -> Response:
             client = request.client.host if request.client else "unknown"
-            account = self._quota.account(client, self.exchange.now_us())
+            account = self.quota.account(client, self.exchange.now_us())
             try:
-                await self._meet_faults()
+                await self._meet_faults(path)
                 weight = request_weight(path, request)
-                self._quota.charge(account, weight, self.exchange.now_us())
+                self.quota.charge(account, weight, self.exchange.now_us())
                 self.exchange.catch_up()
                 response = _json(answer(request))
             except ApiError as error:
@@ -87,8 +95,11 @@ class RestServer:
 
         return respond
 
-    async def _meet_faults(self) -> None:
-        fault = self.exchange.faults.take(self.names, REST_KINDS)
+    async def _meet_faults(self, path: str) -> None:
+        board = self.exchange.faults
+        if path == KEY_PATH and board.take(self.names, (FaultKind.REST_KEY,)) is not None:
+            raise ApiError(-2014, "API-key format invalid.", 401)
+        fault = board.take(self.names, REST_KINDS)
         if fault is None:
             return
         if fault.kind is FaultKind.REST_HANG:

@@ -26,6 +26,11 @@ class Shape(NamedTuple):
     unit: int
 
 
+def wrapped(stream: str, payload: bytes) -> bytes:
+    """A payload as combined streams carry it."""
+    return b'{"stream":"%b","data":%b}' % (stream.encode(), payload)
+
+
 class Broadcast:
     """Hands what a market emits to the connections that subscribed to it.
 
@@ -53,7 +58,7 @@ class Broadcast:
             for shape, listeners in shapes.items():
                 content = message.render(shape.unit)
                 if shape.combined:
-                    content = b'{"stream":"%b","data":%b}' % (message.stream.encode(), content)
+                    content = wrapped(message.stream, content)
                 frame = wire.text(content)
                 for deliver in listeners.values():
                     deliver(frame, content, message)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MAX_ENTRIES = 500_000
 """Attempts, client messages and losses remembered, each; older ones are forgotten."""
 
+MAX_CONNECTIONS = 10_000
+"""Connections of which is remembered what they were told; the oldest are forgotten."""
+
 MAX_MESSAGES = 20_000
 """Messages remembered per watched stream (trades by id are in the market's history as well)."""
 
@@ -72,6 +75,20 @@ class Ending(NamedTuple):
 
 
 @dataclass(slots=True)
+class Told:
+    """What one connection was told.
+
+    :ivar since: when it was opened; seconds.
+    :ivar times: when the venue emitted the newest messages that it was told; microseconds. Not
+        those that a fault kept from it, nor those that were lost on the way as they were sent.
+    """
+
+    endpoint: str
+    since: float
+    times: deque[int]
+
+
+@dataclass(slots=True)
 class Emitted:
     """What was emitted on one watched stream.
 
@@ -105,6 +122,9 @@ class Truth:
     :ivar client_messages: every message that a client sent.
     :ivar losses: every message that a fault kept from a connection, doubled or moved.
     :ivar endings: every connection's end.
+    :ivar told: what the newest connections were told, by their number.
+    :ivar absurd: messages that were told and never emitted, see ``FaultKind.ABSURD_KEY``.
+    :ivar renumbered: when ids began anew; seconds.
     :ivar open_connections: connections that are open now, the upgrade done.
     :ivar refused_controls: errors answered to control messages, by code.
     """
@@ -116,6 +136,9 @@ class Truth:
         self.client_messages: deque[ClientMessage] = deque(maxlen=MAX_ENTRIES)
         self.losses: deque[Loss] = deque(maxlen=MAX_ENTRIES)
         self.endings: deque[Ending] = deque(maxlen=MAX_ENTRIES)
+        self.told: dict[int, Told] = {}
+        self.absurd: deque[Message] = deque(maxlen=MAX_ENTRIES)
+        self.renumbered: deque[float] = deque(maxlen=MAX_ENTRIES)
         self.refused_controls: Counter[int] = Counter()
         self.open_connections = 0
 
@@ -174,6 +197,28 @@ class Truth:
             if message.last == last:
                 return message.render(unit)
         return None
+
+    def shared_ids(self, stream: str) -> list[int]:
+        """Ids of an aggregate trade stream that two messages have, oldest first."""
+        parsed = parse_stream(stream)
+        return self._market.of(parsed).shared_ids if parsed.kind is Kind.AGG_TRADE else []
+
+    def times_us(self, stream: str) -> list[int]:
+        """When the messages of a stream were emitted, as far as that is remembered."""
+        parsed = parse_stream(stream)
+        match parsed.kind:
+            case Kind.TRADE:
+                return [trade.time_us for trade in self._market.of(parsed).trades.records]
+            case Kind.AGG_TRADE:
+                return [trade.time_us for trade in self._market.of(parsed).agg_trades.records]
+            case _:
+                return [message.time_us for message in self.watch(parsed.name).messages]
+
+    def begin(self, number: int, endpoint: str) -> None:
+        """Remember a connection from now on."""
+        if len(self.told) >= MAX_CONNECTIONS:
+            del self.told[next(iter(self.told))]
+        self.told[number] = Told(endpoint, trio.current_time(), deque(maxlen=MAX_MESSAGES))
 
     def note_attempt(self, endpoint: str, client: str, outcome: str) -> None:
         """Remember a connection attempt, see :class:`Attempt`."""

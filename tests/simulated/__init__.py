@@ -1,0 +1,1 @@
+"""Deterministic simulation: the whole client against the simulated exchange, in virtual time."""

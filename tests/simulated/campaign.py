@@ -1,0 +1,121 @@
+"""Seeds, one or many: run, check, and count what they were made of."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+
+from k2trio.continuity.items import Outage
+from k2trio.market.payloads import Event
+
+from .determinism import Trace, deterministic
+from .invariants import check
+from .plan import command, make_plan
+from .run import new_clock, run_plan
+from .violation import Violation
+
+if TYPE_CHECKING:
+    from .plan import Plan
+    from .run import Run
+
+
+@dataclass
+class Report:
+    """What a run was made of."""
+
+    seed: int
+    hours: float
+    delivered: int = 0
+    repaired: int = 0
+    missing: int = 0
+    outages: int = 0
+    duplicates: int = 0
+    dials: int = 0
+    reconnects: int = 0
+    rotations: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    trace: str = ""
+    steps: int = 0
+
+    @classmethod
+    def of(cls, run: Run) -> Report:
+        """What a run that has ended was made of."""
+        counts = Counter(type(what).__name__ for _, what in run.diary)
+        events = [item for item in run.items if isinstance(item, Event)]
+        assert run.feed is not None
+        return cls(
+            seed=run.plan.seed,
+            hours=run.plan.hours,
+            delivered=len(events),
+            repaired=sum(event.origin == "backfill" for event in events),
+            missing=sum(row.missing for row in run.feed.coverage()),
+            outages=sum(isinstance(item, Outage) for item in run.items),
+            duplicates=run.duplicates,
+            dials=counts["Dialing"],
+            reconnects=counts["Reconnecting"],
+            rotations=counts["Rotated"],
+            faults=Counter(str(fault.kind) for fault in run.plan.faults),
+        )
+
+
+def run_seed(
+    seed: int,
+    hours: float | None = None,
+    *,
+    faults: bool = True,
+    plan: Plan | None = None,
+    trace: bool = False,
+) -> Report:
+    """Run one seed and check every invariant; ``trace`` adds the hash of all its steps.
+
+    :raises Violation: naming the invariant and the command that runs the seed again.
+    """
+    plan = make_plan(seed, hours, faults=faults) if plan is None else plan
+    steps = Trace()
+    with deterministic(seed):
+        try:
+            run = trio.run(run_plan, plan, clock=new_clock(), instruments=[steps] if trace else [])
+            check(run)
+            report = Report.of(run)
+        except Violation as violation:
+            raise Violation(f"{violation}\nrun again: {command(plan)}") from None
+        except BaseException as error:
+            error.add_note(f"run again: {command(plan)}")
+            raise
+    report.trace = steps.hash.hexdigest() if trace else ""
+    report.steps = steps.steps
+    return report
+
+
+def campaign(first: int, hours: float, length: float | None, *, faults: bool = True) -> Report:
+    """Run seeds from ``first`` on until so many hours are simulated; print as it goes."""
+    total = Report(first, 0.0)
+    started = time.perf_counter()
+    seed = first
+    while total.hours < hours:
+        report = run_seed(seed, length, faults=faults)
+        total.hours += report.hours
+        for name in ("delivered", "repaired", "missing", "outages", "duplicates", "dials",
+                     "reconnects", "rotations", "steps"):  # fmt: skip
+            setattr(total, name, getattr(total, name) + getattr(report, name))
+        total.faults += report.faults
+        seed += 1
+        if (seed - first) % 10 == 0:
+            _print_total(total, seed - first, time.perf_counter() - started)
+    _print_total(total, seed - first, time.perf_counter() - started)
+    print("faults:", dict(sorted(total.faults.items())), f"{len(total.faults)} kinds")  # noqa: T201
+    return total
+
+
+def _print_total(total: Report, seeds: int, seconds: float) -> None:
+    print(  # noqa: T201
+        f"{seeds} seeds, {total.hours:,.0f} simulated hours ({total.hours / 24:,.0f} days) in "
+        f"{seconds:,.0f} s = {total.hours / seconds:.1f} h/s; {total.delivered:,} delivered, "
+        f"{total.repaired:,} repaired, {total.missing:,} declared missing, "
+        f"{total.reconnects:,} reconnects, {total.rotations:,} rotations, no violation",
+        flush=True,
+    )

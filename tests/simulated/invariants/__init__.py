@@ -1,0 +1,52 @@
+"""Every invariant: what has to hold of any run, whatever its seed.
+
+Each is a function that takes a run that has ended, and its first line is the invariant's number
+and sentence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .bounds import buffers_are_bounded, closing_is_bounded
+from .calm import a_run_converges, a_sound_exchange_is_never_left, the_supervisor_stays
+from .dialling import (
+    breakers_keep_their_states,
+    client_messages_are_few,
+    dials_are_paced,
+    retries_wait,
+)
+from .metrics import connected_is_true, metrics_are_true
+from .order import every_id_once, venues_are_kept_apart
+from .repair import what_can_be_repaired_is
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..run import Run
+
+INVARIANTS: tuple[Callable[[Run], None], ...] = (
+    every_id_once,
+    venues_are_kept_apart,
+    dials_are_paced,
+    breakers_keep_their_states,
+    client_messages_are_few,
+    buffers_are_bounded,
+    closing_is_bounded,
+    metrics_are_true,
+    connected_is_true,
+    a_sound_exchange_is_never_left,
+    retries_wait,
+    a_run_converges,
+    the_supervisor_stays,
+    what_can_be_repaired_is,
+)
+
+
+def check(run: Run) -> None:
+    """Hold every invariant to a run that has ended.
+
+    :raises Violation: for the first one that does not hold.
+    """
+    for invariant in INVARIANTS:
+        invariant(run)

@@ -1,0 +1,134 @@
+"""One run: the client lives through its plan, and what happens is written down."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+import trio.testing
+
+from k2trio.client.opening import open_feed
+from k2trio.observe import transitions as on
+
+from .determinism import deterministic
+from .world import make_world
+
+if TYPE_CHECKING:
+    from k2trio.client.feed import Feed
+    from k2trio.continuity.items import Item
+    from k2trio.observe.transitions import Transition
+    from k2trio.policy.failover import Endpoint
+    from k2trio.settings import Settings
+    from k2trio.simulator import Exchange
+
+    from .plan import Plan
+
+START_S = 1_767_225_600.0
+
+
+@dataclass
+class Run:
+    """One run under way, and its diary."""
+
+    plan: Plan
+    exchanges: dict[str, Exchange]
+    settings: Settings
+    diary: list[tuple[float, Transition]] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
+    counted: Counter[str] = field(default_factory=Counter)
+    biggest_outbox: int = 0
+    biggest_held: int = 0
+    closed_after_s: float = 0.0
+    feed: Feed | None = None
+    samples: dict[tuple[str, str], float] = field(default_factory=dict)
+    duplicates: int = 0
+
+    @property
+    def last_venue(self) -> str:
+        """The venue whose endpoint was in use at the end."""
+        assert self.feed is not None
+        return self.feed.settings.websocket_url.split("//")[1].split(".")[0]
+
+    def sample(self, name: str, label: str = "") -> float:
+        """A metric at the end of the run; ``label`` is the value of its one label."""
+        return self.samples.get((name, label), 0.0)
+
+
+def live(plan: Plan) -> Run:
+    """Run a plan without checking it."""
+    with deterministic(plan.seed):
+        return trio.run(run_plan, plan, clock=new_clock())
+
+
+def new_clock() -> trio.testing.MockClock:
+    """A clock that jumps to the next thing that happens."""
+    return trio.testing.MockClock(autojump_threshold=0)
+
+
+async def run_plan(plan: Plan) -> Run:
+    """Let the client live through a plan."""
+    network, exchanges, settings = make_world(plan)
+    run = Run(plan, exchanges, settings)
+
+    def wall_clock() -> float:
+        now = trio.current_time()
+        return START_S + now + sum(by for at, by in plan.wall_jumps if at <= now)
+
+    def suspended() -> float:
+        now = trio.current_time()
+        return sum(100.0 for at in plan.suspends if at <= now)
+
+    async def dial(endpoint: Endpoint) -> trio.abc.Stream:
+        return await network.dial(endpoint.host, endpoint.port)
+
+    async def consume(feed: Feed) -> None:
+        rng = random.Random(f"consumer/{plan.seed}")
+        async for batch in feed.batches():
+            run.items += batch
+            left = plan.horizon_s - plan.calm_s - trio.current_time()
+            if plan.slow_consumer and left > 0 and rng.random() < 0.002:
+                await trio.sleep(min(left, rng.uniform(1, 900)))
+
+    async def measure(feed: Feed) -> None:
+        while True:
+            await trio.sleep(60)
+            run.biggest_outbox = max(run.biggest_outbox, feed._outbox.size)
+            held = sum(len(track.held) for track in feed._arbiter.tracks)
+            run.biggest_held = max(run.biggest_held, held)
+
+    def observe(what: Transition) -> None:
+        run.diary.append((trio.current_time(), what))
+        if isinstance(what, on.ConnectionLost) and what.carrying and run.feed is not None:
+            alive = any(line.connected for line in run.feed.lines)
+            run.counted["lost_while_connected"] += alive and plan.redundancy == 1
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(network.run)
+        async with open_feed(
+            settings=settings,
+            dial=dial,
+            observers=[observe],
+            rng=random.Random(f"jitter/{plan.seed}"),
+            wall_clock=wall_clock,
+            suspended=suspended,
+            backfill_transport=network.rest_transport(),
+        ) as feed:
+            run.feed = feed
+            nursery.start_soon(consume, feed)
+            nursery.start_soon(measure, feed)
+            await trio.sleep(plan.horizon_s - plan.calm_s)
+            network.faults.withdraw()
+            await trio.sleep_until(plan.horizon_s)
+            run.items += feed.drain()
+            run.duplicates = feed.status().duplicates
+            for metric in feed.metrics.registry.collect():
+                for sample in metric.samples:
+                    label = ",".join(sample.labels.values())
+                    run.samples[sample.name, label] = sample.value
+            closing_at = trio.current_time()
+        run.closed_after_s = trio.current_time() - closing_at
+        nursery.cancel_scope.cancel()
+    return run
