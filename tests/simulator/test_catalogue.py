@@ -8,8 +8,8 @@ import httpx2
 import pytest
 import trio
 import trio.testing
+from raw_client import world
 from test_exchange import get
-from test_simulator_client import world
 
 from k2trio.simulator import EPOCH_MS, Fault, FaultBoard, FaultKind, RestServer
 
