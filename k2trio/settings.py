@@ -263,7 +263,8 @@ class Settings(BaseSettings):
         128 << 20,
         ge=1 << 20,
         le=1 << 40,
-        description="Memory for decoded messages that wait for a slow consumer, in bytes.",
+        description="Memory (bytes) for decoded messages that wait for a slow consumer, and as much"
+        " again for those behind gaps.",
     )
     busy_poll: float = Field(
         0,

@@ -159,7 +159,7 @@ def build(
         repairs.notice()  # a book may want a snapshot now
         return arbiter.track(event.venue, event.stream).lose(event)
 
-    arbiter = Arbiter(settings.max_held_messages)
+    arbiter = Arbiter(settings.max_held_messages, settings.max_decoded_bytes)
     outbox = Outbox(
         settings.max_buffered_messages,
         settings.max_decoded_bytes,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..market.streams import Kind, parse_stream
 from .books import BookTrack
+from .held import Memory
 from .klines import KlineTrack
 from .track import Track
 
@@ -43,12 +44,15 @@ class Arbiter:
     """All tracks of a feed.
 
     :param max_held: messages held per stream behind a gap before it is declared.
+    :param max_held_bytes: memory that those of all streams may take before the gap of the stream
+        that wants more is declared.
     :ivar gap_opened: set when a message is held; for the one who closes gaps to reset.
     :ivar outage_noted: set when an outage is delivered; for the one who counts them to reset.
     """
 
-    def __init__(self, max_held: int) -> None:
+    def __init__(self, max_held: int, max_held_bytes: float = float("inf")) -> None:
         self._max_held = max_held
+        self._memory = Memory(max_held_bytes)
         self._tracks: dict[str, dict[str, Track]] = {}
         self.gap_opened = False
         self.outage_noted = False
@@ -84,7 +88,7 @@ class Arbiter:
         if track is None:
             parsed = parse_stream(stream)
             kind = _TRACKS.get(parsed.kind, Track)
-            track = tracks[stream] = kind(venue, parsed, self._max_held)
+            track = tracks[stream] = kind(venue, parsed, self._max_held, self._memory)
         return track
 
     def offer(self, venue: str, events: Sequence[Event], now: float) -> Decision:

@@ -105,5 +105,5 @@ class BookTrack(Track):
 
     def _hold(self, held: Held, out: list[Item]) -> None:
         super()._hold(held, out)
-        if self.paused and len(self.held) > self._max_held:
+        if self.paused and self.held.too_many:
             self.proceed(out)

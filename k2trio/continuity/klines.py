@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..market.keys import grow
 from ..market.streams import KLINE_INTERVALS_MS, Stream
-from .held import Held
+from .held import Held, Memory
 from .items import Gap, GapReason, Item, Outage
 from .track import Track
 
@@ -31,8 +31,10 @@ class KlineTrack(Track):
 
     __slots__ = ("_latest", "_open_bar", "_step")
 
-    def __init__(self, venue: str, stream: Stream, max_held: int) -> None:
-        super().__init__(venue, stream, max_held)
+    def __init__(
+        self, venue: str, stream: Stream, max_held: int, memory: Memory | None = None
+    ) -> None:
+        super().__init__(venue, stream, max_held, memory)
         self._open_bar: int | None = None
         """The earliest bar whose close has not been delivered."""
         self._latest = (-1, -1)
@@ -144,7 +146,7 @@ class KlineTrack(Track):
                 self._deliver(held.event, held.last, held.last, out)
             else:
                 self.duplicates += 1
-        del self.held[:released]
+        self.held.drop(released)
 
     def _covers(self, one: Held, other: Held) -> bool:
         return one[:2] == other[:2]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..market.keys import ID_KEYED, grow, key_getters, time_getter
 from ..market.streams import Kind, Rule, Stream
-from .held import Held
+from .held import Held, Memory, Waiting
 from .items import Gap, GapReason, Item, Outage
 from .ledger import Coverage, Ledger
 
@@ -43,7 +43,6 @@ class Track:
     # With thousands of streams, a track has to come back into the caches for each message of its.
     __slots__ = (
         "_max_gap",
-        "_max_held",
         "_resume_limit",
         "began_at",
         "contiguous",
@@ -70,7 +69,9 @@ class Track:
         "wants_snapshot",
     )
 
-    def __init__(self, venue: str, stream: Stream, max_held: int) -> None:
+    def __init__(
+        self, venue: str, stream: Stream, max_held: int, memory: Memory | None = None
+    ) -> None:
         self.venue = venue
         self.stream = stream
         self.next: int | None = None
@@ -87,9 +88,8 @@ class Track:
         self.time_of = time_getter(stream.kind)
         self.one_id = stream.order.first == stream.order.last
         self.grows = not self.contiguous and stream.kind is not Kind.KLINE
-        self.held: list[Held] = []
+        self.held = Waiting(max_held, memory or Memory())
         """Messages that wait for a gap to close, by id."""
-        self._max_held = max_held
         # Of the last live message that was delivered. The message itself is not kept: with many
         # streams, that much memory would no longer be in the caches when its turn comes.
         self.delivered_at: float | None = None
@@ -348,7 +348,7 @@ class Track:
             self.declare(self._back_from(gap[1], limit), "resume_limit", out)
         elif self._width(gap) > self._max_gap:
             self.abandon("jump", out)
-        elif len(self.held) > self._max_held:
+        elif self.held.too_many:
             self.abandon("hold_overflow", out)
 
     def _insert(self, held: Held) -> bool:
@@ -358,12 +358,12 @@ class Track:
             return False
         if at and self._covers(held, self.held[at - 1]):
             # Two connections may cut the same book updates differently; the longer one has all.
-            self.held[at - 1] = held._replace(since=self.held[at - 1].since)
+            self.held.replace(at - 1, held._replace(since=self.held[at - 1].since))
             self.duplicates += 1
         else:
             if at < len(self.held):  # it fills a gap in part, that a later message has revealed
                 held = held._replace(since=self.held[at].since)
-            self.held.insert(at, held)
+            self.held.put(at, held)
         return True
 
     def _covers(self, one: Held, other: Held) -> bool:
@@ -392,4 +392,4 @@ class Track:
                 self._deliver(held.event, held.first, held.last, out)
             else:
                 self.duplicates += 1
-        del self.held[:released]
+        self.held.drop(released)

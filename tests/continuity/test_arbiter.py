@@ -16,6 +16,7 @@ from k2trio.continuity.items import Gap, Item, Outage
 from k2trio.continuity.klines import KlineTrack
 from k2trio.continuity.ledger import Missing
 from k2trio.continuity.track import Track
+from k2trio.market.cost import cost_of
 from k2trio.market.payloads import (
     AvgPrice,
     Bar,
@@ -30,6 +31,7 @@ from k2trio.market.payloads import (
 
 TRADES, DEPTH, BOOK = "btcusdt@trade", "btcusdt@depth", "btcusdt@bookTicker"
 MINUTES = "btcusdt@kline_1m"
+ETH = "ethusdt@trade"
 MINUTE = 60_000
 
 
@@ -358,6 +360,26 @@ def test_a_book_update_that_overlaps_what_was_delivered_is_delivered(arbiter: Ar
     assert [item.data.last_update_id for item in items] == [5, 8, 9]
     coverage = arbiter.track("v", DEPTH).coverage()
     assert (coverage.live, coverage.duplicates) == (9, 1)
+
+
+def large(number: int, stream: str = TRADES) -> Event:
+    return structs.replace(trade(number), stream=stream, frame=bytes(1000))
+
+
+def test_what_is_held_is_bounded_in_memory_over_all_streams() -> None:
+    """The stream that wants more gives its gap up; what the others hold stays held."""
+    arbiter = Arbiter(1000, max_held_bytes=10.5 * cost_of(large(1)))
+    for stream in (TRADES, ETH):
+        arbiter.offer("v", [large(1, stream)], 0)
+        arbiter.offer("v", [large(3 + n, stream) for n in range(5)], 0)
+    assert [len(track.held) for track in arbiter.tracks] == [5, 5]
+    items, _ = arbiter.offer("v", [large(8, ETH)], 1)
+    assert items[0] == Gap("v", ETH, 2, 2, "hold_overflow")
+    assert [item.data.trade_id for item in items[1:] if isinstance(item, Event)] == [*range(3, 9)]
+    assert [len(track.held) for track in arbiter.tracks] == [5, 0]
+    # There is room again.
+    arbiter.offer("v", [large(10, ETH)], 2)
+    assert [len(track.held) for track in arbiter.tracks] == [5, 1]
 
 
 # -- snapshots ----------------------------------------------------------------------------------
