@@ -90,7 +90,7 @@ CASES = (
         settings={"health_check_timeout": SILENCE_S, "health_check_interval": SILENCE_S / 2},
     ),
     Case("dial refused", None, refusal="port"),
-    Case("upgrade answered with 429", None, refusal="429"),
+    Case("upgrade answered with 503", None, refusal="503"),
 )
 
 
@@ -218,8 +218,8 @@ async def run_trial(case: Case, server: Server, dead_port: int) -> Trial:
     first, second = (f"{server.urls[name + suffix]}/stream" for name in "ab")
     if case.refusal == "port":
         first = f"ws://127.0.0.1:{dead_port}/stream"
-    if case.refusal == "429":
-        await server.strike(FaultKind.HTTP_STATUS, "a", status=429, count=1)
+    if case.refusal == "503":
+        await server.strike(FaultKind.HTTP_STATUS, "a", status=503, count=1)
     settings = Settings(
         **{
             "websocket_url": first,
