@@ -21,6 +21,7 @@ from simulated.run import live
 from simulated.violation import Violation
 
 from k2trio.market.payloads import Event
+from k2trio.simulator import FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,15 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--length", type=float, help="hours per seed; default: the seed decides")
     parser.add_argument("--no-faults", action="store_true", help="a calm exchange")
     parser.add_argument("--diary", action="store_true", help="print what happened (with --seed)")
+    parser.add_argument(
+        "--kind", type=FaultKind, action="append", default=[], help="draw only such faults"
+    )
     options = parser.parse_args(arguments)
+    draw: Any = {"faults": not options.no_faults, "kinds": options.kind}
+    if options.seed is None:
+        return bool(campaign(options.first, options.hours, options.length, **draw))
+    if options.diary:
+        print_diary(make_plan(options.seed, options.length, **draw))
+        return 0
     try:
-        if options.seed is None:
-            campaign(options.first, options.hours, options.length, faults=not options.no_faults)
-        elif options.diary:
-            plan = make_plan(options.seed, options.length, faults=not options.no_faults)
-            print_diary(plan)
-        else:
-            print(run_seed(options.seed, options.length, faults=not options.no_faults, trace=True))  # noqa: T201
+        print(run_seed(options.seed, options.length, trace=True, **draw))  # noqa: T201
     except Violation as violation:
         print(violation, file=sys.stderr)  # noqa: T201
         return 1

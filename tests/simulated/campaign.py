@@ -19,6 +19,10 @@ from .run import new_clock, run_plan
 from .violation import Violation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k2trio.simulator import FaultKind
+
     from .plan import Plan
     from .run import Run
 
@@ -67,16 +71,20 @@ def run_seed(
     hours: float | None = None,
     *,
     faults: bool = True,
-    plan: Plan | None = None,
+    kinds: Sequence[FaultKind] = (),
     trace: bool = False,
 ) -> Report:
-    """Run one seed and check every invariant; ``trace`` adds the hash of all its steps.
+    """Run one seed and check every invariant; see :func:`run_checked`."""
+    return run_checked(make_plan(seed, hours, faults=faults, kinds=kinds), trace=trace)
+
+
+def run_checked(plan: Plan, *, trace: bool = False) -> Report:
+    """Run a plan and check every invariant; ``trace`` adds the hash of all its steps.
 
     :raises Violation: naming the invariant and the command that runs the seed again.
     """
-    plan = make_plan(seed, hours, faults=faults) if plan is None else plan
     steps = Trace()
-    with deterministic(seed):
+    with deterministic(plan.seed):
         try:
             run = trio.run(run_plan, plan, clock=new_clock(), instruments=[steps] if trace else [])
             check(run)
@@ -91,31 +99,49 @@ def run_seed(
     return report
 
 
-def campaign(first: int, hours: float, length: float | None, *, faults: bool = True) -> Report:
-    """Run seeds from ``first`` on until so many hours are simulated; print as it goes."""
+def campaign(
+    first: int,
+    hours: float,
+    length: float | None,
+    *,
+    faults: bool = True,
+    kinds: Sequence[FaultKind] = (),
+) -> list[Violation]:
+    """Run seeds from ``first`` on until so many hours are simulated; print as it goes.
+
+    :returns: what did not hold; the campaign goes on after it.
+    """
     total = Report(first, 0.0)
+    violations: list[Violation] = []
     started = time.perf_counter()
-    seed = first
+    seeds = 0
     while total.hours < hours:
-        report = run_seed(seed, length, faults=faults)
-        total.hours += report.hours
-        for name in ("delivered", "repaired", "missing", "outages", "duplicates", "dials",
-                     "reconnects", "rotations", "steps"):  # fmt: skip
-            setattr(total, name, getattr(total, name) + getattr(report, name))
-        total.faults += report.faults
-        seed += 1
-        if (seed - first) % 10 == 0:
-            _print_total(total, seed - first, time.perf_counter() - started)
-    _print_total(total, seed - first, time.perf_counter() - started)
+        plan = make_plan(first + seeds, length, faults=faults, kinds=kinds)
+        seeds += 1
+        try:
+            _add(total, run_checked(plan))
+        except Violation as violation:
+            violations.append(violation)
+            total.hours += plan.hours
+            print(violation, flush=True)  # noqa: T201
+        if seeds % 10 == 0 or total.hours >= hours:
+            _print_total(total, seeds, len(violations), time.perf_counter() - started)
     print("faults:", dict(sorted(total.faults.items())), f"{len(total.faults)} kinds")  # noqa: T201
-    return total
+    return violations
 
 
-def _print_total(total: Report, seeds: int, seconds: float) -> None:
+def _add(total: Report, report: Report) -> None:
+    for name in ("hours", "delivered", "repaired", "missing", "outages", "duplicates", "dials",
+                 "reconnects", "rotations", "steps"):  # fmt: skip
+        setattr(total, name, getattr(total, name) + getattr(report, name))
+    total.faults += report.faults
+
+
+def _print_total(total: Report, seeds: int, violations: int, seconds: float) -> None:
     print(  # noqa: T201
         f"{seeds} seeds, {total.hours:,.0f} simulated hours ({total.hours / 24:,.0f} days) in "
         f"{seconds:,.0f} s = {total.hours / seconds:.1f} h/s; {total.delivered:,} delivered, "
         f"{total.repaired:,} repaired, {total.missing:,} declared missing, "
-        f"{total.reconnects:,} reconnects, {total.rotations:,} rotations, no violation",
+        f"{total.reconnects:,} reconnects, {total.rotations:,} rotations, {violations} violations",
         flush=True,
     )

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from k2trio.simulator import Fault, FaultKind, draw_schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CALM_S = 900.0
 """The end of every run is free of faults (times ``Plan.pace``): it must have converged by then."""
@@ -26,14 +30,26 @@ DRAWN_KINDS = tuple(
 )
 TEDIOUS = {FaultKind.SEGMENTED, FaultKind.EMPTY_FRAGMENTS, FaultKind.PING_FLOOD}
 """Kinds that make so many steps that they are kept short."""
+GHOST = "ghostusdt@trade"
+"""A stream of a symbol that no venue has: accepted, silent, and unknown to REST."""
+FULL_WEIGHT, SHORT_WEIGHT = 6000, 300
+"""REST weight of a minute that a venue grants: what it really does, and too little for a crowd."""
+FULL_WISH = 3000
+"""REST weight of a minute that the client takes by default."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a seed decides."""
+    """What a seed decides.
+
+    :ivar rest_hosts: REST hosts of each venue, which share one quota.
+    :ivar rest_weight: weight a minute that a venue grants.
+    :ivar kinds: of faults that were drawn from; empty: all.
+    """
 
     seed: int
     hours: float
+    symbols: tuple[str, ...]
     streams: tuple[str, ...]
     rate: float
     redundancy: int
@@ -44,7 +60,10 @@ class Plan:
     wall_jumps: tuple[tuple[float, float], ...]
     rotate_after: float
     overflow: str
+    rest_hosts: int
+    rest_weight: int
     pace: int = 1
+    kinds: tuple[FaultKind, ...] = ()
 
     @property
     def calm_s(self) -> float:
@@ -56,13 +75,48 @@ class Plan:
         """Length of the run."""
         return self.hours * 3600
 
+    @property
+    def known_streams(self) -> list[str]:
+        """The streams that the venues have."""
+        return [stream for stream in self.streams if stream != GHOST]
 
-def make_plan(seed: int, hours: float | None = None, *, faults: bool = True) -> Plan:
-    """Draw a run. Most are sparse and long, some dense and short."""
+    def has(self, *kinds: FaultKind) -> bool:
+        """Whether a fault of one of the kinds is planned."""
+        return any(fault.kind in kinds for fault in self.faults)
+
+    @property
+    def may_repeat_ids(self) -> bool:
+        """Whether an id may mean two messages."""
+        return self.has(FaultKind.IDS_RESET, FaultKind.ABSURD_KEY, FaultKind.SHARED_ID)
+
+    @property
+    def rest_is_sound(self) -> bool:
+        """Whether REST never fails, and has weight for all."""
+        rest = any(fault.kind.startswith("rest_") for fault in self.faults)
+        return not rest and self.rest_weight == FULL_WEIGHT
+
+
+def make_plan(
+    seed: int,
+    hours: float | None = None,
+    *,
+    faults: bool = True,
+    kinds: Sequence[FaultKind] = (),
+) -> Plan:
+    """Draw a run. Most are sparse and long, some dense and short, a few crowded.
+
+    :param kinds: of faults; default: all.
+    """
     rng = random.Random(f"plan/{seed}")
     dense = rng.random() < 0.15
+    crowd = rng.random() < 0.15
+    symbols = ["BTCUSDT"]
     pace = 1
-    if dense:
+    if dense and crowd:
+        symbols += [f"C{number:02}USDT" for number in range(rng.randint(5, 39))]
+        chosen = ["depth", "aggTrade"]
+        rate, length = 0.05, 1.0
+    elif dense:
         names = ["trade", "aggTrade", "depth", "bookTicker", "kline_1m", "ticker", "depth5"]
         chosen = rng.sample(names, rng.randint(2, 4))
         rate, length = rng.choice([0.2, 1.0]), 1.0
@@ -79,6 +133,7 @@ def make_plan(seed: int, hours: float | None = None, *, faults: bool = True) -> 
     horizon = length * 3600
     two_venues = rng.random() < 0.3
     endpoints = ["a", "b", "c"] if two_venues else ["a", "b"]
+    rest_hosts = 2 if rng.random() < 0.3 else 1
     calm = CALM_S * pace
     schedule: list[Fault] = []
     if faults:
@@ -88,8 +143,8 @@ def make_plan(seed: int, hours: float | None = None, *, faults: bool = True) -> 
             max(60.0, horizon - calm),
             mean_interval_s=rng.choice([300.0, 1200.0] if dense else [1200.0, 3600.0]) * pace**0.5,
             max_duration_s=rng.choice([60.0, 600.0, 3000.0]),
-            kinds=DRAWN_KINDS,
-            rest=["first.rest"],
+            kinds=kinds or DRAWN_KINDS,
+            rest=[rest_name("first", number) for number in range(rest_hosts)],
         )
         schedule = [
             msgspec.structs.replace(item, duration=min(item.duration or 5.0, 5.0))
@@ -99,10 +154,14 @@ def make_plan(seed: int, hours: float | None = None, *, faults: bool = True) -> 
             if item.at + item.duration < horizon - calm
         ]
     late = horizon - calm
+    streams = [f"{symbol.lower()}@{name}" for symbol in symbols for name in chosen]
+    if rng.random() < 0.1:
+        streams.append(GHOST)
     return Plan(
         seed=seed,
         hours=length,
-        streams=tuple(f"btcusdt@{name}" for name in chosen),
+        symbols=tuple(symbols),
+        streams=tuple(streams),
         rate=rate,
         redundancy=2 if rng.random() < 0.3 else 1,
         two_venues=two_venues,
@@ -112,11 +171,20 @@ def make_plan(seed: int, hours: float | None = None, *, faults: bool = True) -> 
         wall_jumps=((rng.uniform(0, late), rng.uniform(-3600, 3600)),) if faults else (),
         rotate_after=rng.choice([3600.0, 82_800.0]),
         overflow="drop" if rng.random() < 0.1 else "block",
+        rest_hosts=rest_hosts,
+        rest_weight=SHORT_WEIGHT if faults and dense and rng.random() < 0.5 else FULL_WEIGHT,
         pace=pace,
+        kinds=tuple(kinds),
     )
+
+
+def rest_name(venue: str, number: int) -> str:
+    """What faults call a REST host of a venue."""
+    return f"{venue}.rest{number}"
 
 
 def command(plan: Plan) -> str:
     """The command line that repeats a run."""
     quiet = "" if plan.faults else " --no-faults"
-    return f"python tests/simulation.py --seed {plan.seed} --length {plan.hours:g}{quiet}"
+    kinds = "".join(f" --kind {kind}" for kind in plan.kinds)
+    return f"python tests/simulation.py --seed {plan.seed} --length {plan.hours:g}{quiet}{kinds}"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from k2trio.observe.transitions import Transition
     from k2trio.policy.failover import Endpoint
     from k2trio.settings import Settings
-    from k2trio.simulator import Exchange
+    from k2trio.simulator import Exchange, Truth
 
     from .plan import Plan
 
@@ -31,13 +31,18 @@ START_S = 1_767_225_600.0
 
 @dataclass
 class Run:
-    """One run under way, and its diary."""
+    """One run under way, and its diary.
+
+    :ivar diary: (virtual time, transition) of everything that happened.
+    :ivar items: what the consumer got; ``times`` says when.
+    """
 
     plan: Plan
     exchanges: dict[str, Exchange]
     settings: Settings
     diary: list[tuple[float, Transition]] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
     biggest_outbox: int = 0
     biggest_held: int = 0
@@ -52,9 +57,42 @@ class Run:
         assert self.feed is not None
         return self.feed.settings.websocket_url.split("//")[1].split(".")[0]
 
+    @property
+    def wall_end_ms(self) -> float:
+        """The exchange's time at the end; milliseconds."""
+        return (START_S + self.plan.horizon_s) * 1000
+
+    def exchange(self, venue: str) -> Exchange:
+        """The venue of an item."""
+        return self.exchanges[venue.removesuffix(".test")]
+
+    def truth(self, venue: str) -> Truth:
+        """What the venue of an item did."""
+        return self.exchange(venue).truth
+
+    def is_absurd(self, venue: str, stream: str, last: int) -> bool:
+        """Whether a key was told, but no key of the market's."""
+        told = self.truth(venue).absurd
+        return any(message.stream == stream and message.last == last for message in told)
+
     def sample(self, name: str, label: str = "") -> float:
         """A metric at the end of the run; ``label`` is the value of its one label."""
         return self.samples.get((name, label), 0.0)
+
+
+def wall_time(plan: Plan, now: float) -> float:
+    """What the wall clock shows at a time of the run."""
+    return START_S + now + sum(by for at, by in plan.wall_jumps if at <= now)
+
+
+def arrival(plan: Plan, received: float) -> float:
+    """The time of the run at which the wall clock showed ``received``; the last one, if twice."""
+    edges = sorted(at for at, _ in plan.wall_jumps)
+    for since, until in reversed(list(zip([0.0, *edges], [*edges, plan.horizon_s], strict=True))):
+        at = received - (wall_time(plan, since) - since)
+        if since <= at + 1e-6 and at <= until:
+            return at
+    return received - START_S
 
 
 def live(plan: Plan) -> Run:
@@ -74,8 +112,7 @@ async def run_plan(plan: Plan) -> Run:
     run = Run(plan, exchanges, settings)
 
     def wall_clock() -> float:
-        now = trio.current_time()
-        return START_S + now + sum(by for at, by in plan.wall_jumps if at <= now)
+        return wall_time(plan, trio.current_time())
 
     def suspended() -> float:
         now = trio.current_time()
@@ -88,6 +125,7 @@ async def run_plan(plan: Plan) -> Run:
         rng = random.Random(f"consumer/{plan.seed}")
         async for batch in feed.batches():
             run.items += batch
+            run.times += [trio.current_time()] * len(batch)
             left = plan.horizon_s - plan.calm_s - trio.current_time()
             if plan.slow_consumer and left > 0 and rng.random() < 0.002:
                 await trio.sleep(min(left, rng.uniform(1, 900)))
@@ -123,6 +161,7 @@ async def run_plan(plan: Plan) -> Run:
             network.faults.withdraw()
             await trio.sleep_until(plan.horizon_s)
             run.items += feed.drain()
+            run.times += [trio.current_time()] * (len(run.items) - len(run.times))
             run.duplicates = feed.status().duplicates
             for metric in feed.metrics.registry.collect():
                 for sample in metric.samples:

@@ -5,10 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from k2trio.settings import Settings
-from k2trio.simulator import Exchange, FaultBoard, Limits, Market, MemoryNetwork, RestServer
+from k2trio.simulator import (
+    Exchange,
+    FaultBoard,
+    Limits,
+    Market,
+    MemoryNetwork,
+    RestLimits,
+    RestServer,
+)
+
+from .plan import FULL_WISH, GHOST, rest_name
 
 if TYPE_CHECKING:
     from .plan import Plan
+
+FIRST_PORT = 1000
+"""Endpoint ``a`` has the port of its letter on top of this."""
+
+FIRST_REST_PORT = 8000
 
 
 def make_world(plan: Plan) -> tuple[MemoryNetwork, dict[str, Exchange], Settings]:
@@ -17,22 +32,18 @@ def make_world(plan: Plan) -> tuple[MemoryNetwork, dict[str, Exchange], Settings
     network = MemoryNetwork(board)
     places = {"a": "first", "b": "first"} | ({"c": "second"} if plan.two_venues else {})
     exchanges: dict[str, Exchange] = {}
+    rest_urls: list[str] = []
     for endpoint, venue in places.items():
         if venue not in exchanges:
-            market = Market(
-                ["BTCUSDT"], seed=plan.seed + len(exchanges), rate=plan.rate, history=200_000
-            )
-            limits = Limits(ping_interval_s=20 * plan.pace, pong_timeout_s=60 * plan.pace)
-            exchanges[venue] = Exchange(
-                venue, market, faults=board, limits=limits, tick_s=0, record=plan.streams
-            )
-            network.add_rest(f"{venue}.test", RestServer(exchanges[venue], f"{venue}.rest"))
-        network.add(f"{venue}.test", 1000 + ord(endpoint), exchanges[venue], endpoint)
-    urls = [f"wss://{venue}.test:{1000 + ord(name)}/stream" for name, venue in places.items()]
+            exchanges[venue] = _venue(plan, venue, board, plan.seed + len(exchanges))
+            rest_urls += _add_rest(network, exchanges[venue], plan)
+        network.add(f"{venue}.test", FIRST_PORT + ord(endpoint), exchanges[venue], endpoint)
+    urls = [f"wss://{venue}.test:{FIRST_PORT + ord(name)}/stream" for name, venue in places.items()]
     settings = Settings(
         websocket_url=urls[0],
         failover_urls=urls[1:],
-        rest_urls=[f"https://{venue}.test" for venue in exchanges],
+        rest_urls=rest_urls,
+        rest_weight_limit=min(FULL_WISH, plan.rest_weight),
         streams=plan.streams,
         max_reconnect_attempts=0,
         redundancy=plan.redundancy,
@@ -45,3 +56,28 @@ def make_world(plan: Plan) -> tuple[MemoryNetwork, dict[str, Exchange], Settings
         health_check_timeout=60 * plan.pace,
     )
     return network, exchanges, settings
+
+
+def _venue(plan: Plan, name: str, board: FaultBoard, seed: int) -> Exchange:
+    return Exchange(
+        name,
+        Market(plan.symbols, seed=seed, rate=plan.rate, history=200_000),
+        faults=board,
+        limits=Limits(ping_interval_s=20 * plan.pace, pong_timeout_s=60 * plan.pace),
+        strict_symbols=GHOST not in plan.streams,
+        tick_s=0,
+        record=plan.known_streams,
+    )
+
+
+def _add_rest(network: MemoryNetwork, exchange: Exchange, plan: Plan) -> list[str]:
+    """Add the REST hosts of a venue: ports of one name, as of one venue."""
+    limits = RestLimits(weight_per_minute=plan.rest_weight)
+    quota, urls = None, []
+    for number in range(plan.rest_hosts):
+        server = RestServer(exchange, rest_name(exchange.venue, number), limits, quota)
+        quota = server.quota
+        host, port = f"{exchange.venue}.test", FIRST_REST_PORT + number
+        network.add_rest(host, server, port)
+        urls.append(f"https://{host}:{port}")
+    return urls

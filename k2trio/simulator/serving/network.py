@@ -44,7 +44,7 @@ class MemoryNetwork:
         self.window_bytes = window_bytes
         self.client = client
         self._places: dict[tuple[str, int], _Place] = {}
-        self._rest: dict[str, RestServer] = {}
+        self._rest: dict[tuple[str, int | None], RestServer] = {}
         self._nursery: trio.Nursery | None = None
 
     def add(self, host: str, port: int, exchange: Exchange, endpoint: str) -> None:
@@ -52,9 +52,9 @@ class MemoryNetwork:
         exchange.endpoints[endpoint] = None
         self._places[host, port] = _Place(exchange, endpoint)
 
-    def add_rest(self, host: str, server: RestServer) -> None:
-        """Let REST requests to ``host`` reach a venue."""
-        self._rest[host] = server
+    def add_rest(self, host: str, server: RestServer, port: int | None = None) -> None:
+        """Let REST requests to ``host`` reach a venue; without ``port``, by every port."""
+        self._rest[host, port] = server
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the venues and their faults, for ever; cancel to end every connection."""
@@ -96,9 +96,9 @@ class MemoryNetwork:
         """A transport for :class:`httpx2.AsyncClient` that reaches the venues' REST sides."""
         return _RestTransport(self)
 
-    def rest_server(self, host: str) -> RestServer | None:
-        """The REST side that ``host`` leads to."""
-        return self._rest.get(host)
+    def rest_server(self, host: str, port: int | None = None) -> RestServer | None:
+        """The REST side that ``host`` leads to, by ``port`` (None: the scheme's own)."""
+        return self._rest.get((host, port)) or self._rest.get((host, None))
 
 
 async def _fail_dial(kind: FaultKind) -> None:
@@ -120,7 +120,7 @@ class _RestTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         await trio.lowlevel.checkpoint()
         network = self._network
-        server = network.rest_server(request.url.host)
+        server = network.rest_server(request.url.host, request.url.port)
         if server is None:
             raise httpx2.ConnectError("Name or service not known", request=request)
         timeouts = request.extensions.get("timeout", {})

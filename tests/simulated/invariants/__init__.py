@@ -16,9 +16,12 @@ from .dialling import (
     dials_are_paced,
     retries_wait,
 )
+from .lateness import output_is_in_time
 from .metrics import connected_is_true, metrics_are_true
 from .order import every_id_once, venues_are_kept_apart
 from .repair import what_can_be_repaired_is
+from .sent import what_was_sent_is_delivered_or_named
+from .silence import silence_is_not_kept, silence_is_not_stable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +43,10 @@ INVARIANTS: tuple[Callable[[Run], None], ...] = (
     a_run_converges,
     the_supervisor_stays,
     what_can_be_repaired_is,
+    what_was_sent_is_delivered_or_named,
+    output_is_in_time,
+    silence_is_not_stable,
+    silence_is_not_kept,
 )
 
 

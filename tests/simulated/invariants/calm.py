@@ -28,7 +28,7 @@ def a_run_converges(run: Run) -> None:
     flowing = any(isinstance(what, on.Flowing) for _, what in run.diary)
     demand(flowing, 13, "no connection ever carried data")
     last_venue = run.last_venue
-    for stream in run.plan.streams:
+    for stream in run.plan.known_streams:
         if not stream.endswith(("@trade", "@aggTrade")):
             continue
         true = run.exchanges[last_venue].truth.ranges(stream)

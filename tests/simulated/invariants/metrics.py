@@ -13,7 +13,7 @@ from ..violation import demand
 if TYPE_CHECKING:
     from ..run import Run
 
-ACCEPTED = {"accepted", "flapping", "subscribe_dead"}
+ACCEPTED = {"accepted", "flapping", "subscribe_dead", "replacement_dead"}
 """Outcomes, as the exchange has them, of attempts that a client sees succeed."""
 
 

@@ -17,7 +17,7 @@ EXCUSED = ("jump", "overflow", "hold_overflow")
 
 def what_can_be_repaired_is(run: Run) -> None:
     """15: while REST works, what can be repaired is repaired."""
-    if any(fault.kind.startswith("rest_") for fault in run.plan.faults):
+    if not run.plan.rest_is_sound or run.plan.may_repeat_ids:
         return
     for item in run.items:
         if isinstance(item, Gap) and item.stream.endswith(("@trade", "@aggTrade")):

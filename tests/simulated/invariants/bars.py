@@ -1,0 +1,49 @@
+"""Bars: every close comes, or is named, as the exchange's own list of bars has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k2trio.continuity.items import Gap, Outage
+
+from ..violation import demand
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k2trio.continuity.items import Item
+
+    from ..run import Run
+
+MINUTE_MS = 60_000
+ON_ITS_WAY_S = 30.0
+"""A close of so short a time before the end need not have come (times ``Plan.pace``)."""
+
+
+def check_bars(run: Run, venue: str, stream: str, items: Sequence[Item]) -> None:
+    """Every bar's close comes once, in order, or is named; no bar is named that never was."""
+    closed = list(run.truth(venue).watch(stream).closed_bars)
+    places = {open_ms: place for place, open_ms in enumerate(closed)}
+    due: int | None = None
+    for item in items:
+        if isinstance(item, Outage):
+            continue
+        if isinstance(item, Gap):
+            if item.reason == "reset":
+                due = None
+                continue
+            named = [place for at, place in places.items() if item.first <= at <= item.last]
+            demand(bool(named), 16, f"{stream}: {item} names no bar that ever was")
+            demand(due is None or named[0] == due, 1, f"{stream}: bar {due} is not in {item}")
+            due = named[-1] + 1
+            continue
+        bar = item.data.bar
+        if bar.open_time not in places:
+            continue  # it did not close, or is absurd
+        place = places[bar.open_time]
+        demand(due is None or place == due, 1, f"{stream}: expected bar {due}, got {place}: {bar}")
+        due = place + bar.closed
+    if due is not None and venue == f"{run.last_venue}.test":
+        end_ms = run.wall_end_ms - ON_ITS_WAY_S * run.plan.pace * 1000
+        missing = [at for at in closed[due:] if at + MINUTE_MS <= end_ms]
+        demand(len(missing) <= 1, 16, f"{stream}: bars {missing[:3]} never came")

@@ -1,0 +1,189 @@
+"""What was sent, as the exchange knows it, is delivered or named."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from k2trio.continuity.items import Gap, Outage
+from k2trio.market.keys import key_getters
+from k2trio.market.payloads import Event
+from k2trio.market.streams import Kind, Rule, parse_stream
+from k2trio.simulator import FaultKind
+
+from ..violation import demand
+from .bars import check_bars
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k2trio.continuity.items import Item
+
+    from ..run import Run
+
+Span = tuple[int, int]
+"""First and last of ids in a row."""
+
+NOTICED_S = 120.0
+"""A silence of one stream of this length (times ``Plan.pace``) is noticed, and named."""
+DISTURBED_S = 600.0
+"""So long (times ``Plan.pace``) after a fault of connections the feed may still be away."""
+UNDISTURBING = {
+    FaultKind.IDS_RESET,
+    FaultKind.IDS_JUMP,
+    FaultKind.SHARED_ID,
+    FaultKind.ABSURD_KEY,
+    FaultKind.HALT,
+    FaultKind.DUPLICATED,
+}
+"""Kinds that keep nothing from a connection."""
+
+
+def what_was_sent_is_delivered_or_named(run: Run) -> None:
+    """16: what was sent is delivered or named, judged at the exchange, for every kind."""
+    of_stream: dict[tuple[str, str], list[Item]] = defaultdict(list)
+    for item in run.items:
+        of_stream[item.venue, item.stream].append(item)
+    for (venue, stream), items in of_stream.items():
+        parsed = parse_stream(stream)
+        if parsed.kind is Kind.KLINE:
+            check_bars(run, venue, stream, items)
+        elif parsed.order.rule is Rule.CONTIGUOUS:
+            _check_ids(run, venue, stream, items)
+            for shared in run.truth(venue).shared_ids(stream):
+                _check_shared(stream, shared, items)
+        else:
+            _check_times(run, venue, stream, items)
+
+
+# -- kinds with ids
+
+
+def _check_ids(run: Run, venue: str, stream: str, items: Sequence[Item]) -> None:
+    spans, truth = _spans(items, stream), run.truth(venue)
+    sent = truth.ranges(stream)
+    lost = _lost(sent, spans)
+    if truth.renumbered and any(isinstance(item, Gap) and item.reason == "reset" for item in items):
+        # At the edges of a numbering nothing can be named, if the feed was away just then.
+        if any(_disturbed(run, at) for at in truth.renumbered):
+            return
+        lost = [one for one in lost if not _at_edge(one, sent)]
+    demand(not lost, 16, f"{venue} {stream}: sent, and neither delivered nor named: {lost[:3]}")
+
+
+def _spans(items: Sequence[Item], stream: str) -> list[Span]:
+    """Ids that were delivered or named, as runs in the order of delivery."""
+    first_of, last_of = key_getters(parse_stream(stream).kind)
+    spans: list[Span] = []
+    for item in items:
+        if isinstance(item, Outage) or (isinstance(item, Event) and item.origin == "snapshot"):
+            continue
+        if isinstance(item, Gap):
+            if item.reason == "reset":
+                continue  # its id is a place only
+            first, last = item.first, item.last
+        else:
+            first, last = first_of(item.data), last_of(item.data)
+        if spans and spans[-1][0] <= first <= spans[-1][1] + 1:
+            spans[-1] = spans[-1][0], max(last, spans[-1][1])
+        else:
+            spans.append((first, last))
+    return spans
+
+
+def _lost(sent: Sequence[Span], spans: Sequence[Span]) -> list[Span]:
+    """What no span has, but for what was sent before the first message and after the last."""
+    lost: list[Span] = []
+    begun = False
+    for first, last in sent:
+        inside = [span for span in spans if span[0] <= last and span[1] >= first]
+        if not begun and not inside:
+            continue
+        missing = _without((first, last), spans)
+        if not begun:
+            missing = [one for one in missing if one[0] >= inside[0][0]]
+            begun = True
+        lost += missing
+    if lost and lost[-1][0] > spans[-1][1]:
+        lost.pop()  # whether the feed keeps up is another invariant
+    return lost
+
+
+def _without(wanted: Span, spans: Sequence[Span]) -> list[Span]:
+    left: list[Span] = []
+    low, high = wanted
+    for first, last in sorted(spans):
+        if last < low or first > high:
+            continue
+        if first > low:
+            left.append((low, first - 1))
+        low = max(low, last + 1)
+    if low <= high:
+        left.append((low, high))
+    return left
+
+
+def _disturbed(run: Run, at: float) -> bool:
+    """Whether the feed may have been away at that time, for a fault of its connections."""
+    after = DISTURBED_S * run.plan.pace
+    if any(0 <= at - when <= after for when in run.plan.suspends):
+        return True
+    return any(
+        fault.at - 1 <= at <= fault.at + fault.duration + after
+        for fault in run.plan.faults
+        if fault.kind not in UNDISTURBING and not fault.kind.startswith("rest_")
+    )
+
+
+def _at_edge(lost: Span, sent: Sequence[Span]) -> bool:
+    """Whether it is a single id that ends or begins a numbering: on its way at the change."""
+    low, high = lost
+    return low == high and any(low in pair for pair in sent)
+
+
+def _check_shared(stream: str, shared: int, items: Sequence[Item]) -> None:
+    """Both trades that share an id are accounted for."""
+    first_of, last_of = key_getters(parse_stream(stream).kind)
+    seen = [last_of(item.data) for item in items if isinstance(item, Event)]
+    gaps = [
+        item.reason for item in items if isinstance(item, Gap) and item.first <= shared <= item.last
+    ]
+    if not seen or not min(seen) < shared < max(seen) or set(gaps) - {"shared_id"}:
+        return
+    events = sum(isinstance(item, Event) and first_of(item.data) == shared for item in items)
+    demand(events + len(gaps) >= 2, 16, f"{stream}: of two trades with id {shared} one vanished")
+
+
+# -- kinds without ids
+
+
+def _check_times(run: Run, venue: str, stream: str, items: Sequence[Item]) -> None:
+    """What was sent between two messages is there, or an outage lies between them."""
+    truth = run.truth(venue)
+    sent = list(truth.watch(stream).messages)
+    forgets = len(sent) == truth.watch(stream).messages.maxlen
+    _, last_of = key_getters(parse_stream(stream).kind)
+    kept = [loss for loss in truth.losses if loss.stream == stream]
+    never = {loss.last for loss in kept if loss.deed in ("dropped", "reordered")}
+    stalled = {loss.last for loss in kept if loss.deed == "stalled"}
+    at: int | None = None
+    outage = False
+    for item in items:
+        if not isinstance(item, Event):
+            outage = True
+            continue
+        key = last_of(item.data)
+        if run.is_absurd(venue, stream, key):
+            continue
+        start = 0 if at is None else at + 1
+        found = next((n for n in range(start, len(sent)) if sent[n].last == key), None)
+        if found is None:
+            excused = forgets or outage or at is None
+            demand(excused, 2, f"{venue} {stream}: {key} was never emitted there")
+            continue
+        if at is not None and not outage:
+            unnoticed = sent[found].time_us - sent[at].time_us < NOTICED_S * run.plan.pace * 1e6
+            excuse = never | stalled if unnoticed else never
+            lost = [message.last for message in sent[start:found] if message.last not in excuse]
+            demand(not lost, 16, f"{venue} {stream}: sent, neither delivered nor named: {lost[:3]}")
+        at, outage = found, False
