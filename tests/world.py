@@ -134,6 +134,7 @@ async def open_world(
     rate: float = 1.0,
     seed: int = 1,
     limits: Limits | None = None,
+    strict_symbols: bool = True,
     consume: bool = True,
     settings: dict[str, Any] | None = None,
     suspended: Any = lambda: 0.0,
@@ -154,7 +155,9 @@ async def open_world(
         venue = places[endpoint]
         if venue not in exchanges:
             market = Market(["BTCUSDT", "ETHUSDT"], seed=seed + len(exchanges), rate=rate)
-            exchanges[venue] = Exchange(venue, market, faults=board, limits=limits)
+            exchanges[venue] = Exchange(
+                venue, market, faults=board, limits=limits, strict_symbols=strict_symbols
+            )
             rests[venue] = RestServer(exchanges[venue], f"{venue}.rest")
             network.add_rest(f"{venue}.test", rests[venue])
         network.add(*place(endpoint, venue), exchanges[venue], endpoint)

@@ -19,7 +19,15 @@ import trio
 
 from ..errors import CircuitOpen
 from ..policy.failover import DEFAULT_FREEZE_S
-from .hosts import REST_HOSTS, BackfillError, NotServedError, Turn, Venue, rest_venue_of
+from .hosts import (
+    REST_HOSTS,
+    BackfillError,
+    NotServedError,
+    Turn,
+    UnknownSymbolError,
+    Venue,
+    rest_venue_of,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -46,6 +54,8 @@ _ABOUT_THE_HOST = frozenset({403, 408, 418, 425, 429, 451})
 """The 4xx that say nothing of the question: too many, too late, or not from here."""
 _KEY_CODES = frozenset({-2014, -2015})
 """Error codes of a question that wants an API key."""
+UNKNOWN_SYMBOL = -1121
+"""Error code of a question about a symbol that the venue does not have."""
 _TOO_MANY = frozenset({429, 418})
 
 
@@ -66,12 +76,19 @@ class _Answer(NamedTuple):
         """Whether the question is for holders of an API key."""
         if self.status == _UNAUTHORIZED:
             return True
-        if self.status not in (_BAD_REQUEST, _FORBIDDEN):
-            return False
+        return self.status in (_BAD_REQUEST, _FORBIDDEN) and self._code in _KEY_CODES
+
+    @property
+    def knows_no_symbol(self) -> bool:
+        """Whether the venue has no such symbol."""
+        return self.status == _BAD_REQUEST and self._code == UNKNOWN_SYMBOL
+
+    @property
+    def _code(self) -> int:
         try:
-            return _decoded(self.body, _Refusal).code in _KEY_CODES
+            return _decoded(self.body, _Refusal).code
         except BackfillError:
-            return False
+            return 0
 
     @property
     def blames_host(self) -> bool:
@@ -158,6 +175,7 @@ class Hosts:
 
         :param turn: has been waited for already.
         :returns: the answer, and its bytes.
+        :raises UnknownSymbolError: if the venue has no such symbol.
         :raises NotServedError: if no host gave one, and one that is well has nothing of this kind.
         :raises BackfillError: if no host of the venue gave one.
         """
@@ -167,8 +185,7 @@ class Hosts:
         race = _Race(self._client, place, path, query, shape)
         body = await race.run(Turn(place, weight) if turn is None else turn)
         if body is None:
-            kind = NotServedError if race.lacking else BackfillError
-            raise kind(f"no REST host of {venue} answered: {race.why}") from race.why
+            raise race.kind(f"no REST host of {venue} answered: {race.why}") from race.why
         return body
 
 
@@ -176,6 +193,7 @@ class _Race(Generic[_T]):
     """One question to the hosts of a venue; each has ``HEDGE_AFTER_S`` before the next one starts.
 
     :ivar lacking: whether one that is well has nothing of this kind to tell us.
+    :ivar unknown: whether the venue has no such symbol.
     :ivar why: the last failure.
     """
 
@@ -183,6 +201,7 @@ class _Race(Generic[_T]):
         self, client: httpx2.AsyncClient, place: Venue, path: str, query: Query, shape: type[_T]
     ) -> None:
         self.lacking = False
+        self.unknown = False
         self.why: Exception | None = None
         self._client = client
         self._place = place
@@ -195,6 +214,13 @@ class _Race(Generic[_T]):
         self._running: dict[Host, float] = {}
         """Since when each host is being asked."""
         self._ended = trio.Event()
+
+    @property
+    def kind(self) -> type[BackfillError]:
+        """What it means that there is no answer."""
+        if self.unknown:
+            return UnknownSymbolError
+        return NotServedError if self.lacking else BackfillError
 
     async def run(self, turn: Turn) -> tuple[_T, bytes] | None:
         """The answer and its bytes; None if there is none."""
@@ -246,6 +272,7 @@ class _Race(Generic[_T]):
 
     def _refused(self, host: Host, answer: _Answer) -> None:
         self.why = BackfillError(f"{host.url}{self._path} answered HTTP {answer.status}")
+        self.unknown = answer.knows_no_symbol
         if answer.wants_key:
             host.wants_key(self._path)
         if answer.wants_key or answer.status != _BAD_REQUEST:

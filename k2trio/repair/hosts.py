@@ -54,6 +54,10 @@ class NotServedError(BackfillError):
     """The venue's hosts do not answer this kind of question, or only with an API key."""
 
 
+class UnknownSymbolError(BackfillError):
+    """The venue has no such symbol."""
+
+
 def rest_venue_of(url: str) -> str:
     """The venue that a REST URL belongs to; as for WebSocket hosts, an unknown one is its own."""
     host = urlsplit(url).hostname or ""

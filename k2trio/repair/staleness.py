@@ -23,8 +23,9 @@ import trio
 
 from ..errors import ConnectionFailed, Stale, SubscriptionRejected
 from ..market.streams import Kind
-from ..observe.transitions import StreamSilent
-from .hosts import BackfillError
+from ..observe.transitions import StreamSilent, SubscriptionRefused
+from .asking import UNKNOWN_SYMBOL
+from .hosts import BackfillError, UnknownSymbolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -132,6 +133,9 @@ class StalenessCheck:
         self._acted_on: dict[tuple[str, str], int] = {}
         """(venue, stream) of a periodic kind → messages it had when its silence was acted on."""
 
+        self._unknown: dict[tuple[str, str], bool] = {}
+        """(venue, stream) of symbols that the venue does not have → whether that was told."""
+
     async def verify(self, venue: str, streams: Sequence[str], silent_since: float) -> Verdict:
         """Whether there is news for a connection on any of its streams.
 
@@ -179,6 +183,9 @@ class StalenessCheck:
         with trio.move_on_after(VERIFY_TIMEOUT_S) as patience:
             try:
                 newest = await self._backfill.newest(track.venue, track.stream)
+            except UnknownSymbolError:
+                self._unknown.setdefault((track.venue, track.stream.name), False)
+                return False
             except BackfillError:
                 return True
         if patience.cancelled_caught:
@@ -212,8 +219,17 @@ class StalenessCheck:
                 self._suspects.pop((carrier.line, name), None)
             elif await self._missed(carrier, track, heard_at):
                 await self._act(carrier, track, silence)
+            self._tell_unknown(carrier, name)
             if not carrier.connected:
                 return
+
+    def _tell_unknown(self, carrier: Carrier, name: str) -> None:
+        """Name a stream that will bring nothing: a new connection would not help it."""
+        where = carrier.endpoint
+        if self._unknown.get((where.venue, name)) is False:
+            self._unknown[where.venue, name] = True
+            why = f"{where.venue} has no such symbol"
+            self._emit(SubscriptionRefused(carrier.line, where.name, (name,), UNKNOWN_SYMBOL, why))
 
     def _heard_at(self, carrier: Carrier, track: Track) -> float:
         """When the connection last brought something of the stream, or was dialled."""

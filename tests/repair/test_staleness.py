@@ -362,6 +362,21 @@ async def test_a_connection_of_rare_streams_is_left_alone(autojump_clock: Any) -
     assert world.of(on.ConnectionLost) == []
 
 
+async def test_a_symbol_that_the_venue_does_not_have_is_named_once_and_nobody_is_left_for_it(
+    autojump_clock: Any,
+) -> None:
+    """The exchange accepts such a subscription and stays silent; REST knows better."""
+    settings = {"streams": [SUBJECT, "ghostusdt@trade", "ghostusdt@bookTicker"]}
+    async with open_world(
+        endpoints=["a"], rate=0.02, strict_symbols=False, settings=settings
+    ) as world:
+        await trio.sleep(1800)
+    named = [(what.streams, what.code) for _, what in world.of(on.SubscriptionRefused)]
+    assert named == [(("ghostusdt@trade",), -1121), (("ghostusdt@bookTicker",), -1121)]
+    assert silences(world) == []
+    assert world.of(on.ConnectionLost) == []
+
+
 # -- two connections ----------------------------------------------------------------------------
 
 
