@@ -242,7 +242,7 @@ class Line:
 
     def _interrupted(self, venue: str) -> None:
         """The connection to a venue is lost: what no companion carries is interrupted."""
-        if not any(other.connected for other in self.companions):
+        if not any(other.connections(venue) for other in self.companions):
             self._runtime.interrupted(venue, self.streams)
 
     def _tell_failure(self, session: Session, failure: ConnectionFailed, *, carrying: bool) -> None:
@@ -355,6 +355,9 @@ class Line:
             self._interrupted(old.endpoint.venue)
         else:
             old.retire()
+            if old.endpoint.venue != endpoint.venue:
+                await old.accounted.wait()  # its last batch is of the time before
+                self._interrupted(old.endpoint.venue)
         self._rotation_failures = 0
         self._runtime.emit(
             on.Rotated(

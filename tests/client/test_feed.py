@@ -232,6 +232,24 @@ async def test_fail_back_from_a_foreign_venue_keeps_the_ids_apart(autojump_clock
     assert backfilled == {"one.test"}
 
 
+async def test_after_a_fail_back_the_next_stay_at_the_foreign_venue_begins_with_an_outage(
+    autojump_clock: Any,
+) -> None:
+    """What that venue said meanwhile has no ids that could prove it missing."""
+    ticker, venues = "btcusdt@bookTicker", {"a": "one", "b": "two"}
+    faults = [fault(20, "rst"), fault(150, "rst")]
+    async with open_world(faults, venues=venues, rate=10, settings={"streams": [ticker]}) as world:
+        await trio.sleep(300)
+    stays = [
+        (venue, [item for _, item in items])
+        for venue, items in itertools.groupby(world.items, lambda entry: entry[1].venue)
+    ]
+    assert [venue for venue, _ in stays] == ["one.test", "two.test"] * 2 + ["one.test"]
+    outages = [sum(isinstance(item, Outage) for item in items) for _, items in stays]
+    assert outages == [0, 0, 1, 1, 1]
+    assert all(isinstance(items[0], Outage) for _, items in stays[2:])
+
+
 @pytest.mark.parametrize("streams", [[SUBJECT], [SUBJECT, "ethusdt@trade"]])
 async def test_server_shutdown_rotates_at_once_and_loses_nothing(
     autojump_clock: Any, streams: list[str]

@@ -40,6 +40,7 @@ def lives(run: Run) -> list[Life]:
     every: list[Life] = []
     current: dict[str, Life | None] = {}
     coming: dict[str, Life | None] = {}
+    rotating: set[str] = set()
 
     def end(of: dict[str, Life | None], line: str, at: float) -> None:
         life = of.get(line)
@@ -53,15 +54,23 @@ def lives(run: Run) -> list[Life]:
 
     for at, what in run.diary:
         match what:
+            case on.Rotating():
+                rotating.add(what.line)
+            case on.Dialing() if what.line not in rotating:
+                end(current, what.line, at)
             case on.Connected():
                 life = Life(what.venue, what.endpoint, what.line, at, run.plan.horizon_s)
                 every.append(life)
                 which = coming if current.get(what.line) else current
                 which[what.line] = life
-            case on.Rotated() | on.ConnectionLost(carrying=True):
+            case on.Rotated():
+                rotating.discard(what.line)
                 hand_over(what.line, at)
             case on.RotationFailed():
+                rotating.discard(what.line)
                 end(coming, what.line, at)
+            case on.ConnectionLost(carrying=True):
+                hand_over(what.line, at)
             case on.ConnectionLost():
                 one, other = coming.get(what.line), current.get(what.line)
                 if one is not None and one.endpoint == what.endpoint:

@@ -21,6 +21,9 @@ ALLOWANCE_S = 60.0
 """Beyond the limits of silence, for questions to REST and their answers (times ``Plan.pace``)."""
 ON_ITS_WAY_S = 5.0
 """News of so short a time ago may not have come yet: the client waits for it, too."""
+IN_FLIGHT_S = 3.0
+"""What was sent so soon after a connection opened, or brought its last message, says nothing: it
+may have been sent before the subscription, or be another line's copy of that message."""
 ODD = (
     FaultKind.ABSURD_KEY,
     FaultKind.UNKNOWN_EVENT,
@@ -51,7 +54,7 @@ def silence_is_not_stable(run: Run) -> None:
         if meant.told is None:
             continue
         delivered = bool(meant.told) and meant.told[0] <= at + SAME_MOMENT_S
-        had_news = _first_after(times[meant.venue], meant.since) < at - ON_ITS_WAY_S
+        had_news = _first_news(times[meant.venue], meant.since) < at - ON_ITS_WAY_S
         demand(delivered or not had_news, 18, f"at {at:.3f}, without a message: {what}")
 
 
@@ -70,15 +73,16 @@ def silence_is_not_kept(run: Run) -> None:
     times = {f"{venue}.test": news(run, venue) for venue in run.exchanges}
     for life in lives(run):
         for silent_at, until in _silences(life):
-            newest = _first_after(times[life.venue], silent_at)
+            newest = _first_news(times[life.venue], silent_at)
             if newest < until:
                 due = max(silent_at + settings.health_check_timeout, newest) + allowance
                 what = f"{life.line} on {life.endpoint} from {silent_at:.3f} to {until:.3f}"
                 demand(until <= due, 19, f"{what}: kept, though there was news at {newest:.3f}")
 
 
-def _first_after(times: list[float], at: float) -> float:
-    place = bisect_right(times, at + SAME_MOMENT_S)
+def _first_news(times: list[float], at: float) -> float:
+    """The first news that speaks against a connection silent since then."""
+    place = bisect_right(times, at + IN_FLIGHT_S)
     return times[place] if place < len(times) else float("inf")
 
 
