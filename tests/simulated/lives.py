@@ -105,5 +105,5 @@ def news(run: Run, venue: str) -> list[float]:
     return sorted(
         (time - start_us) / 1e6
         for stream in run.plan.known_streams
-        for time in exchange.truth.times_us(stream)
+        for time, _ in exchange.truth.sent_ids(stream)
     )

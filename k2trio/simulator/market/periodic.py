@@ -131,7 +131,7 @@ class TickerVoice(Voice):
 
     def _statistics(self, symbol: SymbolMarket, now_us: int) -> payloads.Statistics:
         span, before = symbol.bars.window(now_us // 1000, self._window_ms)
-        last = symbol.trades.records[-1].quantity
+        last = symbol.last_quantity
         return payloads.Statistics(symbol.spec.symbol, span, before, symbol.book.top(), last)
 
     def _render(self, rows: list[payloads.Statistics], now_us: int, unit: int) -> bytes:

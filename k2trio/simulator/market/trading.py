@@ -94,6 +94,7 @@ class SymbolMarket:
         self.block_listeners: list[Listener] = []
         self.top_listeners: list[Listener] = []
         self._top = self.book.top()
+        self.last_quantity = 0
         self.halted_until_us = start_us
         self.shared_ids: list[int] = []
         self._shares_id = False
@@ -209,6 +210,7 @@ class SymbolMarket:
         agg = AggTrade(self._next_agg_id(), price, quantity, first_id, last, now_us, sells)
         self.agg_trades.append(agg)
         self.last_trade_us = now_us
+        self.last_quantity = parts[-1]
         for listener in self.agg_listeners:
             listener.on_agg_trade(self, agg)
 

@@ -203,16 +203,22 @@ class Truth:
         parsed = parse_stream(stream)
         return self._market.of(parsed).shared_ids if parsed.kind is Kind.AGG_TRADE else []
 
-    def times_us(self, stream: str) -> list[int]:
-        """When the messages of a stream were emitted, as far as that is remembered."""
+    def sent_ids(self, stream: str) -> list[tuple[int, int]]:
+        """When messages of a stream were emitted (microseconds), and their last order keys.
+
+        As far as that is remembered, oldest first.
+        """
         parsed = parse_stream(stream)
         match parsed.kind:
             case Kind.TRADE:
-                return [trade.time_us for trade in self._market.of(parsed).trades.records]
+                records = self._market.of(parsed).trades.records
+                return [(trade.time_us, trade.id) for trade in records]
             case Kind.AGG_TRADE:
-                return [trade.time_us for trade in self._market.of(parsed).agg_trades.records]
+                aggregates = self._market.of(parsed).agg_trades.records
+                return [(trade.time_us, trade.id) for trade in aggregates]
             case _:
-                return [message.time_us for message in self.watch(parsed.name).messages]
+                messages = self.watch(parsed.name).messages
+                return [(message.time_us, message.last) for message in messages]
 
     def begin(self, number: int, endpoint: str) -> None:
         """Remember a connection from now on."""

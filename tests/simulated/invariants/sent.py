@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -39,17 +40,22 @@ UNDISTURBING = {
 """Kinds that keep nothing from a connection."""
 
 
+History = tuple[list[float], list[int]]
+"""When ids of a stream were sent, as far as the exchange remembers; both grow."""
+
+
 def what_was_sent_is_delivered_or_named(run: Run) -> None:
     """16: what was sent is delivered or named, judged at the exchange, for every kind."""
-    of_stream: dict[tuple[str, str], list[Item]] = defaultdict(list)
-    for item in run.items:
-        of_stream[item.venue, item.stream].append(item)
-    for (venue, stream), items in of_stream.items():
+    of_stream: dict[tuple[str, str], list[tuple[Item, float]]] = defaultdict(list)
+    for item, at in zip(run.items, run.times, strict=True):
+        of_stream[item.venue, item.stream].append((item, at))
+    for (venue, stream), timed in of_stream.items():
+        items = [item for item, _ in timed]
         parsed = parse_stream(stream)
         if parsed.kind is Kind.KLINE:
             check_bars(run, venue, stream, items)
         elif parsed.order.rule is Rule.CONTIGUOUS:
-            _check_ids(run, venue, stream, items)
+            _check_ids(run, venue, stream, timed)
             for shared in run.truth(venue).shared_ids(stream):
                 _check_shared(stream, shared, items)
         elif not run.plan.slow_consumer:
@@ -60,11 +66,13 @@ def what_was_sent_is_delivered_or_named(run: Run) -> None:
 # -- kinds with ids
 
 
-def _check_ids(run: Run, venue: str, stream: str, items: Sequence[Item]) -> None:
-    spans, truth = _spans(items, stream), run.truth(venue)
+def _check_ids(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, float]]) -> None:
+    spans, truth = _spans(timed, stream, _history(run, venue, stream)), run.truth(venue)
     sent = truth.ranges(stream)
     lost = _lost(sent, spans)
-    if truth.renumbered and any(isinstance(item, Gap) and item.reason == "reset" for item in items):
+    if truth.renumbered and any(
+        isinstance(item, Gap) and item.reason == "reset" for item, _ in timed
+    ):
         # At the edges of a numbering nothing can be named, if the feed was away just then.
         if any(_disturbed(run, at) for at in truth.renumbered):
             return
@@ -72,17 +80,32 @@ def _check_ids(run: Run, venue: str, stream: str, items: Sequence[Item]) -> None
     demand(not lost, 16, f"{venue} {stream}: sent, and neither delivered nor named: {lost[:3]}")
 
 
-def _spans(items: Sequence[Item], stream: str) -> list[Span]:
-    """Ids that were delivered or named, as runs in the order of delivery."""
+def _history(run: Run, venue: str, stream: str) -> History:
+    start_us = run.exchange(venue).market.start_us
+    sent = run.truth(venue).sent_ids(stream)
+    return [(time_us - start_us) / 1e6 for time_us, _ in sent], [last for _, last in sent]
+
+
+def _spans(timed: Sequence[tuple[Item, float]], stream: str, history: History) -> list[Span]:
+    """Ids that were delivered or named, as runs in the order of delivery.
+
+    What a gap names before it is sent, by an id that was absurd, is not named by it.
+    """
+    times, ids = history
     first_of, last_of = key_getters(parse_stream(stream).kind)
     spans: list[Span] = []
-    for item in items:
+    for item, at in timed:
         if isinstance(item, Outage) or (isinstance(item, Event) and item.origin == "snapshot"):
             continue
         if isinstance(item, Gap):
             if item.reason == "reset":
                 continue  # its id is a place only
             first, last = item.first, item.last
+            place = bisect_right(times, at)
+            if 0 < place < len(ids):
+                last = min(last, max(ids[place - 1], first - 1))
+            if last < first:
+                continue
         else:
             first, last = first_of(item.data), last_of(item.data)
         if spans and spans[-1][0] <= first <= spans[-1][1] + 1:
