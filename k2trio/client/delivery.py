@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..continuity.items import Item, Outage
+from .agreement import Agreement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..continuity.arbiter import Arbiter
+    from ..continuity.held import Source, Stray
     from ..market.payloads import Event
     from ..observe.metrics import Metrics
     from .outbox import Outbox
@@ -43,18 +45,21 @@ class Delivery:
         self._outbox = outbox
         self._metrics = metrics
         self._gap_opened = gap_opened
-        self._compares = compares
+        self._agreement = Agreement() if compares else None
         self._line_keys: dict[tuple[str, str, str], int] = {}
         """(line, venue, stream) → the id that the line has to bring next."""
 
-    def take(self, line: str, venue: str, events: Sequence[Event]) -> None:
-        """Take a batch of events of a line's venue; never waits."""
+    def take(self, source: Source, venue: str, events: Sequence[Event]) -> None:
+        """Take a batch of events of a connection to a venue; never waits."""
         now = trio.current_time()
         self.last_data_at = now
-        items, duplicates = self._arbiter.offer(venue, events, now)
+        items, duplicates = self._arbiter.offer(venue, events, now, source)
         self._metrics.received(events[-1], duplicates)
-        if self._compares:
-            self._compare_lines(line, venue, events, duplicates)
+        if self._agreement is not None:
+            self._compare_lines(self._agreement, source, venue, events, duplicates)
+        if self._arbiter.strays:
+            strays, self._arbiter.strays = self._arbiter.strays, []
+            _refuse(strays)
         if self._arbiter.gap_opened:
             self._arbiter.gap_opened = False
             self._gap_opened()
@@ -82,9 +87,15 @@ class Delivery:
             await trio.lowlevel.checkpoint()
 
     def _compare_lines(
-        self, line: str, venue: str, events: Sequence[Event], duplicates: int
+        self,
+        agreement: Agreement,
+        source: Source,
+        venue: str,
+        events: Sequence[Event],
+        duplicates: int,
     ) -> None:
-        """Which line is ahead, and what each one lost."""
+        """Which line is ahead, what each one lost, and whether they say the same."""
+        line = source.line
         self._metrics.line_delivered(line, len(events) - duplicates, duplicates)
         for event in events:
             track = self._arbiter.track(venue, event.stream)
@@ -95,3 +106,13 @@ class Delivery:
                 if first > expected:
                     self._metrics.line_lost(line, first - expected)
                 self._line_keys[key] = max(expected, track.last_of(event.data) + 1)
+                stray = agreement.compare(track.stream.kind, event, source)
+                if stray is not None:
+                    _refuse([stray])
+
+
+def _refuse(strays: Sequence[Stray]) -> None:
+    """Tell each connection what it brought that belongs nowhere."""
+    for stray in strays:
+        if stray.source is not None:
+            stray.source.refuse(stray)

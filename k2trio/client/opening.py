@@ -159,7 +159,11 @@ def build(
         repairs.notice()  # a book may want a snapshot now
         return arbiter.track(event.venue, event.stream).lose(event)
 
-    arbiter = Arbiter(settings.max_held_messages, settings.max_decoded_bytes)
+    arbiter = Arbiter(
+        settings.max_held_messages,
+        settings.max_decoded_bytes,
+        lambda track: shards.redundant(track),
+    )
     outbox = Outbox(
         settings.max_buffered_messages,
         settings.max_decoded_bytes,

@@ -61,7 +61,7 @@ class Resume:
         for position in load_state(self._path):
             self._resumed[position.venue, position.stream] = position
             track = arbiter.track(position.venue, position.stream)
-            track.resume(position.position, settings.resume_limit)
+            track.resume(position.position, settings.resume_limit, position.time)
 
     def note(self, items: Sequence[Item]) -> None:
         """The consumer has dealt with these."""
@@ -146,6 +146,6 @@ class Resume:
         for (venue, stream), item in self._dealt_with.items():
             track = self._arbiter.track(venue, stream)
             if track.contiguous or isinstance(track, KlineTrack):
-                after = track.position_after(item)
-                positions[venue, stream] = Position(venue, stream, after)
+                after, time = track.position_after(item), track.time_after(item)
+                positions[venue, stream] = Position(venue, stream, after, time)
         return list(positions.values())

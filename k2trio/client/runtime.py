@@ -12,6 +12,7 @@ from .suspend import suspended_s
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from ..continuity.held import Source
     from ..market.payloads import Event
     from ..observe.transitions import Observer
     from ..repair.staleness import Verdict
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class Runtime:
     """See the module.
 
-    :ivar deliver: takes a batch of events of a line's venue; never waits.
+    :ivar deliver: takes a batch of events of a connection to a venue; never waits.
     :ivar full: whether the consumer has enough to do.
     :ivar room: returns when it has not.
     :ivar interrupted: told when no line carries some streams of a venue any more.
@@ -35,7 +36,7 @@ class Runtime:
     """
 
     settings: Settings
-    deliver: Callable[[str, str, Sequence[Event]], None]
+    deliver: Callable[[Source, str, Sequence[Event]], None]
     full: Callable[[], bool]
     room: Callable[[], Awaitable[None]]
     interrupted: Callable[[str, Sequence[str]], None]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..errors import ConnectionFailed, Stale, SubscriptionRejected
-from ..market.decoder import Decoder, Malformed, Reply, ServerShutdown
+from ..market.decoder import Decoder, Malformed, Reply, ServerShutdown, excerpt
 from ..observe import transitions as on
 from ..repair.staleness import Verdict
 from ..wire.connection import Connection, open_connection
@@ -25,6 +25,7 @@ from .watchdog import ping_when_quiet, until_silent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..continuity.held import Stray
     from ..market.payloads import Event
     from ..policy.failover import Endpoint
     from ..wire.tap import Batch
@@ -225,7 +226,7 @@ class Session:
         events, control = self._decoder.decode(batch.payloads, batch.received)
         if events:
             self._note_data(batch.arrived, events)
-            self._runtime.deliver(self.line, self.endpoint.venue, events)
+            self._runtime.deliver(self, self.endpoint.venue, events)
         for message in control:
             self._take_control(message, batch.arrived)
 
@@ -256,13 +257,18 @@ class Session:
             case Malformed():
                 self._skip(message, now)
 
-    def _skip(self, message: Malformed, now: float) -> None:
+    def refuse(self, stray: Stray) -> None:
+        """Be told of a message of its that is whole, but belongs nowhere."""
+        message = Malformed(stray.error_type, stray.why, excerpt(stray.event.frame))
+        self._skip(message, trio.current_time(), disputed=stray.disputed)
+
+    def _skip(self, message: Malformed, now: float, *, disputed: bool = False) -> None:
         self._runtime.emit(
             on.MalformedMessage(
                 self.line, self.endpoint.name, message.error_type, message.detail, message.excerpt
             )
         )
-        if violation := self._tolerance.note(now):
+        if violation := self._tolerance.note(now, disputed=disputed):
             self.fail(violation)
 
     # -- watch --------------------------------------------------------------------------------

@@ -9,21 +9,25 @@ which ids it will not see.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..market.streams import Kind, parse_stream
+from .aggregates import AggTrack
 from .books import BookTrack
 from .held import Memory
 from .klines import KlineTrack
 from .track import Track
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from ..market.payloads import Event
+    from .held import Source, Stray
     from .items import Item
 
-_TRACKS = {Kind.KLINE: KlineTrack, Kind.DEPTH: BookTrack}
+_TRACKS = {Kind.KLINE: KlineTrack, Kind.DEPTH: BookTrack, Kind.AGG_TRADE: AggTrack}
+"""Kinds with rules of their own."""
 RUN_MESSAGES = 4
 """From so many messages a stream on, on the average of a batch, it pays to look at them together.
 """
@@ -46,16 +50,25 @@ class Arbiter:
     :param max_held: messages held per stream behind a gap before it is declared.
     :param max_held_bytes: memory that those of all streams may take before the gap of the stream
         that wants more is declared.
+    :param redundant: whether more than one connection carries a track's stream now.
     :ivar gap_opened: set when a message is held; for the one who closes gaps to reset.
     :ivar outage_noted: set when an outage is delivered; for the one who counts them to reset.
+    :ivar strays: messages that were refuted; for the one who tells of them to take.
     """
 
-    def __init__(self, max_held: int, max_held_bytes: float = float("inf")) -> None:
+    def __init__(
+        self,
+        max_held: int,
+        max_held_bytes: float = float("inf"),
+        redundant: Callable[[Track], bool] | None = None,
+    ) -> None:
         self._max_held = max_held
+        self._redundant = redundant
         self._memory = Memory(max_held_bytes)
         self._tracks: dict[str, dict[str, Track]] = {}
         self.gap_opened = False
         self.outage_noted = False
+        self.strays: list[Stray] = []
 
     @property
     def tracks(self) -> Sequence[Track]:
@@ -89,9 +102,17 @@ class Arbiter:
             parsed = parse_stream(stream)
             kind = _TRACKS.get(parsed.kind, Track)
             track = tracks[stream] = kind(venue, parsed, self._max_held, self._memory)
+            if self._redundant is not None:
+                track.contested = functools.partial(self._redundant, track)
         return track
 
-    def offer(self, venue: str, events: Sequence[Event], now: float) -> Decision:
+    def barren(self) -> Sequence[Track]:
+        """The tracks of which everything that comes has been dropped for a while."""
+        return [track for track in self.tracks if track.barren]
+
+    def offer(
+        self, venue: str, events: Sequence[Event], now: float, source: Source | None = None
+    ) -> Decision:
         """Take a batch of one venue and one read, so that all of it has the same ``received``.
 
         Where a batch has many messages of each stream, those of a stream are looked at together:
@@ -125,20 +146,23 @@ class Arbiter:
             if first == track.next and track.flows and not track.held:
                 track.next = (first if track.one_id else track.last_of(data)) + 1
             elif (
-                track.grows
+                track.rises
                 and track.next is not None
-                and first >= track.next
+                and track.next <= first < track.ceiling
                 and not track.interrupted
             ):
                 track.next = first + 1
             else:
                 before, outages = track.duplicates, track.outages
-                track.offer(event, now, out)
+                track.offer(event, now, out, source)
                 duplicates += track.duplicates - before
                 if track.outages != outages:
                     self.outage_noted = True
                 if track.held or track.wants_snapshot:
                     self.gap_opened = True
+                if track.strays:
+                    self.strays += track.strays
+                    track.strays.clear()
                 continue
             track.delivered_at = event.received
             track.delivered_time = track.time_of(data)

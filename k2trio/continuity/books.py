@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .held import Held
-from .items import Gap, GapReason, Item, Outage
 from .track import Track
 
 if TYPE_CHECKING:
     from ..market.payloads import Event
+    from .held import Held
+    from .items import Gap, GapReason, Item, Outage
 
 
 class BookTrack(Track):
@@ -23,33 +23,28 @@ class BookTrack(Track):
     __slots__ = ()
 
     @property
-    def paused(self) -> bool:
-        """Whether messages are held back, though none is missing before them."""
-        return not self.flows
-
-    @property
     def newest(self) -> int:
         """The last update that came, be it held or delivered."""
         if self.held:
             return self.held[-1].last
         return -1 if self.next is None else self.next - 1
 
-    def offer(self, event: Event, now: float, out: list[Item]) -> None:
-        """Take a message; append to ``out`` what may be delivered because of it."""
-        first, last = self.first_of(event.data), self.last_of(event.data)
-        if self.paused and self.next is not None and first <= self.next <= last:
-            self._hold(Held(first, last, now, event), out)
+    def _take(self, held: Held, out: list[Item]) -> None:
+        if self.paused and self.next is not None and held.first <= self.next <= held.last:
+            self._hold(held, out)
         else:
-            super().offer(event, now, out)
+            super()._take(held, out)
 
     def pause(self) -> None:
         """Hold what comes from here on, until a snapshot or :meth:`proceed`."""
-        self.flows = False
+        self.paused = True
+        self._set_flow()
 
     def proceed(self, out: list[Item]) -> None:
         """Go on after :meth:`pause`."""
         if self.paused:
-            self.flows = True
+            self.paused = False
+            self._set_flow()
             self._release(out)
 
     def joins(self, last: int) -> bool:
@@ -82,7 +77,8 @@ class BookTrack(Track):
     ) -> None:
         """Declare the ids from ``next`` to ``last`` as missing; ``then`` is delivered after it."""
         if self.next is not None and last >= self.next:
-            self.flows = self.wants_snapshot = True
+            self.paused, self.wants_snapshot = False, True
+            self._set_flow()
         super().declare(last, reason, out, then=then)
 
     def abandon(self, reason: GapReason, out: list[Item]) -> None:
@@ -97,11 +93,9 @@ class BookTrack(Track):
         self.wants_snapshot = True
         return super().lose(event, reason)
 
-    def _offer_old(self, event: Event, first: int, last: int, out: list[Item]) -> None:
-        told = len(out)
-        super()._offer_old(event, first, last, out)
-        if any(isinstance(item, Gap) for item in out[told:]):  # the venue numbers anew
-            self.wants_snapshot = True
+    def _begin_anew(self, held: Held, out: list[Item]) -> None:
+        super()._begin_anew(held, out)
+        self.wants_snapshot = True
 
     def _hold(self, held: Held, out: list[Item]) -> None:
         super()._hold(held, out)

@@ -16,6 +16,7 @@ GapReason: TypeAlias = Literal[
     "hold_overflow",
     "jump",
     "reset",
+    "shared_id",
     "overflow",
     "resume_limit",
     "shutdown",
@@ -27,8 +28,10 @@ GapReason: TypeAlias = Literal[
 the venue, or the kind has no history. ``venue_missing``: the venue itself does not have them.
 ``snapshot``: they are contained in the depth snapshot that follows. ``hold_overflow``: too many
 messages waited behind them. ``jump`` and ``reset``: the venue's ids leapt forward or started anew.
-``overflow``: the consumer was too slow and the policy is to drop. ``resume_limit``: longer ago than
-a restart may go back. ``shutdown``: the feed was left before they could be repaired.
+At a ``reset`` the ids are only the place: the next one of the numbering that ended.
+``shared_id``: an aggregate trade that shares its id with the one that follows, or with the one
+before. ``overflow``: the consumer was too slow and the policy is to drop. ``resume_limit``: longer
+ago than a restart may go back. ``shutdown``: the feed was left before they could be repaired.
 ``not_written``, in the ledger alone: received, but the consumer ended before it had dealt with
 them.
 """

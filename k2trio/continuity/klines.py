@@ -1,6 +1,9 @@
 """Klines: updates of a bar may be lost, but that every bar closes is provable.
 
-Bars step by their interval, so the open times of those whose close did not come can be told.
+Bars step by their interval, so the open times of those whose close did not come can be told. But
+after a halt the exchange opens a bar late, off the grid, and lets it end on it. So what follows a
+bar opens where that one ends, as its own close time says; and between two bars only those are
+missing that fit in between whole.
 """
 
 from __future__ import annotations
@@ -10,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..market.keys import grow
 from ..market.streams import KLINE_INTERVALS_MS, Stream
-from .held import Held, Memory
 from .items import Gap, GapReason, Item, Outage
+from .renumbering import Place
+from .times import AHEAD_S, is_ahead, units_per_second
 from .track import Track
 
 if TYPE_CHECKING:
-    from ..market.payloads import Event
+    from ..market.payloads import Bar, Event
+    from .held import Held, Memory
 
 _DAY_MS = 86_400_000
 _MONTH_MS = 31 * _DAY_MS
@@ -29,14 +34,17 @@ class KlineTrack(Track):
     A gap here is in bars: its ids are the open times (ms) of bars whose close did not come.
     """
 
-    __slots__ = ("_latest", "_open_bar", "_step")
+    __slots__ = ("_ends", "_latest", "_open_bar", "_step")
 
     def __init__(
         self, venue: str, stream: Stream, max_held: int, memory: Memory | None = None
     ) -> None:
         super().__init__(venue, stream, max_held, memory)
         self._open_bar: int | None = None
-        """The earliest bar whose close has not been delivered."""
+        """Where the earliest bar opens whose close has not been delivered; or would, on the grid,
+        as long as nothing of it has come."""
+        self._ends: int | None = None
+        """Where that bar ends, once something of it has come."""
         self._latest = (-1, -1)
         """Open time and event time of the last update delivered."""
         self._step = KLINE_INTERVALS_MS[stream.interval or ""]
@@ -51,19 +59,36 @@ class KlineTrack(Track):
         """The open time of the bar that is not closed yet."""
         return self._open_bar
 
-    def resume(self, position: int, limit: int) -> None:
+    def resume(self, position: int, limit: int, time: int | None = None) -> None:
         """Begin with the bar that was open; see :meth:`Track.resume`."""
         self._open_bar = position
         self._resume_by(limit)
 
-    def offer(self, event: Event, now: float, out: list[Item]) -> None:
-        """Take a message; append to ``out`` what may be delivered because of it."""
-        bar, key = event.data.bar.open_time, self.last_of(event.data)
-        if self._open_bar is None or (bar == self._open_bar and (bar, key) > self._latest):
-            self._deliver(event, key, key, out)
+    def _place(self, event: Event, first: int, last: int, now: float) -> Place:
+        bar = event.data.bar.open_time
+        ahead = int(AHEAD_S) * units_per_second(last, event.received)
+        if (bar != self._open_bar and bar > last + ahead) or not self._grows_to(last, event):
+            return Place.FAR  # the one time is absurd, or the other
+        if self._open_bar is None or (bar, last) > max(self._latest, (self._open_bar, -1)):
+            return Place.BEYOND if self._missing_before(bar) else Place.NEXT
+        absurd = self.next is not None and is_ahead(self.next - 1, event.received)
+        return Place.LOW if absurd and self._starves(now) else Place.COPY
+
+    def _begin_anew(self, held: Held, out: list[Item]) -> None:
+        super()._begin_anew(held, out)
+        self._open_bar = self._ends = None
+        self._latest = (-1, -1)
+
+    def _take(self, held: Held, out: list[Item]) -> None:
+        event, bar = held.event, held.event.data.bar.open_time
+        if self._open_bar is None or (
+            (bar, held.last) > max(self._latest, (self._open_bar, -1))
+            and not self._missing_before(bar)
+        ):
+            self._deliver(event, held.last, held.last, out)
             self._release(out)
         elif bar > self._open_bar:
-            self._hold(Held(bar, key, now, event), out)
+            self._hold(held._replace(first=bar), out)
         else:
             self.duplicates += 1
 
@@ -73,7 +98,7 @@ class KlineTrack(Track):
         if any(kline.bar.closed or kline.bar.open_time != open_bar for kline in payloads):
             return None
         keys = list(map(self.last_of, payloads))
-        if open_bar is None or not grow(keys):
+        if open_bar is None or self._ends is None or not grow(keys) or keys[-1] >= self.ceiling:
             return None
         self._latest = open_bar, keys[-1]
         return keys[-1] + 1
@@ -87,7 +112,7 @@ class KlineTrack(Track):
         if isinstance(item, Gap):
             return self._after(item.last)
         bar = item.data.bar
-        return self._after(bar.open_time) if bar.closed else int(bar.open_time)
+        return self._end_of(bar) if bar.closed else int(bar.open_time)
 
     def repair(self, event: Event, out: list[Item]) -> None:
         """Take a closed bar that a repair brought; one that is not of this series is ignored."""
@@ -95,14 +120,13 @@ class KlineTrack(Track):
         bar = event.data.bar
         if gap is None or not bar.closed or not gap[0] <= bar.open_time <= gap[1]:
             return
-        bars = self._bars(gap[0], bar.open_time - 1)
-        if self._at(gap[0], bars) != bar.open_time:
+        if bar.close_time > self._after(bar.open_time):
             return
-        if bars:
+        if self._missing_before(bar.open_time):
             self.declare(bar.open_time - 1, "venue_missing", out)
         self.ledger.note_repaired(bar.open_time, bar.open_time, 1)
         out.append(event)
-        self._open_bar = self._after(bar.open_time)
+        self._open_bar, self._ends = self._end_of(bar), None
         self._release(out)
 
     def lose(self, event: Event, reason: GapReason = "overflow") -> Gap | Outage:
@@ -115,15 +139,15 @@ class KlineTrack(Track):
     def declare(
         self, last: int, reason: GapReason, out: list[Item], *, then: Event | None = None
     ) -> None:
-        """Declare the bars up to the open time ``last`` as missing."""
+        """Declare the bars that end by ``last`` as missing."""
         first = self._open_bar
-        if first is None or last < first:
+        bars = self._missing_before(last + 1)
+        if first is None or not bars:
             return
-        bars = self._bars(first, last)
-        final = self._at(first, bars - 1)
+        final, after = self._missing(bars - 1), self._missing(bars)
         self.ledger.note_missing(first, final, bars, reason)
         out.append(Gap(self.venue, self.stream.name, first, final, reason))
-        self._open_bar = max(self._after(final), last + 1)
+        self._open_bar, self._ends = max(after, last + 1), None
         self._release(out)
 
     def _deliver(self, event: Event, first: int, last: int, out: list[Item]) -> None:
@@ -133,16 +157,17 @@ class KlineTrack(Track):
             self.next = max(due, last + 1)  # the close of a bar may come late
         bar = event.data.bar
         self._latest = bar.open_time, last
-        self._open_bar = self._after(bar.open_time) if bar.closed else bar.open_time
+        end = self._end_of(bar)
+        self._open_bar, self._ends = (end, None) if bar.closed else (bar.open_time, end)
 
     def _release(self, out: list[Item]) -> None:
         released = 0
         for held in self.held:
             assert self._open_bar is not None  # noqa: S101 - it is what was waited for
-            if held.first > self._open_bar:
+            if self._missing_before(held.first):
                 break
             released += 1
-            if held.first == self._open_bar:
+            if held.first >= self._open_bar:
                 self._deliver(held.event, held.last, held.last, out)
             else:
                 self.duplicates += 1
@@ -152,16 +177,39 @@ class KlineTrack(Track):
         return one[:2] == other[:2]
 
     def _due_after(self, held: Held) -> int:
-        return self._after(held.first) if held.event.data.bar.closed else held.first
+        bar = held.event.data.bar
+        return self._end_of(bar) if bar.closed else held.first
 
     def _width(self, gap: tuple[int, int]) -> int:
-        return self._bars(*gap)
+        return self._missing_before(gap[1] + 1)
 
     def _back_from(self, last: int, limit: int) -> int:
         return last - limit * (self._step or _MONTH_MS)
 
+    def _missing_before(self, open_time: int) -> int:
+        """How many bars must have closed before one that opens then, and did not."""
+        due = self._open_bar
+        if due is None or open_time <= due:
+            return 0
+        if self._ends is None:
+            return self._whole_bars(due, open_time)
+        return 1 + self._whole_bars(self._ends, open_time)
+
+    def _missing(self, number: int) -> int:
+        """The open time of one of the missing bars; 0 is the first."""
+        due = self._open_bar
+        assert due is not None  # noqa: S101 - else none is missing
+        if not number or self._ends is None:
+            return self._at(due, number)
+        return self._at(self._ends, number - 1)
+
+    def _end_of(self, bar: Bar) -> int:
+        """Where the bar after this one opens."""
+        end, most = bar.close_time + 1, self._after(bar.open_time)
+        return end if bar.open_time < end < most else most
+
     def _after(self, open_time: int) -> int:
-        """The open time of the next bar."""
+        """The open time of the next bar on the grid."""
         return self._at(open_time, 1)
 
     def _at(self, open_time: int, bars: int) -> int:
@@ -174,14 +222,14 @@ class KlineTrack(Track):
         first_day = dt.date(month // 12, month % 12 + 1, 1)
         return (first_day.toordinal() - _EPOCH_DAY) * _DAY_MS + zone_ms
 
-    def _bars(self, first: int, last: int) -> int:
-        """How many bars open from ``first`` on, until ``last``; ``first`` is such a time."""
-        if last < first:
+    def _whole_bars(self, start: int, end: int) -> int:
+        """How many bars fit whole between two times, of which the first is where one opens."""
+        if end <= start:
             return 0
         if self._step is not None:
-            return (last - first) // self._step + 1
-        zone_ms = _midnight_offset(first)
-        return _month(last - zone_ms) - _month(first - zone_ms) + 1
+            return (end - start) // self._step
+        zone_ms = _midnight_offset(start)
+        return _month(end - zone_ms) - _month(start - zone_ms)
 
 
 def _midnight_offset(time_ms: int) -> int:

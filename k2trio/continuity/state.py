@@ -16,6 +16,7 @@ import msgspec
 
 from .. import files
 from ..errors import ConfigError, UnknownStreamError
+from ..market.payloads import Integer
 from ..market.streams import Kind, Rule, parse_stream
 
 if TYPE_CHECKING:
@@ -25,12 +26,17 @@ if TYPE_CHECKING:
 MAX_STATE_BYTES = 64 << 20
 
 
-class Position(msgspec.Struct, frozen=True):
-    """A stream of a venue, and what :meth:`Track.resume` takes to go on."""
+class Position(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A stream of a venue, and what :meth:`Track.resume` takes to go on.
+
+    :ivar time: when the exchange made the last message, where that is known: by it, ids that began
+        anew meanwhile are told from copies.
+    """
 
     venue: str
     stream: str
     position: Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
+    time: Integer | None = None
 
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

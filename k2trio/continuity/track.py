@@ -12,91 +12,56 @@ from __future__ import annotations
 
 import operator
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..market.keys import ID_KEYED, grow, key_getters, time_getter
-from ..market.streams import Kind, Rule, Stream
-from .held import Held, Memory, Waiting
+from .held import Held, Memory, refuted
 from .items import Gap, GapReason, Item, Outage
+from .judging import Judging
 from .ledger import Coverage, Ledger
+from .numbering import MAX_GAP_IDS
 
 if TYPE_CHECKING:
     from ..market.payloads import Event
-
-MAX_GAP_IDS = 1_000_000
-"""A wider gap (in ids, or in bars) is a jump of the venue's, not messages that were sent: it is
-declared at once."""
-RESET_IDS = 1_000_000
-"""An id that lies further behind, on a message that is newer, means that ids started anew."""
+    from ..market.streams import Stream
 
 
-class Track:
+class Track(Judging):
     """What has been delivered of one stream of one venue, and what is held.
 
-    :ivar next: the id that comes next; None before the first message.
-    :ivar duplicates: messages dropped because they were delivered before.
-    :ivar flows: whether a message that is simply the next one is delivered at once.
     :ivar wants_snapshot: a gap of a book was declared, and no snapshot has followed yet.
-    :ivar received: messages offered; with ``seen_at`` it gives the stream's rhythm.
     """
 
-    # With thousands of streams, a track has to come back into the caches for each message of its.
     __slots__ = (
-        "_max_gap",
         "_resume_limit",
         "began_at",
-        "contiguous",
-        "delivered_at",
-        "delivered_time",
-        "duplicates",
         "first",
-        "first_of",
-        "flows",
-        "grows",
-        "held",
-        "interrupted",
-        "last_of",
         "ledger",
-        "next",
-        "one_id",
         "outages",
-        "received",
         "repair_kind",
-        "seen_at",
         "stream",
-        "time_of",
         "venue",
         "wants_snapshot",
     )
 
     def __init__(
-        self, venue: str, stream: Stream, max_held: int, memory: Memory | None = None
+        self,
+        venue: str,
+        stream: Stream,
+        max_held: int,
+        memory: Memory | None = None,
+        *,
+        simple: bool = True,
     ) -> None:
+        super().__init__(stream, max_held, memory or Memory(), simple=simple)
         self.venue = venue
         self.stream = stream
-        self.next: int | None = None
         self.first: int | None = None
-        self.duplicates = 0
-        self.received = 0
-        self.seen_at = self.began_at = float("-inf")
+        self.began_at = float("-inf")
         self.ledger = Ledger()
         self.outages = 0
-        self.contiguous = self.flows = stream.order.rule is Rule.CONTIGUOUS
         self.wants_snapshot = False
         self.repair_kind = stream.order.repair
-        self.first_of, self.last_of = key_getters(stream.kind)
-        self.time_of = time_getter(stream.kind)
-        self.one_id = stream.order.first == stream.order.last
-        self.grows = not self.contiguous and stream.kind is not Kind.KLINE
-        self.held = Waiting(max_held, memory or Memory())
-        """Messages that wait for a gap to close, by id."""
-        # Of the last live message that was delivered. The message itself is not kept: with many
-        # streams, that much memory would no longer be in the caches when its turn comes.
-        self.delivered_at: float | None = None
-        self.delivered_time: int | None = None
-        self.interrupted = False
         self._resume_limit: int | None = None
-        self._max_gap = MAX_GAP_IDS
 
     def __repr__(self) -> str:
         return f"<Track {self.venue} {self.stream.name} next={self.next} held={len(self.held)}>"
@@ -148,62 +113,48 @@ class Track:
         """The last id that was delivered or declared; what :meth:`resume` takes."""
         return None if self.next is None else self.next - 1
 
-    def resume(self, position: int, limit: int) -> None:
-        """Begin after what an earlier run delivered, going back ``limit`` ids at most."""
+    def resume(self, position: int, limit: int, time: int | None = None) -> None:
+        """Begin after what an earlier run delivered, going back ``limit`` ids at most.
+
+        :param time: when the exchange made the last message delivered, if it is known.
+        """
         self.next = self.first = position + 1
+        self.delivered_time = time
         self._resume_by(limit)
 
     def _resume_by(self, limit: int) -> None:
         self._resume_limit = limit
         self._max_gap = max(MAX_GAP_IDS, limit)  # what a restart may go back is no jump
 
-    def follow(self, payloads: list[Any], received: float, now: float) -> bool:
-        """Take what a batch has of this stream, if every message of it is simply the next one.
-
-        :returns: False if that is not so; then nothing was taken.
-        """
-        due = self.next
-        if due is None or self.held or self.interrupted or not self.received:
-            return False
-        first = self.first_of(payloads[0])
-        if first < due or (self.contiguous and (first > due or not self.flows)):
-            return False  # mostly the later one of two lines: no need to look at the rest
-        after = self._after_run(due, payloads)
-        if after is None:
-            return False
-        self.next = after
-        self.delivered_at = received
-        self.delivered_time = self.time_of(payloads[-1])
-        self.received += len(payloads)
-        self.seen_at = now
-        return True
-
-    def _after_run(self, due: int, payloads: list[Any]) -> int | None:
-        """What comes next after these payloads, of which the first is as due; None if they are no
-        plain run.
-        """
-        firsts = list(map(self.first_of, payloads))
-        if self.grows:
-            return firsts[-1] + 1 if grow(firsts) else None
-        if self.one_id:
-            after = due + len(firsts)
-            return after if firsts == list(range(due, after)) else None
-        *nexts, after = [last + 1 for last in map(self.last_of, payloads)]
-        return after if firsts == [due, *nexts] else None
-
-    def offer(self, event: Event, now: float, out: list[Item]) -> None:
-        """Take a message; append to ``out`` what may be delivered because of it."""
-        first, last = self.first_of(event.data), self.last_of(event.data)
-        if self.next is None:
-            self._deliver(event, first, last, out)
-        elif last < self.next:
-            self._offer_old(event, first, last, out)
-        elif first <= self.next or not self.contiguous:
-            self._deliver(event, first, last, out)
+    def _take(self, held: Held, out: list[Item]) -> None:
+        """Deliver a message if it is the next one; hold it if it lies beyond a gap."""
+        if self.next is not None and not self._is_new(held):
+            self.duplicates += 1
+        elif self.next is None or held.first <= self.next or not self.contiguous:
+            self._deliver(held.event, held.first, held.last, out)
             if self.held:
                 self._release(out)
         else:
-            self._hold(Held(first, last, now, event), out)
+            self._hold(held, out)
+
+    def _is_new(self, held: Held) -> bool:
+        """Whether some of the message has not been delivered yet."""
+        return self.next is None or held.last >= self.next
+
+    def _begin_anew(self, held: Held, out: list[Item]) -> None:
+        """The venue numbers anew. Nothing between can be named, so the change itself is."""
+        assert self.next is not None  # noqa: S101 - there was a numbering before
+        while self.held:
+            self.abandon("reset", out)
+        if not self.contiguous:
+            self.interrupted = self.delivered_at is not None
+        else:
+            out.append(Gap(self.venue, self.stream.name, self.next, self.next, "reset"))
+            if self.delivered_at is not None and self._doubtful_at == self.next:
+                # What looked like a copy may have been of the new numbering.
+                self._declare_outage(self.delivered_at, held.event.received, out)
+        self.first = self.next = held.first
+        self.ledger.clear()
 
     def repair(self, event: Event, out: list[Item]) -> None:
         """Take a message that a repair brought for the open gap; others are ignored.
@@ -232,6 +183,12 @@ class Track:
         if item.origin == "snapshot":
             return int(item.data.last_update_id)
         return self.last_of(item.data)
+
+    def time_after(self, item: Event | Gap) -> int | None:
+        """When the exchange made what :meth:`resume` goes on after, where that is known."""
+        if isinstance(item, Gap) or item.origin == "snapshot":
+            return None
+        return self.time_known(item)
 
     def lose(self, event: Event, reason: GapReason = "overflow") -> Gap | Outage:
         """An event that had been decided on does not reach the consumer after all."""
@@ -291,7 +248,8 @@ class Track:
     def live(self) -> int:
         """Ids that came over a connection, as :class:`Coverage` counts them."""
         if not self.contiguous:
-            return self.received - self.duplicates - len(self.held)
+            doubted = self.refused + (len(self.doubts) if self.doubts else 0)
+            return self.received - self.duplicates - doubted - len(self.held)
         if self.next is None or self.first is None:
             return 0
         return self.next - self.first - self.ledger.repaired - self.ledger.missing
@@ -299,46 +257,25 @@ class Track:
     def _deliver(self, event: Event, first: int, last: int, out: list[Item]) -> None:
         if self.interrupted and self.delivered_at is not None:
             self.interrupted = False
-            self.outages += 1
-            since = self.delivered_at
-            out.append(Outage(self.venue, self.stream.name, since, event.received))
+            self._declare_outage(self.delivered_at, event.received, out)
         if self.first is None:
             self.first = first
         self.delivered_at = event.received
-        self.delivered_time = self.time_of(event.data)
+        time, before = self.time_of(event.data), self._delivered_time()
+        if time is None or before is None or time > before:
+            self.delivered_time = time  # an absurd one does not turn back the clock
         self.next = last + 1
+        if not self.contiguous:
+            self._raise_ceiling(last, event.received)
         out.append(event)
 
-    def _offer_old(self, event: Event, first: int, last: int, out: list[Item]) -> None:
-        assert self.next is not None  # noqa: S101 - the caller compared with it
-        behind = self.next - last
-        if behind <= RESET_IDS or self.stream.kind not in ID_KEYED or not self._is_newer(event):
-            self.duplicates += 1
-            return
-        # The venue numbers anew. Nothing between can be named, so the change itself is.
-        while self.held:
-            self.abandon("reset", out)
-        if self.contiguous:
-            out.append(Gap(self.venue, self.stream.name, self.next, self.next, "reset"))
-        else:
-            self.interrupted = self.delivered_at is not None
-        self.first = first
-        self.ledger.clear()
-        self._deliver(event, first, last, out)
-
-    def _is_newer(self, event: Event) -> bool:
-        """Whether a message with a lower key was made after the last one delivered.
-
-        Where nothing tells, it is believed to be: an old one would come within seconds, and its key
-        would not be far behind.
-        """
-        before = self.time_of(self.held[-1].event.data) if self.held else self.delivered_time
-        after = self.time_of(event.data)
-        return before is None or after is None or after > before
+    def _declare_outage(self, since: float, until: float, out: list[Item]) -> None:
+        self.outages += 1
+        out.append(Outage(self.venue, self.stream.name, since, until))
 
     def _hold(self, held: Held, out: list[Item]) -> None:
         if not self._insert(held):
-            self.duplicates += 1
+            self._drop_covered(held)
             return
         gap = self.gap
         if gap is None:
@@ -366,6 +303,15 @@ class Track:
             self.held.put(at, held)
         return True
 
+    def _drop_covered(self, held: Held) -> None:
+        """Drop a message whose id one that is held has: a copy, if it has the time as well."""
+        at = bisect_left(self.held, held.first, key=operator.itemgetter(0))
+        times = {self._time_of_held(at), self.time_known(held.event)} if self.one_id else {None}
+        if len(times) == 1 or None in times:
+            self.duplicates += 1
+        else:
+            self._refuse([refuted(held, self.held[at].source)])
+
     def _covers(self, one: Held, other: Held) -> bool:
         return one.first <= other.first and one.last >= other.last
 
@@ -388,8 +334,10 @@ class Track:
             if held.first > self.next:
                 break
             released += 1
-            if held.last >= self.next:
+            if self._is_new(held):
                 self._deliver(held.event, held.first, held.last, out)
             else:
                 self.duplicates += 1
         self.held.drop(released)
+        if released and (gap := self.gap) is not None and self._width(gap) > self._max_gap:
+            self.abandon("jump", out)  # it lay behind another gap

@@ -28,9 +28,16 @@ def key_getters(kind: Kind) -> tuple[Callable[[Any], int], Callable[[Any], int]]
 
 @functools.cache
 def time_getter(kind: Kind) -> Callable[[Any], int | None]:
-    """A function from a payload of the kind to its event time, or None where it has none."""
-    if "event_time" in getattr(PAYLOADS[kind], "__struct_fields__", ()):
-        return operator.attrgetter("event_time")
+    """A function from a payload of the kind to when the exchange made it; None where none tells.
+
+    Of a trade it is the time of the trade itself, which is the same on every connection.
+    """
+    if kind in (Kind.ALL_MINI_TICKERS, Kind.ALL_WINDOW_TICKERS):
+        return _array_event_time
+    fields = getattr(PAYLOADS[kind], "__struct_fields__", ())
+    for name in ("trade_time", "event_time", "time"):
+        if name in fields:
+            return operator.attrgetter(name)
     return _no_time
 
 
@@ -44,7 +51,7 @@ ID_KEYED = frozenset(
         Kind.BOOK_TICKER,
     }
 )
-"""Kinds whose key is a number that the venue gives out. The others' is a time, and never resets."""
+"""Kinds whose key is a number that the venue gives out. The others' is a time."""
 
 
 def grow(keys: list[int]) -> bool:

@@ -12,6 +12,8 @@ MESSAGE_ERRORS = (
     "wrong_symbol",
     "unknown_stream",
     "unknown_event",
+    "stray",
+    "contradiction",
     "subscription_refused",
 )
 GAP_OUTCOMES = ("joined", "repaired", "declared")

@@ -28,6 +28,7 @@ from k2trio.market.payloads import (
     MiniTicker,
     Trade,
 )
+from k2trio.market.streams import KLINE_INTERVALS_MS
 
 TRADES, DEPTH, BOOK = "btcusdt@trade", "btcusdt@depth", "btcusdt@bookTicker"
 MINUTES = "btcusdt@kline_1m"
@@ -54,6 +55,15 @@ def quote(number: int, at: float) -> Event:
     return Event(BookTicker(number, "BTCUSDT", "1", "1", "2", "1"), BOOK, "v", at, b"")
 
 
+def next_month(open_time: int) -> int:
+    """Where the bar of the month ends that opens then, in UTC or eight hours east of it."""
+    if not abs(open_time) < 2**42:
+        return open_time + 1
+    zone = dt.timezone(dt.timedelta(milliseconds=-open_time % 86_400_000))
+    first = dt.datetime.fromtimestamp(open_time / 1000, zone)
+    return int((first + dt.timedelta(days=31)).replace(day=1).timestamp() * 1000)
+
+
 def bar(
     open_time: int,
     at: int,
@@ -64,7 +74,9 @@ def bar(
 ) -> Event:
     """A kline message of the bar that opens at ``open_time``, with event time ``at``; ms."""
     interval = stream.partition("_")[2].partition("@")[0]
-    inner = Bar(open_time, at, "BTCUSDT", interval, "1", "1", "1", "1", "1", 1, closed, "1")
+    length = KLINE_INTERVALS_MS[interval]
+    end = next_month(open_time) if length is None else open_time + length
+    inner = Bar(open_time, end - 1, "BTCUSDT", interval, "1", "1", "1", "1", "1", 1, closed, "1")
     return Event(Kline(at, "BTCUSDT", inner), stream, "v", at / 1000, b"", origin)
 
 
@@ -421,17 +433,17 @@ def test_without_a_gap_a_snapshot_is_not_wanted(arbiter: Arbiter) -> None:
 
 @pytest.mark.parametrize(("width", "declared"), [(1_000_000, False), (1_000_001, True)])
 def test_more_than_a_million_ids_are_a_jump(arbiter: Arbiter, width: int, declared: bool) -> None:
-    items = offer(arbiter, trade(1), trade(width + 2, at=2))
-    jump = [(2, width + 1, "jump"), width + 2]
+    items = offer(arbiter, trade(1), trade(width + 2, at=2), trade(width + 3, at=3))
+    jump = [(2, width + 1, "jump"), width + 2, width + 3]
     assert told(items) == [1, *(jump if declared else [])]
 
 
 def test_ids_that_start_anew_are_followed(arbiter: Arbiter) -> None:
     offer(arbiter, trade(5_000_000, at=1))
-    items = offer(arbiter, trade(10, at=2), trade(11, at=3))
-    assert told(items) == [(5_000_001, 5_000_001, "reset"), 10, 11]
+    items = offer(arbiter, trade(10, at=2), trade(11, at=3), trade(12, at=4))
+    assert told(items) == [(5_000_001, 5_000_001, "reset"), 10, 11, 12]
     coverage = arbiter.track("v", TRADES).coverage()
-    assert (coverage.first, coverage.last, coverage.live, coverage.missing) == (10, 11, 2, 0)
+    assert (coverage.first, coverage.last, coverage.live, coverage.missing) == (10, 12, 3, 0)
 
 
 def test_an_old_message_is_no_reset_however_far_behind(arbiter: Arbiter) -> None:
@@ -441,28 +453,30 @@ def test_an_old_message_is_no_reset_however_far_behind(arbiter: Arbiter) -> None
 
 def test_what_was_held_is_released_before_the_ids_start_anew(arbiter: Arbiter) -> None:
     offer(arbiter, trade(5_000_000, at=1), trade(5_000_002, at=2), trade(5_000_005, at=3))
-    assert told(offer(arbiter, trade(10, at=4))) == [
+    assert told(offer(arbiter, trade(10, at=4), trade(11, at=4), trade(12, at=4))) == [
         (5_000_001, 5_000_001, "reset"),
         5_000_002,
         (5_000_003, 5_000_004, "reset"),
         5_000_005,
         (5_000_006, 5_000_006, "reset"),
         10,
+        11,
+        12,
     ]
 
 
 def test_ids_that_started_anew_while_we_were_away_are_followed(arbiter: Arbiter) -> None:
     """Else a restart would take the new numbering for duplicates, for ever and in silence."""
-    arbiter.track("v", TRADES).resume(5_000_000, 100)
-    items = offer(arbiter, trade(10, at=4), trade(11, at=5))
-    assert told(items) == [(5_000_001, 5_000_001, "reset"), 10, 11]
+    arbiter.track("v", TRADES).resume(5_000_000, 100, time=3_000)
+    items = offer(arbiter, trade(10, at=4), trade(11, at=5), trade(12, at=6))
+    assert told(items) == [(5_000_001, 5_000_001, "reset"), 10, 11, 12]
 
 
 def test_growing_ids_that_start_anew_are_an_outage(arbiter: Arbiter) -> None:
     offer(arbiter, quote(5_000_000, 1.0))
-    outage, event = offer(arbiter, quote(10, 9.0))
+    outage, *events = offer(arbiter, quote(10, 9.0), quote(12, 9.0), quote(13, 9.0))
     assert outage == Outage("v", BOOK, 1.0, 9.0)
-    assert event.data.update_id == 10
+    assert [event.data.update_id for event in events] == [10, 12, 13]
 
 
 def test_times_never_start_anew(arbiter: Arbiter) -> None:
@@ -477,7 +491,7 @@ def test_times_never_start_anew(arbiter: Arbiter) -> None:
 def test_an_empty_array_is_no_news(arbiter: Arbiter) -> None:
     def array(*times: int) -> Event:
         rows = [MiniTicker(time, "BTCUSDT", "1", "1", "1", "1", "1", "1") for time in times]
-        return Event(rows, "!miniTicker@arr", "v", 0.0, b"")
+        return Event(rows, "!miniTicker@arr", "v", 5000.0, b"")
 
     assert len(offer(arbiter, array(5_000_000, 4_000_000))) == 1
     assert offer(arbiter, array()) == []
@@ -675,7 +689,7 @@ def test_bars_that_a_repair_skips_are_missing_at_the_venue(arbiter: Arbiter) -> 
     "event",
     [
         bar(MINUTE, 2 * MINUTE, closed=False, origin="backfill"),
-        bar(MINUTE + 1, 2 * MINUTE, closed=True, origin="backfill"),
+        bar(MINUTE, 2 * MINUTE, closed=True, stream="btcusdt@kline_1h", origin="backfill"),
         bar(4 * MINUTE, 5 * MINUTE, closed=True, origin="backfill"),
     ],
     ids=["still open", "of another series", "behind the gap"],
@@ -873,7 +887,8 @@ def test_a_whole_batch_of_updates_that_closes_its_bar_opens_the_next_one(arbiter
     updates = [bar(0, at) for at in (2, 3, 4)]
     offer(arbiter, bar(0, 1))
     assert offer(arbiter, *updates, bar(0, 5, closed=True)) == [*updates, bar(0, 5, closed=True)]
-    assert offer(arbiter, bar(MINUTE, 6)) == [bar(MINUTE, 6)]
+    following = bar(MINUTE, MINUTE + 6)
+    assert offer(arbiter, following) == [following]
 
 
 def test_what_comes_late_after_a_whole_batch_of_updates_is_dropped(arbiter: Arbiter) -> None:

@@ -1,0 +1,250 @@
+"""The numbering that a stream follows: what comes next in it, and where a message lies.
+
+Two facts tell a copy of an old message from a new one with an old key. A copy is never newer than
+the last message delivered. And copies do not lag behind by more than seconds. A time as a key is
+believed only near the clock by which it came; see ``times.py``.
+"""
+
+from __future__ import annotations
+
+import operator
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any
+
+from ..market.keys import ID_KEYED, grow, key_getters, time_getter
+from ..market.streams import Kind, Rule, Stream
+from .held import Memory, Waiting
+from .renumbering import Doubts, Place
+from .times import AHEAD_S, is_ahead, units_per_second
+
+if TYPE_CHECKING:
+    from ..market.payloads import Event
+
+MAX_GAP_IDS = 1_000_000
+"""A wider gap (in ids, or in bars) is a jump of the venue's, not messages that were sent."""
+RESET_IDS = 1_000_000
+"""A key without a time that lies further behind is no copy."""
+COPY_LAG_S = 5.0
+"""By how much copies lag at most: when for so long nothing but old keys came, they are no copies
+(s)."""
+BARREN_S = 10.0
+"""When for so long everything that came was dropped, that is worth a word (s)."""
+_SKEW_S = 1.0
+"""By how much the clocks of a venue's servers may differ (s). Trades carry the one time of the
+trade itself; a book's updates are stamped, and cut, by the server that sends them."""
+
+
+class Numbering:
+    """Where a stream is; see the module.
+
+    :ivar next: the id that comes next; None before the first message.
+    :ivar received: messages offered; with ``seen_at`` it gives the stream's rhythm.
+    :ivar ceiling: keys that only grow are believed below this without a closer look.
+    :ivar doubts: messages that do not fit and wait for others to speak for or against them.
+    :ivar wary: every message wants to be looked at.
+    :ivar paused: held back, though nothing is missing.
+    """
+
+    # With thousands of streams, a track has to come back into the caches for each message of its.
+    __slots__ = (
+        "_barren_at",
+        "_barren_since",
+        "_began",
+        "_doubtful_at",
+        "_keyed_by_time",
+        "_max_gap",
+        "_skew_s",
+        "ceiling",
+        "contiguous",
+        "delivered_at",
+        "delivered_time",
+        "doubts",
+        "first_of",
+        "grows",
+        "held",
+        "interrupted",
+        "last_of",
+        "next",
+        "one_id",
+        "paused",
+        "received",
+        "seen_at",
+        "time_of",
+        "wary",
+    )
+
+    def __init__(self, stream: Stream, max_held: int, memory: Memory) -> None:
+        self.next: int | None = None
+        self.received = 0
+        self.seen_at = float("-inf")
+        self.ceiling = -1
+        self.contiguous = stream.order.rule is Rule.CONTIGUOUS
+        self.grows = not self.contiguous and stream.kind is not Kind.KLINE
+        self.one_id = stream.order.first == stream.order.last
+        self.first_of, self.last_of = key_getters(stream.kind)
+        self.time_of = time_getter(stream.kind)
+        self.held = Waiting(max_held, memory)
+        """Messages that wait for a gap to close, by id."""
+        self.doubts: Doubts | None = None
+        self.wary = self.paused = self.interrupted = False
+        # Of the last live message that was delivered. The message itself is not kept: with many
+        # streams, that much memory would no longer be in the caches when its turn comes.
+        self.delivered_at: float | None = None
+        self.delivered_time: int | None = None
+        self._began: int | None = None
+        """When the first message of the numbering was made; None if it is the first numbering."""
+        self._max_gap = MAX_GAP_IDS
+        self._keyed_by_time = stream.kind not in ID_KEYED
+        self._skew_s = _SKEW_S if stream.kind is Kind.DEPTH else 0.0
+        # What was dropped since the last delivery: dropping does not move ``next``.
+        self._barren_at: int | None = None
+        self._barren_since = 0.0
+        self._doubtful_at: int | None = None
+
+    def follow(self, payloads: list[Any], received: float, now: float) -> bool:
+        """Take what a batch has of this stream, if every message of it is simply the next one.
+
+        :returns: False if that is not so; then nothing was taken.
+        """
+        due = self.next
+        if due is None or self.held or self.interrupted or self.wary or not self.received:
+            return False
+        first = self.first_of(payloads[0])
+        if first < due or (self.contiguous and (first > due or self.paused)):
+            return False  # mostly the later one of two lines: no need to look at the rest
+        after = self._after_run(due, payloads)
+        if after is None:
+            return False
+        self.next = after
+        self.delivered_at = received
+        self.delivered_time = self.time_of(payloads[-1])
+        self.received += len(payloads)
+        self.seen_at = now
+        return True
+
+    def _after_run(self, due: int, payloads: list[Any]) -> int | None:
+        """What comes next after these payloads, of which the first is as due; None if they are no
+        plain run.
+        """
+        firsts = list(map(self.first_of, payloads))
+        if self.grows:
+            return firsts[-1] + 1 if grow(firsts) and firsts[-1] < self.ceiling else None
+        if self.one_id:
+            after = due + len(firsts)
+            return after if firsts == list(range(due, after)) else None
+        *nexts, after = [last + 1 for last in map(self.last_of, payloads)]
+        return after if firsts == [due, *nexts] else None
+
+    @property
+    def barren(self) -> bool:
+        """Whether everything that came has been dropped for a while."""
+        lasts = self._barren_at is not None and self._barren_at == self.next
+        return lasts and self.seen_at - self._barren_since >= BARREN_S
+
+    def _starves(self, now: float) -> bool:
+        """Whether only old keys came for longer than copies lag."""
+        return self._barren_at == self.next and now - self._barren_since >= COPY_LAG_S
+
+    def _note_dropped(self, now: float) -> None:
+        if self._barren_at != self.next:
+            self._barren_at, self._barren_since = self.next, now
+        elif not self.contiguous and self._starves(now):
+            # Perhaps they were no copies. Then this time is told with the next delivery.
+            self.interrupted = self.delivered_at is not None
+
+    def time_known(self, event: Event) -> int | None:
+        """When the exchange made a message, where that tells something of its key."""
+        time = None if self._keyed_by_time else self.time_of(event.data)
+        return None if time is None or is_ahead(time, event.received) else time
+
+    def _place(self, event: Event, first: int, last: int, now: float) -> Place:
+        due = self.next
+        if due is not None and last < due:
+            return self._place_old(event, due, last, now)
+        if not self.contiguous:
+            return Place.NEXT if self._grows_to(first, event) else Place.FAR
+        if self.wary and self._compare(event, self._began) < 0:
+            return Place.COPY  # left over from the numbering before
+        below = bool(self.held) and first < self.held[-1].first and last < self.held[-1].last
+        if below and self._compare(event, self._time_of_held(-1)) > 0:
+            # Newer than what is held beyond it: the one or the other is of no such numbering.
+            return Place.LOW
+        if due is None or first <= due:
+            return Place.NEXT
+        if self._is_out_of_order(event, first):
+            return Place.ODD
+        frontier = self.held[-1].last if self.held else due - 1
+        return Place.BEYOND if first - 1 - frontier <= self._max_gap else Place.FAR
+
+    def _place_old(self, event: Event, due: int, last: int, now: float) -> Place:
+        """Whether a key that has passed is a copy's."""
+        if self._keyed_by_time:
+            if last < 0 or not is_ahead(due - 1, event.received):
+                return Place.COPY
+        else:
+            before = self._delivered_time()
+            order = self._compare(event, before)
+            if order > 0:
+                return Place.LOW
+            if order < 0:
+                # A copy of the last one delivered has its very time.
+                return Place.ODD if self.one_id and last == due - 1 else Place.COPY
+            if before is None or self.time_of(event.data) is None:
+                if self.delivered_at is None or due - last > RESET_IDS:
+                    return Place.LOW
+            elif not self._skew_s:
+                self._doubtful_at = due
+                return Place.COPY
+        # Nothing tells, but that copies do not come for ever.
+        if self._starves(now):
+            return Place.LOW
+        self._doubtful_at = due
+        return Place.COPY
+
+    def _is_out_of_order(self, event: Event, first: int) -> bool:
+        """Whether a message beyond a gap would break the order of what is held, by id and time."""
+        at = 0
+        if self.one_id:  # else they may overlap, cut differently by two servers
+            at = bisect_left(self.held, first, key=operator.itemgetter(0))
+        if self._compare(event, self._time_of_held(at - 1) if at else self._delivered_time()) < 0:
+            return True
+        if not self.one_id or at == len(self.held) or self.held[at].first == first:
+            return False
+        return self._compare(event, self._time_of_held(at)) > 0
+
+    def _time_of_held(self, at: int) -> int | None:
+        return self.time_known(self.held[at].event)
+
+    def _delivered_time(self) -> int | None:
+        """When the last message delivered was made, if its time can be believed."""
+        time, at = self.delivered_time, self.delivered_at
+        absurd = time is not None and at is not None and is_ahead(time, at)
+        return None if absurd else time
+
+    def _compare(self, event: Event, before: int | None) -> int:
+        """Whether a message was made before (-1) or after (1) that time; 0 where nothing tells."""
+        time = self.time_known(event)
+        if time is None or before is None:
+            return 0
+        skew = self._skew_s * units_per_second(time, event.received)
+        return (time > before + skew) - (time < before - skew)
+
+    def _grows_to(self, key: int, event: Event) -> bool:
+        """Whether a key that only grows is believed; the usual ones need no closer look."""
+        if key < self.ceiling:
+            return True
+        if not self._keyed_by_time:
+            return self.next is None or key - self.next < MAX_GAP_IDS
+        if not is_ahead(key, event.received):
+            return True
+        if self.next is None or self.delivered_at is None:
+            return False
+        # Our own clock may be wrong, but it goes as fast as the exchange's.
+        most = event.received - self.delivered_at + AHEAD_S
+        return key - self.next <= most * units_per_second(key, event.received)
+
+    def _raise_ceiling(self, last: int, received: float) -> None:
+        reach = MAX_GAP_IDS
+        if self._keyed_by_time:
+            reach = int(AHEAD_S) * units_per_second(last, received)
+        self.ceiling = last + 1 + reach

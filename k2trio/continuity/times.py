@@ -1,0 +1,28 @@
+"""How far a time in a payload is believed: no further than the clock by which it arrived."""
+
+from __future__ import annotations
+
+AHEAD_S = 10.0
+"""A time that lies further ahead of when it was received is not believed at once (s)."""
+
+MS, US = 1_000, 1_000_000
+"""Units a second of the exchange's times, in which a feed can be opened."""
+_US_FROM = 10**14
+_US_NEAR_S = 86_400.0
+"""A time is in microseconds if that puts it within a day of when it was received (s); the same
+number in milliseconds would lie thousands of years ahead."""
+
+
+def units_per_second(time: int, received: float) -> int:
+    """The unit of a time in a payload.
+
+    :param received: Unix time in seconds at which it was read.
+    """
+    near = time >= _US_FROM and abs(time / US - received) < _US_NEAR_S
+    return US if near else MS
+
+
+def is_ahead(time: int, received: float) -> bool:
+    """Whether a time lies too far ahead of when it was received to be believed at once."""
+    latest = received + AHEAD_S
+    return time > latest * MS and time > latest * units_per_second(time, received)

@@ -1,0 +1,332 @@
+"""Ids that begin anew, single absurd keys, and what two connections say of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from msgspec import structs
+from numbered import (
+    ABSURD,
+    NOW_MS,
+    NOW_S,
+    TRADES,
+    YEAR_MS,
+    Bench,
+    Line,
+    agg,
+    average,
+    block,
+    diff,
+    minis,
+    quote,
+    told,
+    top,
+    trade,
+)
+
+from k2trio.continuity.numbering import BARREN_S, COPY_LAG_S, MAX_GAP_IDS
+from k2trio.continuity.renumbering import CONTESTED_MESSAGES, CONTESTED_S
+from k2trio.market.cost import cost_of
+
+if TYPE_CHECKING:
+    from k2trio.market.payloads import Event
+
+LIVE = [*range(500, 505)]
+
+
+# -- ids that begin anew --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("distance", [1, 2, 3, 50, 504])
+def test_ids_that_begin_anew_at_any_distance_are_followed_and_none_is_lost(distance: int) -> None:
+    bench = Bench()
+    bench.offer(*[trade(n, n / 1000) for n in LIVE])
+    new = [505 - distance + n for n in range(6)]
+    items = bench.offer(*[trade(n, 100 + k) for k, n in enumerate(new)])
+    assert told(items) == [(505, 505, "reset"), *new]
+    assert bench.strays == []
+    assert bench.arbiter.track("v", TRADES).coverage().duplicates == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda n, at: diff(n, n, at), (505, 505, "reset")),
+        (lambda n, at: agg(n, n, n, at), (505, 505, "reset")),
+        (block, "outage of 60 s"),
+    ],
+    ids=["depth", "aggTrade", "blockTrade"],
+)
+def test_every_kind_whose_messages_carry_a_time_is_followed(make: Any, named: Any) -> None:
+    bench = Bench()
+    bench.offer(*[make(n, 0) for n in LIVE])
+    assert told(bench.offer(*[make(n, 60 + n) for n in range(5)])) == [named, *range(5)]
+
+
+@pytest.mark.parametrize("make", [quote, top], ids=["bookTicker", "partial depth"])
+def test_a_kind_without_a_time_is_followed_when_copies_can_no_longer_come(make: Any) -> None:
+    bench = Bench()
+    bench.offer(*[make(n, 0) for n in LIVE])
+    assert bench.offer(*[make(n, 1) for n in range(4)]) == []
+    bench.now += COPY_LAG_S
+    # What was dropped meanwhile lies within the outage.
+    assert told(bench.offer(*[make(n, 6) for n in range(4, 9)])) == ["outage of 6 s", *range(4, 9)]
+
+
+@pytest.mark.parametrize("position", [30, 10**9])
+def test_ids_that_began_anew_before_a_restart_are_followed(position: int) -> None:
+    bench = Bench()
+    bench.arbiter.track("v", TRADES).resume(position, 1000, time=NOW_MS)
+    items = bench.offer(*[trade(n, 60 + n) for n in range(20, 24)])
+    assert told(items) == [(position + 1, position + 1, "reset"), 20, 21, 22, 23]
+
+
+def test_a_restart_that_does_not_know_the_time_takes_its_own_time_to_believe() -> None:
+    bench = Bench()
+    bench.arbiter.track("v", TRADES).resume(10**9, 1000)
+    assert bench.offer(*[trade(n, 60 + n) for n in range(3)]) == []
+    bench.now += CONTESTED_S
+    assert told(bench.offer(trade(3, 64))) == [(10**9 + 1, 10**9 + 1, "reset"), 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("time", [None, NOW_MS + 10_000])
+def test_after_a_restart_a_server_that_is_late_brings_copies(time: int | None) -> None:
+    bench = Bench()
+    bench.arbiter.track("v", TRADES).resume(10, 1000, time=time)
+    assert told(bench.offer(*[trade(n, n) for n in range(5, 13)])) == [11, 12]
+    assert bench.strays == []
+
+
+def test_two_messages_are_not_enough_and_the_old_numbering_refutes_them() -> None:
+    bench, line = Bench(), Line()
+    bench.offer(*[trade(n, 0) for n in LIVE])
+    assert bench.offer(trade(7, 1), trade(8, 2), source=line) == []
+    assert told(bench.offer(trade(505, 3), source=line)) == [505]
+    assert bench.refuted == [7, 8]
+    assert all(stray.source is line and not stray.disputed for stray in bench.strays)
+
+
+def test_the_last_words_of_the_old_numbering_are_delivered_in_their_place() -> None:
+    """Another connection is behind: what it brings is older than the new numbering."""
+    bench = Bench()
+    bench.offer(trade(500, 1))
+    assert told(bench.offer(trade(7, 3), trade(501, 2), trade(8, 4))) == [501]
+    assert told(bench.offer(trade(9, 5))) == [(502, 502, "reset"), 7, 8, 9]
+    assert bench.offer(trade(501, 2), trade(502, 2.5), trade(10, 2.6)) == []
+
+
+def test_out_of_order_and_doubled_copies_of_the_new_numbering_are_no_matter() -> None:
+    bench = Bench()
+    bench.offer(trade(500, 1))
+    items = bench.offer(*[trade(n, 10 + n) for n in (3, 2, 2, 3, 5, 4)])
+    assert told(items) == [(501, 501, "reset"), 2, 3, 4, 5]
+
+
+def test_losses_in_the_new_numbering_are_gaps_like_any_other() -> None:
+    bench = Bench()
+    bench.offer(trade(500, 1))
+    assert told(bench.offer(trade(2, 10), trade(4, 11), trade(5, 12))) == [(501, 501, "reset"), 2]
+    assert bench.arbiter.track("v", TRADES).gap == (3, 3)
+    assert told(bench.offer(trade(3, 10.5))) == [3, 4, 5]
+
+
+def test_a_numbering_that_begins_in_a_gap_ends_the_one_before() -> None:
+    bench = Bench()
+    bench.offer(trade(1, 1), *[trade(n, n) for n in range(5, 9)])
+    items = bench.offer(*[trade(n, 20 + n) for n in range(3, 6)])
+    assert told(items) == [(2, 4, "reset"), 5, 6, 7, 8, (9, 9, "reset"), 3, 4, 5]
+
+
+def test_what_is_held_is_refuted_when_the_stream_goes_on_before_it() -> None:
+    bench = Bench()
+    bench.offer(trade(1, 1), *[trade(n, n / 10) for n in range(50, 55)])
+    assert told(bench.offer(*[trade(n, 20 + n) for n in range(2, 5)])) == [2, 3, 4]
+    assert bench.refuted == [*range(50, 55)]
+
+
+# -- copies ---------------------------------------------------------------------------------------
+
+
+def test_copies_of_the_same_moment_are_duplicates_in_any_order() -> None:
+    bench = Bench()
+    bench.offer(*[trade(n, 1) for n in LIVE])
+    assert bench.offer(*[trade(n, 1) for n in (503, 500, 504, 502, 501)] * 3) == []
+    assert told(bench.offer(trade(505, 2))) == [505]
+    assert bench.arbiter.track("v", TRADES).coverage().duplicates == 15
+
+
+def test_book_updates_that_servers_stamp_a_moment_apart_are_duplicates() -> None:
+    bench = Bench()
+    for n in range(20):
+        bench.offer(diff(n, n, n / 10), diff(n, n, n / 10 + 0.005), diff(n, n, n / 10 - 0.005))
+    assert told(bench.items) == [*range(20)]
+    assert bench.strays == []
+
+
+@pytest.mark.parametrize("kind", [trade, quote], ids=["trade", "bookTicker"])
+def test_copies_that_come_in_bursts_are_duplicates(kind: Any) -> None:
+    bench = Bench(redundant=True)
+    for start in range(0, 100, 10):
+        burst = [kind(n, n / 10) for n in range(start, start + 10)]
+        bench.at_once(*burst, source=Line("0a"))
+        bench.at_once(*burst, source=Line("0b"))
+        bench.now += 1
+    assert told(bench.items) == [*range(100)]
+
+
+def test_an_old_replay_is_never_believed_and_is_told_as_barren() -> None:
+    """A frozen server plays old messages again: their times say that they are copies."""
+    bench = Bench()
+    bench.offer(*[trade(n, n) for n in range(100)])
+    for n in range(99):
+        bench.now += 1
+        again = structs.replace(trade(n, n), received=NOW_S + 200 + n)
+        assert bench.offer(again) == []
+        barren = [track.stream.name for track in bench.arbiter.barren()]
+        assert barren == ([TRADES] if n >= BARREN_S else [])
+    assert told(bench.offer(trade(100, 300))) == [100]
+    assert bench.arbiter.barren() == []
+
+
+# -- single absurd keys ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("absurd", [ABSURD, 3 * MAX_GAP_IDS, 600, 3, 0])
+def test_a_single_absurd_id_is_refuted_and_silences_nothing(absurd: int) -> None:
+    bench, line = Bench(), Line()
+    bench.offer(*[trade(n, n / 1000) for n in LIVE])
+    assert bench.offer(trade(absurd, 1), source=line) == []
+    sane = [*range(505, 509)]
+    assert told(bench.offer(*[trade(n, n / 100) for n in sane])) == sane
+    assert bench.refuted == [absurd]
+    assert bench.arbiter.gapped() == []
+    assert bench.arbiter.track("v", TRADES).coverage().missing == 0
+
+
+def test_absurd_ids_one_after_the_other_are_each_refuted() -> None:
+    bench = Bench()
+    bench.offer(trade(500, 0))
+    odd = [ABSURD, 300, ABSURD // 2, 7, 300, 7]
+    bench.offer(*[trade(n, at) for at, n in enumerate(odd, 1)])
+    assert told(bench.offer(trade(501, 10))) == [501]
+    assert sorted(bench.refuted) == sorted(odd)
+
+
+@pytest.mark.parametrize("make", [quote, top, block], ids=["bookTicker", "depth5", "blockTrade"])
+def test_an_absurd_key_that_only_grows_silences_nothing(make: Any) -> None:
+    bench = Bench()
+    bench.offer(make(500, 0))
+    assert told(bench.offer(make(ABSURD, 1), make(501, 2), make(507, 3))) == [501, 507]
+    assert bench.refuted == [ABSURD]
+
+
+@pytest.mark.parametrize("make", [average, minis], ids=["avgPrice", "all miniTickers"])
+@pytest.mark.parametrize("ahead_ms", [YEAR_MS, 60_000, ABSURD - NOW_MS - 10_000_000])
+def test_a_time_far_ahead_silences_nothing(make: Any, ahead_ms: int) -> None:
+    bench = Bench()
+    sane = [make(n) for n in range(4)]
+    items = bench.offer(*sane[:2], make(1.5, ahead_ms=ahead_ms), *sane[2:])
+    assert items == sane
+    assert len(bench.strays) == 1
+
+
+def test_a_first_message_far_ahead_is_not_believed_either() -> None:
+    bench = Bench()
+    sane = [average(n) for n in range(3)]
+    assert bench.offer(average(0, ahead_ms=YEAR_MS), *sane) == sane
+
+
+def test_a_time_that_is_ahead_by_little_is_told_as_an_outage() -> None:
+    """Within the bound it is believed; until the clock has caught up, nothing is newer."""
+    bench = Bench()
+    bench.offer(average(0), average(1, ahead_ms=9000))
+    for n in range(2, 12):
+        bench.now += 1
+        bench.offer(average(n))
+    assert told(bench.items) == ["outage of 10 s"]
+    assert bench.items[-1] == average(11)
+
+
+def test_with_a_clock_that_is_wrong_by_hours_times_are_believed_by_each_other() -> None:
+    bench = Bench()
+    events = [average(n, ahead_ms=7_200_000) for n in (0, 1, 2, 300, 301)]
+    assert bench.offer(*events) == events
+    assert bench.strays == []
+
+
+def test_two_absurd_keys_that_agree_are_believed_and_left_again() -> None:
+    bench = Bench()
+    bench.offer(trade(500, 0), trade(ABSURD, 1), trade(ABSURD + 1, 2))
+    items = bench.offer(*[trade(n, n) for n in range(501, 505)])
+    assert told(bench.items[:4]) == [500, (501, ABSURD - 1, "jump"), ABSURD, ABSURD + 1]
+    assert told(items) == [(ABSURD + 2, ABSURD + 2, "reset"), 501, 502, 503, 504]
+
+
+def test_a_jump_that_lies_behind_an_open_gap_is_no_gap_to_be_repaired() -> None:
+    bench = Bench()
+    bench.offer(trade(1, 1), trade(3, 3), trade(ABSURD, 4), trade(ABSURD + 1, 5))
+    assert bench.arbiter.track("v", TRADES).gap == (2, 2)
+    assert told(bench.offer(trade(2, 2))) == [2, 3, (4, ABSURD - 1, "jump"), ABSURD, ABSURD + 1]
+
+
+def test_one_id_with_two_times_is_no_copy() -> None:
+    bench = Bench()
+    bench.offer(trade(1, 1), trade(2, 2), trade(4, 4), trade(4, 4.5), trade(2, 1.5))
+    assert bench.refuted == [4, 2]
+    assert told(bench.offer(trade(3, 3))) == [3, 4]
+
+
+# -- two connections ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("other", [7, 50_000, 5_000_000])
+def test_a_line_with_another_numbering_is_refuted_message_by_message(other: int) -> None:
+    bench, right, wrong = Bench(redundant=True), Line("0a"), Line("0b", 1.0)
+    for n in range(40):
+        bench.offer(trade(1000 + n, 1000 + n), source=right)
+        burst = [trade(other + 4 * n + k, 1000 + n + 0.1 + k / 10) for k in range(4)]
+        bench.at_once(*burst, source=wrong)
+        bench.now += 0.1
+    bench.offer(*[trade(n, n) for n in range(1040, 1043)], source=right)
+    assert told(bench.items) == [*range(1000, 1043)]
+    assert {stray.source for stray in bench.strays} == {wrong}
+    assert all(stray.disputed for stray in bench.strays)
+    assert len(bench.strays) >= 4 * 36
+
+
+def test_a_second_connection_that_brings_the_same_ends_the_contest_at_once() -> None:
+    bench, one, other = Bench(redundant=True), Line("0a"), Line("0b")
+    bench.offer(trade(500, 0), source=one)
+    new = [trade(n, 10 + n) for n in range(5)]
+    assert bench.offer(*new, source=one) == []
+    assert told(bench.offer(new[0], source=other)) == [(501, 501, "reset"), *range(5)]
+
+
+def test_what_nobody_contradicts_is_believed_after_a_while() -> None:
+    bench, one = Bench(redundant=True), Line()
+    bench.offer(trade(500, 0), source=one)
+    assert bench.offer(*[trade(n, 10 + n) for n in range(5)], source=one) == []
+    bench.now += CONTESTED_S
+    assert told(bench.offer(trade(5, 15), source=one)) == [(501, 501, "reset"), *range(6)]
+
+
+def test_what_is_contested_is_bounded_in_messages() -> None:
+    bench, one = Bench(redundant=True), Line()
+    bench.offer(trade(500, 0), source=one)
+    bench.offer(*[trade(n, 10 + n) for n in range(CONTESTED_MESSAGES - 1)], source=one)
+    assert told(bench.items) == [500]
+    bench.offer(trade(CONTESTED_MESSAGES - 1, 200), source=one)
+    assert told(bench.items) == [500, (501, 501, "reset"), *range(CONTESTED_MESSAGES)]
+
+
+def test_what_is_contested_is_bounded_in_memory() -> None:
+    def large(number: int) -> Event:
+        return structs.replace(trade(number, 10 + number), frame=bytes(1000))
+
+    bench, one = Bench(redundant=True, max_held_bytes=5.5 * cost_of(large(0))), Line()
+    bench.offer(trade(500, 0), source=one)
+    assert bench.offer(*map(large, range(5)), source=one) == []
+    assert told(bench.offer(large(5), source=one)) == [(501, 501, "reset"), *range(6)]
+    bench.offer(*[trade(n, 20 + n) for n in range(6, 8)], source=one)
+    assert bench.arbiter.track("v", TRADES).doubts is None
