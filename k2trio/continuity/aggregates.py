@@ -69,7 +69,16 @@ class AggTrack(Track):
         place = super()._place(event, first, last, now)
         if place in (Place.COPY, Place.LOW, Place.ODD) and self._shares_its_id(event):
             return Place.NEXT
+        if place is Place.ODD and self._is_told(event):
+            return Place.COPY  # of the first of two that share the last id
         return place
+
+    def _is_told(self, event: Event) -> bool:
+        """Whether all its trades have been delivered, and its id has."""
+        data, due = event.data, self._due_trade
+        if self.next is None or due is None:
+            return False
+        return bool(data.agg_id < self.next and data.last_trade_id < due)
 
     def _shares_its_id(self, event: Event) -> bool:
         """Whether it has the last id again, but goes on with the trades."""

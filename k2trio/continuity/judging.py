@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 LEFT_OVER_S = 10.0
 """For how long after a new numbering began messages of the old one are looked out for (s)."""
+NEAR_IDS = 100
+"""How far apart suspects of one chain lie whose ids are consecutive: room for some losses."""
 _NEAR_TIMES = 86_400_000
-"""How far apart messages of one numbering lie whose key is a time: a day of milliseconds."""
+"""The same where the key is a time: a day of milliseconds."""
 
 
 class Judging(Numbering):
@@ -76,8 +78,7 @@ class Judging(Numbering):
 
     def _weigh(self, held: Held, place: Place, now: float, out: list[Item]) -> None:
         """Take a message that is suspect, or that speaks for or against some that are."""
-        near = _NEAR_TIMES if self._keyed_by_time else MAX_GAP_IDS
-        doubts = self.doubts or Doubts(near, self._memory, contiguous=self.contiguous)
+        doubts = self.doubts or Doubts(self._near(), self._memory, contiguous=self.contiguous)
         # A restart may not know when what it goes on after was made: low ids may be copies still.
         blind = self.next is not None and self.delivered_at is self.delivered_time is None
         blind = blind and not self.held
@@ -101,6 +102,12 @@ class Judging(Numbering):
                 for other in doubts.remove(chain):
                     self._reconsider(other, now, out)
         self._be_wary(now)
+
+    def _near(self) -> int:
+        """How far apart suspects may lie that go on with each other."""
+        if self.contiguous:
+            return NEAR_IDS
+        return _NEAR_TIMES if self._keyed_by_time else MAX_GAP_IDS
 
     def _reconsider(self, held: Held, now: float, out: list[Item]) -> None:
         """Take a suspect as if it came now: another numbering than before is followed."""

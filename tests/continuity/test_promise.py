@@ -47,7 +47,7 @@ def sending(rng: random.Random, least: int) -> list[Sent]:
     :param least: messages that a numbering has at least.
     """
     sent: list[Sent] = []
-    time_ms, number = 0, rng.randint(100, 2000)
+    time_ms, number = 0, rng.randint(1000, 3000)
     was_near = False
     for _ in range(rng.randint(1, 3)):
         begins = len(sent)
@@ -62,7 +62,7 @@ def sending(rng: random.Random, least: int) -> list[Sent]:
             number += 1
         near = rng.random() < 0.5
         sent[begins:] = [replace(one, near=near or was_near) for one in sent[begins:]]
-        number = max(0, number - rng.randint(1, 30)) if near else rng.randint(0, 10**9)
+        number = max(0, number - rng.randint(1, 30)) if near else rng.randint(1000, 10**9)
         was_near = near
         time_ms += 1
     sent += [Sent(number + n, time_ms + n, near=was_near) for n in range(TAIL)]

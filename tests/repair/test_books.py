@@ -317,9 +317,10 @@ async def test_a_book_whose_ids_begin_anew_gets_a_snapshot(autojump_clock: Any) 
     async with open_bench(lambda _: clock_book(), redundant=False) as (bench, _):
         await trio.sleep(10)
         bench.offer(diff(5_000_000, 5_000_001))
-        newer = Depth(6_000_000, "BTCUSDT", 100, 100, [], [])
-        bench.offer(Event(newer, DEPTH, VENUE, 10.0, b"{}"))
-        assert bench.lines() == [5_000_001, (5_000_002, 5_000_002, "reset"), 100]
+        for number in (100, 101, 102):
+            newer = Depth(6_000_000 + number, "BTCUSDT", number, number, [], [])
+            bench.offer(Event(newer, DEPTH, VENUE, 6000.0, b"{}"))
+        assert bench.lines() == [5_000_001, (5_000_002, 5_000_002, "reset"), 100, 101, 102]
         await flow(bench, 30, lambda _: False, 0.1)
     assert len(healed_at(bench)) == 1
 
