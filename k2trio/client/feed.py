@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .resume import Resume
     from .shards import Shards
 
+NAMED_STREAMS = 3
+"""Streams that one problem names."""
 CLOSE_TIMEOUT_S = 1.0
 """Bound on closing idle REST connections at shutdown."""
 
@@ -201,6 +203,10 @@ class Feed:
         if self._parts.resume.problem is not None:
             problems.append(self._parts.resume.problem)
         problems += self._parts.repairs.problems(trio.current_time())
+        if barren := self._arbiter.barren(trio.current_time()):
+            names = ", ".join(track.stream.name for track in barren[:NAMED_STREAMS])
+            more = f" and {len(barren) - NAMED_STREAMS} more" if barren[NAMED_STREAMS:] else ""
+            problems.append(f"all that comes is old and dropped: {names}{more}")
         return FeedStatus(
             connected=not disconnected,
             silence_s=silence,

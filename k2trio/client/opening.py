@@ -266,3 +266,4 @@ def _show(
     metrics.watch_buffer(lambda: outbox.size)
     metrics.watch_held(lambda: sum(len(track.held) for track in arbiter.tracks))
     metrics.watch_oldest_gap(lambda: arbiter.oldest_gap_s(trio.current_time()))
+    metrics.watch_barren(lambda: len(arbiter.barren(trio.current_time())))

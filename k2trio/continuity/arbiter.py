@@ -106,9 +106,9 @@ class Arbiter:
                 track.contested = functools.partial(self._redundant, track)
         return track
 
-    def barren(self) -> Sequence[Track]:
+    def barren(self, now: float) -> Sequence[Track]:
         """The tracks of which everything that comes has been dropped for a while."""
-        return [track for track in self.tracks if track.barren]
+        return [track for track in self.tracks if track.barren(now)]
 
     def offer(
         self, venue: str, events: Sequence[Event], now: float, source: Source | None = None

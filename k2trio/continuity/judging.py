@@ -50,7 +50,8 @@ class Judging(Numbering):
         self, stream: Stream, max_held: int, memory: Memory, *, simple: bool = True
     ) -> None:
         super().__init__(stream, max_held, memory)
-        self.duplicates = self.refused = 0
+        self.duplicates: int = 0
+        self.refused: int = 0
         self.strays: list[Stray] = []
         self.contested: Callable[[], bool] = bool  # nobody contests
         self._memory = memory
@@ -90,6 +91,8 @@ class Judging(Numbering):
             self.duplicates += len(doubts.strays)
             doubts.strays.clear()
         self._refuse(doubts.strays)
+        if place is Place.ODD:
+            self._note_dropped(now)
         self.doubts = doubts if doubts.chains else None
         if verdict is Verdict.COPY:
             self.duplicates += 1

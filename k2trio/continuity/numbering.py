@@ -29,6 +29,8 @@ COPY_LAG_S = 5.0
 (s)."""
 BARREN_S = 10.0
 """When for so long everything that came was dropped, that is worth a word (s)."""
+FORGOTTEN_S = 60.0
+"""When nothing has come for longer, not even that is (s)."""
 _SKEW_S = 1.0
 """By how much the clocks of a venue's servers may differ (s). Trades carry the one time of the
 trade itself; a book's updates are stamped, and cut, by the server that sends them."""
@@ -135,11 +137,11 @@ class Numbering:
         *nexts, after = [last + 1 for last in map(self.last_of, payloads)]
         return after if firsts == [due, *nexts] else None
 
-    @property
-    def barren(self) -> bool:
-        """Whether everything that came has been dropped for a while."""
-        lasts = self._barren_at is not None and self._barren_at == self.next
-        return lasts and self.seen_at - self._barren_since >= BARREN_S
+    def barren(self, now: float) -> bool:
+        """Whether everything that comes has been dropped for a while."""
+        if self._barren_at is None or self._barren_at != self.next:
+            return False
+        return self.seen_at - self._barren_since >= BARREN_S and now - self.seen_at < FORGOTTEN_S
 
     def _starves(self, now: float) -> bool:
         """Whether only old keys came for longer than copies lag."""

@@ -115,6 +115,10 @@ class Families(Table):
     repairs_waiting = GaugeRow(
         "k2_binance_repairs_waiting", "REST requests that wait for weight of the venue's budget."
     )
+    barren_streams = GaugeRow(
+        "k2_binance_barren_streams",
+        "Streams of which everything that comes has been dropped for 10 s or longer.",
+    )
     broken_books = GaugeRow(
         "k2_binance_broken_books",
         "Depth streams that lack a snapshot since a gap was declared.",

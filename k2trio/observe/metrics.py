@@ -135,6 +135,10 @@ class Metrics:
         self._families.repairs_waiting.set_function(waiting)
         self._families.broken_books.set_function(broken_books)
 
+    def watch_barren(self, streams: Callable[[], int]) -> None:
+        """Show of how many streams nothing is delivered; ``streams`` is called at each scrape."""
+        self._families.barren_streams.set_function(streams)
+
     def gap(self, outcome: str) -> None:
         """Count a gap that ended: repaired, joined by another connection, or declared."""
         self._families.gaps.labels(outcome).inc()

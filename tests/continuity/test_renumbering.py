@@ -25,7 +25,7 @@ from numbered import (
     trade,
 )
 
-from k2trio.continuity.numbering import BARREN_S, COPY_LAG_S, MAX_GAP_IDS
+from k2trio.continuity.numbering import BARREN_S, COPY_LAG_S, FORGOTTEN_S, MAX_GAP_IDS
 from k2trio.continuity.renumbering import CONTESTED_MESSAGES, CONTESTED_S
 from k2trio.market.cost import cost_of
 
@@ -183,10 +183,11 @@ def test_an_old_replay_is_never_believed_and_is_told_as_barren() -> None:
         bench.now += 1
         again = structs.replace(trade(n, n), received=NOW_S + 200 + n)
         assert bench.offer(again) == []
-        barren = [track.stream.name for track in bench.arbiter.barren()]
+        barren = [track.stream.name for track in bench.arbiter.barren(bench.now)]
         assert barren == ([TRADES] if n >= BARREN_S else [])
+    assert bench.arbiter.barren(bench.now + FORGOTTEN_S) == []
     assert told(bench.offer(trade(100, 300))) == [100]
-    assert bench.arbiter.barren() == []
+    assert bench.arbiter.barren(bench.now) == []
 
 
 # -- single absurd keys ---------------------------------------------------------------------------
