@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..market.payloads import Event
     from ..market.streams import Stream
     from .held import Held, Memory, Source
+    from .times import Clock
 
 _first_trade = operator.attrgetter("first_trade_id")
 _last_trade = operator.attrgetter("last_trade_id")
@@ -31,9 +32,14 @@ class AggTrack(Track):
     __slots__ = ("_due_trade",)
 
     def __init__(
-        self, venue: str, stream: Stream, max_held: int, memory: Memory | None = None
+        self,
+        venue: str,
+        stream: Stream,
+        max_held: int,
+        memory: Memory | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        super().__init__(venue, stream, max_held, memory, simple=False)
+        super().__init__(venue, stream, max_held, memory, clock, simple=False)
         self._due_trade: int | None = None
         """The trade that comes next; None where that cannot be told."""
 

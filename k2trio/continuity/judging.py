@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..market.payloads import Event
     from ..market.streams import Stream
     from .items import Item
+    from .times import Clock
 
 LEFT_OVER_S = 10.0
 """For how long after a new numbering began messages of the old one are looked out for (s)."""
@@ -47,9 +48,9 @@ class Judging(Numbering):
     )
 
     def __init__(
-        self, stream: Stream, max_held: int, memory: Memory, *, simple: bool = True
+        self, stream: Stream, max_held: int, memory: Memory, clock: Clock, *, simple: bool = True
     ) -> None:
-        super().__init__(stream, max_held, memory)
+        super().__init__(stream, max_held, memory, clock)
         self.duplicates: int = 0
         self.refused: int = 0
         self.strays: list[Stray] = []

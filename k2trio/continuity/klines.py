@@ -15,7 +15,7 @@ from ..market.keys import grow
 from ..market.streams import KLINE_INTERVALS_MS, Stream
 from .items import Gap, GapReason, Item, Outage
 from .renumbering import Place
-from .times import AHEAD_S, is_ahead, units_per_second
+from .times import AHEAD_S, Clock, units_per_second
 from .track import Track
 
 if TYPE_CHECKING:
@@ -37,9 +37,14 @@ class KlineTrack(Track):
     __slots__ = ("_ends", "_latest", "_open_bar", "_step")
 
     def __init__(
-        self, venue: str, stream: Stream, max_held: int, memory: Memory | None = None
+        self,
+        venue: str,
+        stream: Stream,
+        max_held: int,
+        memory: Memory | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        super().__init__(venue, stream, max_held, memory)
+        super().__init__(venue, stream, max_held, memory, clock)
         self._open_bar: int | None = None
         """Where the earliest bar opens whose close has not been delivered; or would, on the grid,
         as long as nothing of it has come."""
@@ -71,7 +76,7 @@ class KlineTrack(Track):
             return Place.FAR  # the one time is absurd, or the other
         if self._open_bar is None or (bar, last) > max(self._latest, (self._open_bar, -1)):
             return Place.BEYOND if self._missing_before(bar) else Place.NEXT
-        absurd = self.next is not None and is_ahead(self.next - 1, event.received)
+        absurd = self.next is not None and self.clock.is_ahead(self.next - 1, event.received)
         return Place.LOW if absurd and self._starves(now) else Place.COPY
 
     def _begin_anew(self, held: Held, out: list[Item]) -> None:

@@ -15,7 +15,7 @@ from ..market.keys import ID_KEYED, grow, key_getters, time_getter
 from ..market.streams import Kind, Rule, Stream
 from .held import Memory, Waiting
 from .renumbering import Doubts, Place
-from .times import AHEAD_S, is_ahead, units_per_second
+from .times import AHEAD_S, Clock, units_per_second
 
 if TYPE_CHECKING:
     from ..market.payloads import Event
@@ -57,6 +57,7 @@ class Numbering:
         "_max_gap",
         "_skew_s",
         "ceiling",
+        "clock",
         "contiguous",
         "delivered_at",
         "delivered_time",
@@ -75,7 +76,7 @@ class Numbering:
         "wary",
     )
 
-    def __init__(self, stream: Stream, max_held: int, memory: Memory) -> None:
+    def __init__(self, stream: Stream, max_held: int, memory: Memory, clock: Clock) -> None:
         self.next: int | None = None
         self.received = 0
         self.seen_at = float("-inf")
@@ -85,6 +86,7 @@ class Numbering:
         self.one_id = stream.order.first == stream.order.last
         self.first_of, self.last_of = key_getters(stream.kind)
         self.time_of = time_getter(stream.kind)
+        self.clock = clock
         self.held = Waiting(max_held, memory)
         """Messages that wait for a gap to close, by id."""
         self.doubts: Doubts | None = None
@@ -157,7 +159,7 @@ class Numbering:
     def time_known(self, event: Event) -> int | None:
         """When the exchange made a message, where that tells something of its key."""
         time = None if self._keyed_by_time else self.time_of(event.data)
-        return None if time is None or is_ahead(time, event.received) else time
+        return None if time is None or self.clock.is_ahead(time, event.received) else time
 
     def _place(self, event: Event, first: int, last: int, now: float) -> Place:
         due = self.next
@@ -181,7 +183,7 @@ class Numbering:
     def _place_old(self, event: Event, due: int, last: int, now: float) -> Place:
         """Whether a key that has passed is a copy's."""
         if self._keyed_by_time:
-            if last < 0 or not is_ahead(due - 1, event.received):
+            if last < 0 or not self.clock.is_ahead(due - 1, event.received):
                 return Place.COPY
         else:
             before = self._delivered_time()
@@ -220,7 +222,7 @@ class Numbering:
     def _delivered_time(self) -> int | None:
         """When the last message delivered was made, if its time can be believed."""
         time, at = self.delivered_time, self.delivered_at
-        absurd = time is not None and at is not None and is_ahead(time, at)
+        absurd = time is not None and at is not None and self.clock.is_ahead(time, at)
         return None if absurd else time
 
     def _compare(self, event: Event, before: int | None) -> int:
@@ -237,7 +239,7 @@ class Numbering:
             return True
         if not self._keyed_by_time:
             return self.next is None or key - self.next < MAX_GAP_IDS
-        if not is_ahead(key, event.received):
+        if not self.clock.is_ahead(key, event.received):
             return True
         if self.next is None or self.delivered_at is None:
             return False

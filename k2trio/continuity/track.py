@@ -19,6 +19,7 @@ from .items import Gap, GapReason, Item, Outage
 from .judging import Judging
 from .ledger import Coverage, Ledger
 from .numbering import MAX_GAP_IDS
+from .times import Clock
 
 if TYPE_CHECKING:
     from ..market.payloads import Event
@@ -49,10 +50,11 @@ class Track(Judging):
         stream: Stream,
         max_held: int,
         memory: Memory | None = None,
+        clock: Clock | None = None,
         *,
         simple: bool = True,
     ) -> None:
-        super().__init__(stream, max_held, memory or Memory(), simple=simple)
+        super().__init__(stream, max_held, memory or Memory(), clock or Clock(), simple=simple)
         self.venue = venue
         self.stream = stream
         self.first: int | None = None

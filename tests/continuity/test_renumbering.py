@@ -256,6 +256,26 @@ def test_with_a_clock_that_is_wrong_by_hours_times_are_believed_by_each_other() 
     assert bench.strays == []
 
 
+def set_back(event: Event) -> Event:
+    """What it looks like after the wall clock was set back by an hour."""
+    return structs.replace(event, received=event.received - 3600)
+
+
+def test_a_clock_that_is_set_back_makes_no_time_absurd() -> None:
+    bench = Bench()
+    for event in (average(1), average(2), set_back(average(3)), set_back(average(4))):
+        bench.now += 1
+        assert bench.offer(event) == [event]
+
+
+def test_a_clock_that_is_set_back_does_not_hide_ids_that_begin_anew() -> None:
+    bench = Bench()
+    bench.offer(trade(500, 0))
+    bench.now += 1
+    anew = [set_back(trade(n, n)) for n in (1, 2, 3)]
+    assert told(bench.offer(*anew)) == [(501, 501, "reset"), 1, 2, 3]
+
+
 def test_two_absurd_keys_that_agree_are_believed_and_left_again() -> None:
     bench = Bench()
     bench.offer(trade(500, 0), trade(ABSURD, 1), trade(ABSURD + 1, 2))

@@ -17,17 +17,7 @@ CALM_S = 900.0
 """The end of every run is free of faults (times ``Plan.pace``): it must have converged by then."""
 SLOW_PACE = 12
 """Most long runs have every keep-alive and health timeout scaled by this, to cover more days."""
-AWAITED_KINDS = {
-    FaultKind.IDS_RESET,
-    FaultKind.ABSURD_KEY,
-    FaultKind.SHARED_ID,
-    FaultKind.HALT,
-}
-"""Kinds that the client does not survive yet: ids that begin anew nearby, single absurd keys, an
-aggregate id used twice, bars off their grid."""
-DRAWN_KINDS = tuple(
-    kind for kind in FaultKind if kind is not FaultKind.ZERO_WINDOW and kind not in AWAITED_KINDS
-)
+DRAWN_KINDS = tuple(kind for kind in FaultKind if kind is not FaultKind.ZERO_WINDOW)
 TEDIOUS = {FaultKind.SEGMENTED, FaultKind.EMPTY_FRAGMENTS, FaultKind.PING_FLOOD}
 """Kinds that make so many steps that they are kept short."""
 GHOST = "ghostusdt@trade"
