@@ -153,7 +153,7 @@ class Track(Judging):
         else:
             out.append(Gap(self.venue, self.stream.name, self.next, self.next, "reset"))
             if self.delivered_at is not None and self._doubtful_at == self.next:
-                # What looked like a copy may have been of the new numbering.
+                # What looked like a copy, or was not heard, may have been of the new numbering.
                 self._declare_outage(self.delivered_at, held.event.received, out)
         self.first = self.next = held.first
         self.ledger.clear()
@@ -227,7 +227,10 @@ class Track(Judging):
 
     def interrupt(self) -> None:
         """No connection carries the stream any more."""
-        self.interrupted = self.delivered_at is not None and not self.contiguous
+        if self.contiguous:
+            self._doubtful_at = self.next  # should ids begin anew now, more may be missing
+        else:
+            self.interrupted = self.delivered_at is not None
 
     def coverage(self) -> Coverage:
         """The ledger of this stream."""

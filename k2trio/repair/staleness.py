@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from ..continuity.times import MS, units_per_second
 from ..errors import ConnectionFailed, Stale, SubscriptionRejected
 from ..market.streams import Kind
 from ..observe.transitions import StreamSilent, SubscriptionRefused
@@ -132,7 +133,8 @@ class StalenessCheck:
         """(line, stream) → when it was subscribed anew."""
         self._acted_on: dict[tuple[str, str], int] = {}
         """(venue, stream) of a periodic kind → messages it had when its silence was acted on."""
-
+        self._told: dict[tuple[str, str], tuple[int, int]] = {}
+        """(venue, stream) → messages it had when the venue was last asked, and the id it told."""
         self._unknown: dict[tuple[str, str], bool] = {}
         """(venue, stream) of symbols that the venue does not have → whether that was told."""
 
@@ -197,9 +199,23 @@ class StalenessCheck:
             return False
         if newest is None:
             return True  # it had messages before
-        if track.stream.kind in _BY_ID:
-            return newest.id >= track.next
-        return newest.time_ms is None or newest.time_ms >= track.next
+        return self._is_news(track, newest)
+
+    def _is_news(self, track: Track, newest: Newest) -> bool:
+        """Whether the venue has something after the last message delivered."""
+        by_id = track.stream.kind in _BY_ID
+        if track.next is not None and by_id and newest.id >= track.next:
+            return True
+        # Ids that began anew are lower, so an id alone proves no quiet.
+        time, at = track.delivered_time, track.delivered_at
+        if newest.time_ms is not None and time is not None and at is not None:
+            return newest.time_ms * units_per_second(time, at) > time * MS
+        if not by_id:
+            return True
+        asked = track.venue, track.stream.name
+        before = self._told.get(asked)
+        self._told[asked] = track.received, newest.id
+        return before is not None and before[0] == track.received and before[1] != newest.id
 
     async def watch(self, carriers: Callable[[], Sequence[Carrier]]) -> None:
         """Look at every stream once per health interval, for ever."""

@@ -116,6 +116,26 @@ def test_the_last_words_of_the_old_numbering_are_delivered_in_their_place() -> N
     assert bench.offer(trade(501, 2), trade(502, 2.5), trade(10, 2.6)) == []
 
 
+def test_ids_that_began_anew_while_no_connection_carried_the_stream_are_told_with_the_time() -> (
+    None
+):
+    """Nobody knows which ids they were: neither the last of the old numbering nor the first ones."""
+    bench = Bench()
+    bench.offer(*[trade(n, n) for n in LIVE])
+    bench.arbiter.interrupt("v", [TRADES])
+    items = bench.offer(*[trade(n, 600 + n) for n in (7, 8, 9)])
+    assert told(items) == [(505, 505, "reset"), "outage of 103 s", 7, 8, 9]
+
+
+def test_ids_that_begin_anew_after_the_stream_went_on_need_no_time() -> None:
+    bench = Bench()
+    bench.offer(*[trade(n, n) for n in LIVE])
+    bench.arbiter.interrupt("v", [TRADES])
+    bench.offer(trade(505, 505))
+    items = bench.offer(*[trade(n, 600 + n) for n in (7, 8, 9)])
+    assert told(items) == [(506, 506, "reset"), 7, 8, 9]
+
+
 def test_out_of_order_and_doubled_copies_of_the_new_numbering_are_no_matter() -> None:
     bench = Bench()
     bench.offer(trade(500, 1))

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+from msgspec import structs
 from rest import Rest, agg_rows, make_backfill, status, trade_rows
 from world import SUBJECT, World, fault, open_world
 
 from k2trio.continuity.arbiter import Arbiter
-from k2trio.market.payloads import AggTrade, Event, MiniTicker, Trade
+from k2trio.market.payloads import AggTrade, BookTicker, Event, MiniTicker, Trade
 from k2trio.observe import transitions as on
 from k2trio.repair.staleness import IN_FLIGHT_S, StalenessCheck, Verdict
 from k2trio.settings import Settings
@@ -38,6 +39,11 @@ def agg(number: int) -> Event:
 def mini(at: int) -> Event:
     data = MiniTicker(at, "BTCUSDT", *"111111")
     return Event(data, "btcusdt@miniTicker", VENUE, 0.0, b"")
+
+
+def quote(number: int) -> Event:
+    data = BookTicker(number, "BTCUSDT", "1", "1", "2", "1")
+    return Event(data, "btcusdt@bookTicker", VENUE, 0.0, b"")
 
 
 class Bench:
@@ -72,6 +78,47 @@ async def test_an_id_that_we_do_not_have_is_news(
     bench = Bench(lambda _: trade_rows([newest]))
     bench.offer(trade(6), trade(7))
     assert await bench.verify() is verdict
+
+
+async def test_a_lower_id_on_a_later_trade_is_news(autojump_clock: Any) -> None:
+    """Ids may begin anew while a connection is silent."""
+    row = trade_rows([3])[0] | {"time": 8}
+    bench = Bench(lambda _: [row])
+    bench.offer(trade(6), trade(7))
+    assert await bench.verify() is Verdict.NEWS
+
+
+async def test_a_book_whose_low_id_moves_between_two_questions_is_news(
+    autojump_clock: Any,
+) -> None:
+    ids = iter([90, 90, 91])
+    bench = Bench(lambda _: {"lastUpdateId": next(ids), "bids": [], "asks": []})
+    bench.offer(quote(100))
+    verdicts = [await bench.verify("btcusdt@bookTicker") for _ in range(3)]
+    assert verdicts == [Verdict.QUIET, Verdict.QUIET, Verdict.NEWS]
+
+
+async def test_what_a_book_said_before_the_last_message_proves_nothing(
+    autojump_clock: Any,
+) -> None:
+    ids = iter([90, 100])
+    bench = Bench(lambda _: {"lastUpdateId": next(ids), "bids": [], "asks": []})
+    bench.offer(quote(100))
+    assert await bench.verify("btcusdt@bookTicker") is Verdict.QUIET
+    bench.offer(quote(101))
+    assert await bench.verify("btcusdt@bookTicker") is Verdict.QUIET
+
+
+@pytest.mark.parametrize("unit", [1, 1000], ids=["milliseconds", "microseconds"])
+@pytest.mark.parametrize(("later_ms", "verdict"), [(0, Verdict.QUIET), (1, Verdict.NEWS)])
+async def test_times_are_compared_in_the_unit_of_the_stream(
+    autojump_clock: Any, unit: int, later_ms: int, verdict: Verdict
+) -> None:
+    now_ms = 1_800_000_000_000
+    row = trade_rows([7])[0] | {"time": now_ms + later_ms}
+    bench = Bench(lambda _: [row])
+    bench.offer(structs.replace(mini(now_ms * unit), received=now_ms / 1000))
+    assert await bench.verify("btcusdt@miniTicker") is verdict
 
 
 @pytest.mark.parametrize(("traded_at", "verdict"), [(999, Verdict.QUIET), (1001, Verdict.NEWS)])

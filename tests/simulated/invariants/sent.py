@@ -10,8 +10,8 @@ from k2trio.continuity.items import Gap, Outage
 from k2trio.market.keys import key_getters
 from k2trio.market.payloads import Event
 from k2trio.market.streams import Kind, Rule, parse_stream
-from k2trio.simulator import FaultKind
 
+from ..run import arrival
 from ..violation import demand
 from .bars import check_bars
 
@@ -27,17 +27,8 @@ Span = tuple[int, int]
 
 NOTICED_S = 120.0
 """A silence of one stream of this length (times ``Plan.pace``) is noticed, and named."""
-DISTURBED_S = 600.0
-"""So long (times ``Plan.pace``) after a fault of connections the feed may still be away."""
-UNDISTURBING = {
-    FaultKind.IDS_RESET,
-    FaultKind.IDS_JUMP,
-    FaultKind.SHARED_ID,
-    FaultKind.ABSURD_KEY,
-    FaultKind.HALT,
-    FaultKind.DUPLICATED,
-}
-"""Kinds that keep nothing from a connection."""
+MOMENT_S = 1.0
+"""A message may have been under way for so long."""
 
 
 History = tuple[list[float], list[int]]
@@ -73,11 +64,26 @@ def _check_ids(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, fl
     if truth.renumbered and any(
         isinstance(item, Gap) and item.reason == "reset" for item, _ in timed
     ):
-        # At the edges of a numbering nothing can be named, if the feed was away just then.
-        if any(_disturbed(run, at) for at in truth.renumbered):
-            return
-        lost = [one for one in lost if not _at_edge(one, sent)]
+        # At the edges of a numbering ids name nothing; times do, if the feed was away just then.
+        away = _sent_in_outages(run, venue, stream, [item for item, _ in timed])
+        lost = [one for one in lost if not _at_edge(one, sent) and not away.issuperset(_ids(one))]
     demand(not lost, 16, f"{venue} {stream}: sent, and neither delivered nor named: {lost[:3]}")
+
+
+def _ids(span: Span) -> range:
+    return range(span[0], span[1] + 1)
+
+
+def _sent_in_outages(run: Run, venue: str, stream: str, items: Sequence[Item]) -> set[int]:
+    """Ids of messages that were sent within the outages that the feed told of."""
+    times, ids = _history(run, venue, stream)
+    away: set[int] = set()
+    for outage in items:
+        if isinstance(outage, Outage):
+            since, until = (arrival(run.plan, at) for at in (outage.since, outage.until))
+            places = slice(bisect_right(times, since - MOMENT_S), bisect_right(times, until))
+            away.update(ids[places])
+    return away
 
 
 def _history(run: Run, venue: str, stream: str) -> History:
@@ -145,18 +151,6 @@ def _without(wanted: Span, spans: Sequence[Span]) -> list[Span]:
     if low <= high:
         left.append((low, high))
     return left
-
-
-def _disturbed(run: Run, at: float) -> bool:
-    """Whether the feed may have been away at that time, for a fault of its connections."""
-    after = DISTURBED_S * run.plan.pace
-    if any(0 <= at - when <= after for when in run.plan.suspends):
-        return True
-    return any(
-        fault.at - 1 <= at <= fault.at + fault.duration + after
-        for fault in run.plan.faults
-        if fault.kind not in UNDISTURBING and not fault.kind.startswith("rest_")
-    )
 
 
 def _at_edge(lost: Span, sent: Sequence[Span]) -> bool:
