@@ -20,7 +20,7 @@ from .track import Track
 
 if TYPE_CHECKING:
     from ..market.payloads import Bar, Event
-    from .held import Held, Memory
+    from .held import Held, Memory, Source
 
 _DAY_MS = 86_400_000
 _MONTH_MS = 31 * _DAY_MS
@@ -68,6 +68,26 @@ class KlineTrack(Track):
         """Begin with the bar that was open; see :meth:`Track.resume`."""
         self._open_bar = position
         self._resume_by(limit)
+
+    def offer(
+        self, event: Event, now: float, out: list[Item], source: Source | None = None
+    ) -> None:
+        """Take a message; append to ``out`` what may be delivered because of it."""
+        kline = event.data
+        bar, key = kline.bar, kline.event_time
+        if (  # one more update of the open bar
+            self._ends is not None
+            and bar.open_time == self._open_bar
+            and self.next is not None
+            and self.next <= key < self.ceiling
+            and not (bar.closed or self.wary or self.interrupted or self.held)
+        ):
+            self.next = key + 1
+            self._latest = bar.open_time, key
+            self.delivered_at, self.delivered_time = event.received, key
+            out.append(event)
+        else:
+            super().offer(event, now, out, source)
 
     def _place(self, event: Event, first: int, last: int, now: float) -> Place:
         bar = event.data.bar.open_time

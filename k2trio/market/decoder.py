@@ -6,13 +6,13 @@ Source: Binance spot API docs, "WebSocket Streams".
 from __future__ import annotations
 
 import functools
-import operator
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 
 from ..errors import UnknownStreamError
+from .belonging import Belonging, belongs
 from .payloads import PAYLOADS, SEPARATOR, Event, Integer, Payload
 from .streams import Kind, Stream, parse_stream
 
@@ -122,7 +122,6 @@ _ENVELOPES: dict[Kind, Callable[[bytes], _Envelope[Any]]] = {
 _DECODE_ERRORS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _NOT_PARSED = (*_DECODE_ERRORS, LookupError)
 
-_symbol_of = operator.attrgetter("symbol")
 _NO_CODE = -1
 _SHUTDOWN_STREAM = "!serverShutdown"
 
@@ -203,10 +202,7 @@ class Decoder:
         """A frame up to the stream's name → that name, and what parses the frame."""
         self._names: dict[str, str] = {}
         """Of each known stream, its name → the same as one object, for all events to share."""
-        self._symbols: dict[str, str] = {}
-        """Of each known stream whose payloads name a symbol, its name → the symbol."""
-        self._closer: dict[str, Stream] = {}
-        """Known streams whose payloads say more than a symbol of where they belong."""
+        self._belonging = Belonging({})
         self._parse: Callable[[bytes], _Envelope[Any]] = self._parse_by_route
 
     def expect(self, streams: Iterable[str]) -> None:
@@ -235,32 +231,10 @@ class Decoder:
         except _NOT_PARSED:
             return self._decode_singly(payloads, received)
         data = [envelope.data for envelope in envelopes]
-        if not self._belong(streams, data):
+        if not self._belonging.of_all(streams, data):
             return self._decode_singly(payloads, received)
         stamps = repeat(self.venue), repeat(received)
         return list(map(Event, data, streams, *stamps, payloads)), []
-
-    def _belong(self, streams: list[str], data: list[Any]) -> bool:
-        """Whether every payload of a batch names what its stream is of."""
-        symbols = self._symbols
-        if len(symbols) == len(self._names):
-            said = list(map(_symbol_of, data))
-            if len(symbols) == 1:
-                if said.count(symbols[streams[0]]) != len(said):
-                    return False
-            elif said != list(map(symbols.__getitem__, streams)):
-                return False
-        elif any(
-            name in symbols and payload.symbol != symbols[name]
-            for name, payload in zip(streams, data, strict=True)
-        ):
-            return False
-        closer = self._closer
-        return not closer or all(
-            _belongs(closer[name], payload)
-            for name, payload in zip(streams, data, strict=True)
-            if name in closer
-        )
 
     def _decode_singly(
         self, payloads: Sequence[bytes], received: float
@@ -275,7 +249,7 @@ class Decoder:
             except _NOT_PARSED:
                 self._decode_slowly(payload, received, events, control)
             else:
-                if _belongs(self._streams[name], envelope.data):
+                if belongs(self._streams[name], envelope.data):
                     events.append(Event(envelope.data, name, self.venue, received, payload))
                 else:
                     control.append(_misplaced(name, payload))
@@ -298,12 +272,7 @@ class Decoder:
         """Choose how to parse, by the streams that are known."""
         streams = self._streams
         self._names = {name: name for name in streams}
-        self._symbols = {
-            name: stream.symbol
-            for name, stream in streams.items()
-            if stream.symbol is not None and stream.kind is not Kind.PARTIAL_DEPTH
-        }
-        self._closer = {name: stream for name, stream in streams.items() if stream.kind in _CLOSER}
+        self._belonging = Belonging(streams)
         kinds = {stream.kind for stream in streams.values()}
         if 0 < len(streams) <= MAX_TAGGED:
             self._parse = _decoder_of(tuple((name, streams[name].kind) for name in streams))
@@ -335,7 +304,7 @@ class Decoder:
                     control.append(Malformed("unknown_stream", "not subscribed", excerpt(payload)))
                     return
                 data = _DECODERS[stream.kind](raw)
-                if not _belongs(stream, data):
+                if not belongs(stream, data):
                     control.append(_misplaced(stream.name, payload))
                     return
                 events.append(Event(data, stream.name, self.venue, received, payload))
@@ -351,24 +320,6 @@ class Decoder:
         # spelling. The bound is for a decoder that accepts everything.
         if len(self._streams) < MAX_KNOWN:
             self._streams[stream.name] = stream
-
-
-_CLOSER = {Kind.KLINE, Kind.WINDOW_TICKER, Kind.ALL_WINDOW_TICKERS}
-"""Kinds whose payloads name an interval as well, or name their symbol twice."""
-
-
-def _belongs(stream: Stream, payload: Any) -> bool:
-    """Whether a payload names the symbol, and the interval, that its stream is of."""
-    if stream.kind is Kind.ALL_WINDOW_TICKERS:
-        return all(row.event == f"{stream.interval}Ticker" for row in payload)
-    if stream.symbol is None or stream.kind is Kind.PARTIAL_DEPTH:
-        return True
-    if payload.symbol != stream.symbol and payload.symbol.lower() != stream.symbol.lower():
-        return False
-    if stream.kind is Kind.KLINE:
-        bar = payload.bar
-        return bool(bar.symbol == payload.symbol and bar.interval == stream.interval)
-    return stream.kind is not Kind.WINDOW_TICKER or payload.event == f"{stream.interval}Ticker"
 
 
 def _misplaced(stream: str, payload: bytes) -> Malformed:

@@ -119,7 +119,7 @@ def test_the_last_words_of_the_old_numbering_are_delivered_in_their_place() -> N
 def test_ids_that_began_anew_while_no_connection_carried_the_stream_are_told_with_the_time() -> (
     None
 ):
-    """Nobody knows which ids they were: neither the last of the old numbering nor the first ones."""
+    """Nobody knows the ids: neither the last of the old numbering nor the first of the new."""
     bench = Bench()
     bench.offer(*[trade(n, n) for n in LIVE])
     bench.arbiter.interrupt("v", [TRADES])

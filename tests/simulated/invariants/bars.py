@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from k2trio.continuity.items import Gap, Outage
+from k2trio.simulator import FaultKind
 
+from ..run import START_S
 from ..violation import demand
 
 if TYPE_CHECKING:
@@ -18,6 +20,15 @@ if TYPE_CHECKING:
 MINUTE_MS = 60_000
 ON_ITS_WAY_S = 30.0
 """A close of so short a time before the end need not have come (times ``Plan.pace``)."""
+
+
+def _halted(run: Run, open_ms: int) -> bool:
+    """Whether the market was halted when a bar should have opened."""
+    at = open_ms / 1000 - START_S
+    return any(
+        fault.kind is FaultKind.HALT and fault.at <= at <= fault.at + fault.duration
+        for fault in run.plan.faults
+    )
 
 
 def check_bars(run: Run, venue: str, stream: str, items: Sequence[Item]) -> None:
@@ -33,6 +44,8 @@ def check_bars(run: Run, venue: str, stream: str, items: Sequence[Item]) -> None
                 due = None
                 continue
             named = [place for at, place in places.items() if item.first <= at <= item.last]
+            if not named and _halted(run, item.first):
+                continue  # on the grid, but the exchange made no bar of it; who could know?
             demand(bool(named), 16, f"{stream}: {item} names no bar that ever was")
             demand(due is None or named[0] == due, 1, f"{stream}: bar {due} is not in {item}")
             due = named[-1] + 1

@@ -58,14 +58,17 @@ def what_was_sent_is_delivered_or_named(run: Run) -> None:
 
 
 def _check_ids(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, float]]) -> None:
-    spans, truth = _spans(timed, stream, _history(run, venue, stream)), run.truth(venue)
-    sent = truth.ranges(stream)
+    history = _history(run, venue, stream)
+    spans, truth = _spans(timed, stream, history), run.truth(venue)
+    begun = dict(zip(reversed(history[1]), reversed(history[0]), strict=True))
+    # What began after the last message came: whether the feed keeps up is another invariant.
+    sent = [span for span in truth.ranges(stream) if begun.get(span[0], 0.0) <= timed[-1][1]]
     lost = _lost(sent, spans)
     if truth.renumbered and any(
         isinstance(item, Gap) and item.reason == "reset" for item, _ in timed
     ):
         # At the edges of a numbering ids name nothing; times do, if the feed was away just then.
-        away = _sent_in_outages(run, venue, stream, [item for item, _ in timed])
+        away = _sent_in_outages(run, history, [item for item, _ in timed])
         lost = [one for one in lost if not _at_edge(one, sent) and not away.issuperset(_ids(one))]
     demand(not lost, 16, f"{venue} {stream}: sent, and neither delivered nor named: {lost[:3]}")
 
@@ -74,9 +77,9 @@ def _ids(span: Span) -> range:
     return range(span[0], span[1] + 1)
 
 
-def _sent_in_outages(run: Run, venue: str, stream: str, items: Sequence[Item]) -> set[int]:
+def _sent_in_outages(run: Run, history: History, items: Sequence[Item]) -> set[int]:
     """Ids of messages that were sent within the outages that the feed told of."""
-    times, ids = _history(run, venue, stream)
+    times, ids = history
     away: set[int] = set()
     for outage in items:
         if isinstance(outage, Outage):
