@@ -131,6 +131,7 @@ async def open_world(
     *,
     endpoints: Sequence[str] = ("a", "b"),
     venues: dict[str, str] | None = None,
+    strangers: dict[str, Market] | None = None,
     rate: float = 1.0,
     seed: int = 1,
     limits: Limits | None = None,
@@ -143,6 +144,7 @@ async def open_world(
     """A feed that runs against simulated endpoints; see :func:`place`.
 
     :param venues: endpoint name → venue; by default all belong to one.
+    :param strangers: endpoint name → a market of its own, though its venue is the others'.
     :param rate: taker orders a second; 1 gives exactly one trade stream message or a few more.
     :param consume: read the feed into ``world.items``.
     """
@@ -160,7 +162,12 @@ async def open_world(
             )
             rests[venue] = RestServer(exchanges[venue], f"{venue}.rest")
             network.add_rest(f"{venue}.test", rests[venue])
-        network.add(*place(endpoint, venue), exchanges[venue], endpoint)
+        market_of_its_own = (strangers or {}).get(endpoint)
+        if market_of_its_own is None:
+            exchange = exchanges[venue]
+        else:
+            exchange = Exchange(venue, market_of_its_own, faults=board)
+        network.add(*place(endpoint, venue), exchange, endpoint)
 
     async def dial(endpoint: Endpoint) -> trio.abc.Stream:
         return await network.dial(endpoint.host, endpoint.port)
