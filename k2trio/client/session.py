@@ -15,7 +15,7 @@ import trio
 from ..errors import ConnectionFailed, Stale, SubscriptionRejected
 from ..market.decoder import Decoder, Malformed, Reply, ServerShutdown, excerpt
 from ..observe import transitions as on
-from ..repair.staleness import Verdict
+from ..repair.staleness import ASK_AHEAD_S, Verdict
 from ..wire.connection import Connection, open_connection
 from .requests import Requests
 from .suspend import sleep_until_suspended
@@ -289,11 +289,12 @@ class Session:
 
         async def venue_says_quiet() -> bool:
             nonlocal quiet_at
-            silent_since = self._last_data_or_unread(connection)
-            verdict = await self._runtime.verify(self.endpoint.venue, self.streams, silent_since)
+            asked_at = trio.current_time()
+            since = self._last_data_or_unread(connection)
+            verdict = await self._runtime.verify(self.endpoint.venue, self.streams, since)
             if verdict is Verdict.NEWS:
                 return False
-            quiet_at = trio.current_time()
+            quiet_at = asked_at
             if verdict is Verdict.QUIET and not self.stable:
                 # Silent because there is nothing to say: as good as data that flows.
                 self.stable = True
@@ -307,14 +308,14 @@ class Session:
                 lambda: max(quiet_at, self._last_data_or_unread(connection)),
                 lambda: connection.tap.blocked,
                 venue_says_quiet,
+                ASK_AHEAD_S,
             )
             self.fail(Stale("data", limit))
 
     def _last_data_or_unread(self, connection: Connection) -> float:
         if not self.streams:
             return trio.current_time()  # everything was unsubscribed: silence is as it should be
-        # Text that waits for a slow consumer has not been looked at yet. It is no silence.
-        if connection.tap.buffered_bytes:
+        if connection.tap.buffered_bytes:  # text that waits for a slow consumer is no silence
             return connection.tap.last_text_at
         return connection.opened_at if self.last_data_at is None else self.last_data_at
 

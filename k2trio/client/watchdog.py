@@ -12,11 +12,16 @@ if TYPE_CHECKING:
     from ..wire.connection import Connection
 
 
+ASK_SHARE = 0.75
+"""The question whether a silence is real is asked within this last share of its limit."""
+
+
 async def until_silent(
     limit_s: float,
     last: Callable[[], float],
     blocked: Callable[[], bool],
     excused: Callable[[], Awaitable[bool]] | None = None,
+    ask_before_s: float = 0.0,
 ) -> None:
     """Return exactly ``limit_s`` seconds after the last sign of life.
 
@@ -25,20 +30,25 @@ async def until_silent(
 
     :param last: when the last sign of life came.
     :param blocked: whether reading waits for the consumer; then silence proves nothing.
-    :param excused: asked when the time is over; whether the silence is as it should be.
+    :param excused: asked before the time is over; whether the silence is as it should be, which is
+        then a sign of life. No answer by the deadline is none.
+    :param ask_before_s: how long before.
     """
+    lead_s = min(ask_before_s, ASK_SHARE * limit_s)
     while True:
         alive_at = trio.current_time() if blocked() else last()
         # Compared as a point in time: a difference may round to a wait that never ends.
         deadline = alive_at + limit_s
-        if trio.current_time() >= deadline:
-            if excused is not None and await excused():
-                continue
-            if last() > alive_at:
-                continue  # it spoke while the venue was asked
+        if trio.current_time() < deadline - lead_s:
+            await trio.sleep_until(deadline - lead_s)
+            continue
+        if excused is not None:
+            with trio.move_on_at(deadline):
+                if await excused():
+                    continue
+                await trio.sleep_until(deadline)
+        if not blocked() and last() <= alive_at:
             return
-        with trio.move_on_at(deadline):
-            await trio.sleep_forever()
 
 
 async def ping_when_quiet(

@@ -2,13 +2,19 @@
 
 *A whole connection is silent.* If another connection brought what this one did not, no question
 is needed: it is stale. If the venue has nothing newer than what was delivered, the market is quiet
-and the connection stays. If it has, or does not answer, the connection is stale. Of some kinds no
-venue can be asked: the periodic ones are believed to be stale once for each silence, the others,
-which may have nothing to say for hours, never.
+and the connection stays. If it has, or does not answer, the connection is stale. The question is
+asked so early that what is in flight has come by the limit. Of some kinds no venue can be asked:
+the periodic ones are believed to be stale once for each silence, the others, which may have nothing
+to say for hours, never.
 
 *One stream is silent while others flow.* It is judged by its own rhythm: a stream that had a
 message every second is suspicious long before one that had a message an hour. Then it is verified
-in the same way, subscribed anew, and if that does not help the connection is replaced.
+in the same way, subscribed anew, and if that does not help the connection is replaced. Where no
+venue can be asked, the rhythm is all there is, and each silence is acted on once. Without an answer
+the connection stays, for the sake of the others.
+
+The tables below say what each answer means. A silence that was acted on, or that nobody could
+explain, is told as an :class:`~..continuity.items.Outage` when the stream speaks again.
 
 When a stream was last heard belongs to the connection, where there is more than one: what its
 companion brings is no excuse for silence, it is the proof against it.
@@ -47,6 +53,8 @@ RHYTHM_FACTOR = 20
 
 IN_FLIGHT_S = 3.0
 """News that the venue has just had may be on its way: streams speak every two seconds at most."""
+ASK_AHEAD_S = VERIFY_TIMEOUT_S + IN_FLIGHT_S
+"""So long before a connection counts as stale the venue is asked: then all is in by that time."""
 
 _BY_ID = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.DEPTH, Kind.BOOK_TICKER, Kind.PARTIAL_DEPTH})
 """Kinds whose key is an id that REST knows."""
@@ -54,21 +62,49 @@ _BY_TIME = frozenset({Kind.KLINE, Kind.MINI_TICKER, Kind.TICKER, Kind.WINDOW_TIC
 """Kinds that speak of trades: a trade after their last message is news."""
 _VERIFIABLE = _BY_ID | _BY_TIME
 _PERIODIC = frozenset({Kind.AVG_PRICE, Kind.ALL_MINI_TICKERS, Kind.ALL_WINDOW_TICKERS})
-"""Kinds that no venue can be asked about, and that speak every second whatever happens. The rest of
-those, block trades and reference prices, have nothing to say for hours."""
+"""Kinds that no venue can be asked about, and that speak every second whatever happens."""
+_RARE = frozenset({Kind.BLOCK_TRADE, Kind.REFERENCE_PRICE})
+"""The rest of those, which may have nothing to say for hours."""
+
+
+class Answer(enum.Enum):
+    """What a venue says of a stream that is silent here."""
+
+    NEWER = "newer"
+    """It has something after the last message delivered, and that did not come."""
+    NOTHING_NEWER = "nothing newer"
+    NO_SUCH_SYMBOL = "no such symbol"
+    NO_ANSWER = "no answer"
+    """None in time, a refusal, no weight, or no host that could be asked."""
 
 
 class Verdict(enum.Enum):
-    """What a venue's answer means for a silent connection.
+    """What a venue's answers mean for a silent connection.
 
-    ``QUIET``: there was nothing to send. ``NEWS``: there was, or the venue does not answer; both
-    mean that the connection is stale. ``UNPROVEN``: nothing has been delivered yet that the
-    answer could be compared with, or a silence that nobody can be asked about lasts on.
+    ``QUIET``: there was nothing to send. ``NEWS``: there was, or nobody can tell; both mean that
+    the connection is stale. ``UNPROVEN``: nothing has been delivered yet that the answer could be
+    compared with, or a silence that nobody can be asked about lasts on.
     """
 
     QUIET = "quiet"
     NEWS = "news"
     UNPROVEN = "unproven"
+
+
+CONNECTION_IS_STALE = {
+    Answer.NEWER: True,
+    Answer.NOTHING_NEWER: False,
+    Answer.NO_SUCH_SYMBOL: False,  # no other connection would bring it
+    Answer.NO_ANSWER: True,  # as if nobody could be asked: the plain rule
+}
+"""What an answer means for a connection that is silent as a whole."""
+STREAM_IS_STALE = {
+    Answer.NEWER: True,
+    Answer.NOTHING_NEWER: False,
+    Answer.NO_SUCH_SYMBOL: False,  # it is named, and harms no other stream
+    Answer.NO_ANSWER: False,  # the others flow; the silence is declared when it speaks again
+}
+"""What an answer means for one stream of a connection on which others flow."""
 
 
 class Carrier(Protocol):
@@ -92,6 +128,11 @@ class Carrier(Protocol):
     @property
     def started_at(self) -> float:
         """When it was dialled."""
+        ...
+
+    @property
+    def last_data_at(self) -> float | None:
+        """When it last brought a message."""
         ...
 
     @property
@@ -132,7 +173,7 @@ class StalenessCheck:
         self._suspects: dict[tuple[str, str], float] = {}
         """(line, stream) → when it was subscribed anew."""
         self._acted_on: dict[tuple[str, str], int] = {}
-        """(venue, stream) of a periodic kind → messages it had when its silence was acted on."""
+        """(venue, stream) → messages it had when its silence was acted on."""
         self._told: dict[tuple[str, str], tuple[int, int]] = {}
         """(venue, stream) → messages it had when the venue was last asked, and the id it told."""
         self._unknown: dict[tuple[str, str], bool] = {}
@@ -147,22 +188,33 @@ class StalenessCheck:
         if await self._came_elsewhere(tracks, silent_since):
             return Verdict.NEWS
         askable = [track for track in tracks if track.stream.kind in _VERIFIABLE]
-        if askable and not self._backfill.serves(venue):
-            return Verdict.NEWS
         askable.sort(key=lambda track: -track.received)
-        verdict = Verdict.QUIET
-        for track in askable[:VERIFY_STREAMS]:
-            if track.next is None:
-                verdict = Verdict.UNPROVEN
-            if await self._has_news(track):
-                return Verdict.NEWS
+        askable = askable[:VERIFY_STREAMS]
+        proven = all(track.next is not None for track in askable)
+        if await self._any_is_stale(askable):
+            return Verdict.NEWS
         for track in tracks:
             if track.stream.kind in _PERIODIC:
-                verdict = Verdict.UNPROVEN
+                proven = False
                 if self._acted_on.get((venue, track.stream.name)) != track.received:
                     self._acted_on[venue, track.stream.name] = track.received
                     return Verdict.NEWS
-        return verdict
+        return Verdict.QUIET if proven else Verdict.UNPROVEN
+
+    async def _any_is_stale(self, tracks: Sequence[Track]) -> bool:
+        """Ask about all of them at once; the first news is enough."""
+        stale = False
+        async with trio.open_nursery() as nursery:
+
+            async def ask(track: Track) -> None:
+                nonlocal stale
+                if CONNECTION_IS_STALE[await self._ask(track)]:
+                    stale = True
+                    nursery.cancel_scope.cancel()
+
+            for track in tracks:
+                nursery.start_soon(ask, track)
+        return stale
 
     async def _came_elsewhere(self, tracks: Sequence[Track], silent_since: float) -> bool:
         """Whether another connection brought a message that this one should have had by now."""
@@ -172,34 +224,38 @@ class StalenessCheck:
         await trio.sleep_until(seen_at + IN_FLIGHT_S)
         return True
 
-    async def _has_news(self, track: Track) -> bool:
-        """Whether the venue has news, or does not tell; waits for what may be on its way."""
+    async def _ask(self, track: Track) -> Answer:
+        """What the venue says of a stream; waits for what may be on its way."""
         received = track.received
-        if not await self._is_behind(track):
-            return False
-        await trio.sleep(IN_FLIGHT_S)
-        return track.received == received
+        answer = await self._answer(track)
+        if answer is Answer.NEWER:
+            await trio.sleep(IN_FLIGHT_S)
+            if track.received != received:
+                return Answer.NOTHING_NEWER
+        return answer
 
-    async def _is_behind(self, track: Track) -> bool:
+    async def _answer(self, track: Track) -> Answer:
+        if not self._backfill.serves(track.venue):
+            return Answer.NO_ANSWER
         newest: Newest | None = None
         with trio.move_on_after(VERIFY_TIMEOUT_S) as patience:
             try:
                 newest = await self._backfill.newest(track.venue, track.stream)
             except UnknownSymbolError:
                 self._unknown.setdefault((track.venue, track.stream.name), False)
-                return False
+                return Answer.NO_SUCH_SYMBOL
             except BackfillError:
-                return True
+                return Answer.NO_ANSWER
         if patience.cancelled_caught:
-            return True
+            return Answer.NO_ANSWER
         if track.next is None:
             if newest is not None and track.contiguous:
                 # From here on the first message proves whether one was missed.
                 track.resume(newest.id, self._settings.resume_limit)
-            return False
+            return Answer.NOTHING_NEWER
         if newest is None:
-            return True  # it had messages before
-        return self._is_news(track, newest)
+            return Answer.NO_ANSWER  # it had messages before
+        return Answer.NEWER if self._is_news(track, newest) else Answer.NOTHING_NEWER
 
     def _is_news(self, track: Track, newest: Newest) -> bool:
         """Whether the venue has something after the last message delivered."""
@@ -256,14 +312,31 @@ class StalenessCheck:
         """Whether there is news of the stream that the connection has not brought."""
         if await self._came_elsewhere([track], heard_at):
             return self._heard_at(carrier, track) == heard_at
-        return track.stream.kind in _VERIFIABLE and await self._has_news(track)
+        if track.stream.kind not in _VERIFIABLE:
+            return self._breaks_its_rhythm(carrier, track)
+        answer = await self._ask(track)
+        if answer is Answer.NO_ANSWER:
+            track.interrupt()
+        return STREAM_IS_STALE[answer]
+
+    def _breaks_its_rhythm(self, carrier: Carrier, track: Track) -> bool:
+        """Whether a stream that nobody can be asked about should have spoken, as others do.
+
+        That is acted on once for each silence.
+        """
+        alone = trio.current_time() - (carrier.last_data_at or carrier.started_at)
+        if alone >= self._settings.health_check_timeout:
+            return False  # all are silent, which is a matter of the connection
+        return self._acted_on.get((track.venue, track.stream.name)) != track.received
 
     def _patience(self, track: Track, age: float) -> float:
         """How long the stream may be silent before it is suspicious, by its own rhythm."""
         limit = self._settings.health_check_timeout or float("inf")
-        if track.received < 2:
-            return max(limit, age / RHYTHM_FACTOR)
-        return max(limit, RHYTHM_FACTOR * (track.seen_at - track.began_at) / track.received)
+        if track.received >= 2:
+            return max(limit, RHYTHM_FACTOR * (track.seen_at - track.began_at) / track.received)
+        if track.stream.kind in _RARE:
+            return float("inf")
+        return max(limit, age / RHYTHM_FACTOR)
 
     async def _act(self, carrier: Carrier, track: Track, silence: float) -> None:
         name = track.stream.name
@@ -271,8 +344,11 @@ class StalenessCheck:
         tried = suspect in self._suspects
         action = "reconnect" if tried else "resubscribe"
         self._emit(StreamSilent(carrier.line, carrier.endpoint.name, name, silence, action))
+        if trio.current_time() - track.seen_at >= silence:
+            track.interrupt()  # nor did another connection bring it
         if tried or not carrier.connected:
             self._suspects.pop(suspect, None)
+            self._acted_on[track.venue, name] = track.received
             carrier.fail(Stale("stream", silence))
             return
         self._suspects[suspect] = trio.current_time()
