@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..policy.failover import Endpoints
     from ..repair.gaps import Repairs
     from ..repair.rest import Backfill
+    from ..repair.staleness import StalenessCheck
     from ..settings import Settings
     from .delivery import Delivery
     from .line import Line
@@ -57,6 +58,7 @@ class Parts:
     resume: Resume
     rest: Backfill
     repairs: Repairs
+    staleness: StalenessCheck
     tasks: Sequence[Callable[[], Awaitable[None]]]
 
 
@@ -203,10 +205,17 @@ class Feed:
         if self._parts.resume.problem is not None:
             problems.append(self._parts.resume.problem)
         problems += self._parts.repairs.problems(trio.current_time())
-        if barren := self._arbiter.barren(trio.current_time()):
-            names = ", ".join(track.stream.name for track in barren[:NAMED_STREAMS])
-            more = f" and {len(barren) - NAMED_STREAMS} more" if barren[NAMED_STREAMS:] else ""
-            problems.append(f"all that comes is old and dropped: {names}{more}")
+        barren = [track.stream.name for track in self._arbiter.barren(trio.current_time())]
+        for streams, what in (
+            (barren, "all that comes is old and dropped"),
+            (self._parts.staleness.unknown, "the exchange has no such symbol"),
+        ):
+            if streams:
+                names = ", ".join(streams[:NAMED_STREAMS])
+                more = (
+                    f" and {len(streams) - NAMED_STREAMS} more" if streams[NAMED_STREAMS:] else ""
+                )
+                problems.append(f"{what}: {names}{more}")
         return FeedStatus(
             connected=not disconnected,
             silence_s=silence,

@@ -203,13 +203,16 @@ def build(
     shards = Shards(streams, endpoints, runtime)
     repairs = Repairs(arbiter, rest, settings, delivery.publish, metrics, shards.redundant)
     _show(metrics, settings, arbiter, outbox, endpoints, shards)
+    metrics.watch_unknown(lambda: len(staleness.unknown))
     metrics.watch_repairs(lambda: rest.waiting, lambda: repairs.broken_books(trio.current_time()))
     tasks: list[Callable[[], Awaitable[None]]] = [
         repairs.run,
         functools.partial(staleness.watch, lambda: shards.sessions),
         resume.save_regularly,
     ]
-    parts = Parts(arbiter, outbox, delivery, endpoints, shards, resume, rest, repairs, tasks)
+    parts = Parts(
+        arbiter, outbox, delivery, endpoints, shards, resume, rest, repairs, staleness, tasks
+    )
     return Feed(settings, metrics, parts)
 
 

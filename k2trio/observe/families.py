@@ -119,6 +119,10 @@ class Families(Table):
         "k2_binance_barren_streams",
         "Streams of which everything that comes has been dropped for 10 s or longer.",
     )
+    unknown_streams = GaugeRow(
+        "k2_binance_unknown_streams",
+        "Streams of symbols that the exchange does not have: they will bring nothing.",
+    )
     broken_books = GaugeRow(
         "k2_binance_broken_books",
         "Depth streams that lack a snapshot since a gap was declared.",

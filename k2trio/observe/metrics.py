@@ -139,6 +139,10 @@ class Metrics:
         """Show of how many streams nothing is delivered; ``streams`` is called at each scrape."""
         self._families.barren_streams.set_function(streams)
 
+    def watch_unknown(self, streams: Callable[[], int]) -> None:
+        """Show how many streams are of symbols that their venue does not have."""
+        self._families.unknown_streams.set_function(streams)
+
     def gap(self, outcome: str) -> None:
         """Count a gap that ended: repaired, joined by another connection, or declared."""
         self._families.gaps.labels(outcome).inc()

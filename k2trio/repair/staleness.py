@@ -179,6 +179,11 @@ class StalenessCheck:
         self._unknown: dict[tuple[str, str], bool] = {}
         """(venue, stream) of symbols that the venue does not have → whether that was told."""
 
+    @property
+    def unknown(self) -> Sequence[str]:
+        """The streams of symbols that their venue does not have."""
+        return sorted(stream for _, stream in self._unknown)
+
     async def verify(self, venue: str, streams: Sequence[str], silent_since: float) -> Verdict:
         """Whether there is news for a connection on any of its streams.
 
@@ -277,6 +282,8 @@ class StalenessCheck:
         """Look at every stream once per health interval, for ever."""
         while True:
             await trio.sleep(self._settings.health_check_interval)
+            carried = {name for carrier in carriers() for name in carrier.streams}
+            self._unknown = {key: told for key, told in self._unknown.items() if key[1] in carried}
             for carrier in carriers():
                 if carrier.judgeable:
                     await self._look_at(carrier)
@@ -289,6 +296,8 @@ class StalenessCheck:
             silence = now - heard_at
             if silence < self._patience(track, now - carrier.started_at):
                 self._suspects.pop((carrier.line, name), None)
+                if track.seen_at > carrier.started_at:
+                    self._unknown.pop((track.venue, name), None)  # it speaks: it was listed since
             elif await self._missed(carrier, track, heard_at):
                 await self._act(carrier, track, silence)
             self._tell_unknown(carrier, name)

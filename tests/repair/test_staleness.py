@@ -482,6 +482,10 @@ async def test_a_symbol_that_the_venue_does_not_have_is_named_once_and_nobody_is
         endpoints=["a"], rate=0.02, strict_symbols=False, settings=settings
     ) as world:
         await trio.sleep(1800)
+        (problem,) = world.feed.status().problems
+        shown = world.metric("k2_binance_unknown_streams")
+    assert problem == "the exchange has no such symbol: ghostusdt@bookTicker, ghostusdt@trade"
+    assert shown == 2
     named = [(what.streams, what.code) for _, what in world.of(on.SubscriptionRefused)]
     assert named == [(("ghostusdt@trade",), -1121), (("ghostusdt@bookTicker",), -1121)]
     assert silences(world) == []
