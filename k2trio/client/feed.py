@@ -124,12 +124,15 @@ class Feed:
         ``state`` fetches both. See :meth:`write_off` for that.
         """
         items = self._outbox.drain()
+        released: list[Item] = []
         for track in self._arbiter.gapped():
             if not self._left_to_restart(track):
                 while track.held:
                     if track.gap is not None:
                         self.metrics.gap("declared")
-                    track.abandon("shutdown", items)
+                    track.abandon("shutdown", released)
+        self._parts.delivery.tell(released)
+        items += released
         rest = [*self._items, *items]
         self._items = iter(())
         self._handed_out += items

@@ -114,10 +114,6 @@ class Metrics:
         """Count ids that a line skipped, whoever else brought them."""
         self._families.line_lost.labels(line).inc(ids)
 
-    def unproven(self, seconds: float) -> None:
-        """Add time in which messages without provable ids may have been lost."""
-        self._families.unproven.inc(max(0.0, seconds))  # the wall clock may have been set back
-
     def dropped(self, messages: int) -> None:
         """Count messages dropped for a slow consumer."""
         self._families.dropped.inc(messages)

@@ -60,7 +60,9 @@ class Movements:
             case on.BreakerChanged():
                 to.breaker_state.labels(transition.name).set(State[transition.new.upper()])
             case on.MalformedMessage():
-                to.message_errors.labels(transition.error_type).inc()
+                to.message_errors.labels(transition.error_type).inc(transition.messages)
+            case on.OutageDeclared():
+                to.unproven.inc(transition.unproven_s)
             case on.SubscriptionRefused():
                 to.message_errors.labels("subscription_refused").inc()
             case on.PingMeasured():

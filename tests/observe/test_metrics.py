@@ -13,11 +13,13 @@ import trio
 from prometheus_client import generate_latest
 from world import SUBJECT, fault, name, open_world
 
+from k2trio.continuity.items import Outage
 from k2trio.errors import ReconnectReason
 from k2trio.market.decoder import Decoder
 from k2trio.market.payloads import Event
 from k2trio.observe import transitions as on
 from k2trio.observe.families import Families
+from k2trio.observe.losses import told_by
 from k2trio.observe.metrics import Metrics
 from k2trio.observe.stderr import NeverBlocking
 
@@ -213,6 +215,18 @@ MOVED: list[tuple[Any, str, dict[str, str], float]] = [
         1,
     ),
     (
+        transition(on.MalformedMessage, error_type="bad_json", messages=3),
+        "k2_binance_message_errors_total",
+        {"error_type": "bad_json"},
+        3,
+    ),
+    (
+        transition(on.OutageDeclared, unproven_s=2.5),
+        "k2_binance_unproven_seconds_total",
+        {},
+        2.5,
+    ),
+    (
         transition(on.SubscriptionRefused),
         "k2_binance_message_errors_total",
         {"error_type": "subscription_refused"},
@@ -275,10 +289,8 @@ def test_counts_that_the_feed_reports() -> None:
     metrics = make()
     metrics.gap("declared")
     metrics.consumer_blocked(1.5)
-    metrics.unproven(2.5)
     assert value(metrics, "k2_binance_gaps_total", outcome="declared") == 1
     assert value(metrics, "k2_binance_consumer_blocked_seconds_total") == 1.5
-    assert value(metrics, "k2_binance_unproven_seconds_total") == 2.5
 
 
 def test_the_retries_start_anew_when_a_line_is_stable() -> None:
@@ -496,10 +508,11 @@ async def test_repairs_that_wait_for_weight_are_counted(autojump_clock: Any) -> 
 
 
 def test_time_without_proof_is_none_where_the_wall_clock_was_set_back() -> None:
-    metrics = Metrics(["BTCUSDT"])
-    metrics.unproven(2.5)
-    metrics.unproven(-3600.0)
-    assert metrics.registry.get_sample_value("k2_binance_unproven_seconds_total") == 2.5
+    metrics = make()
+    for until in (102.5, 100.0 - 3600):
+        for told in told_by([Outage("v", "btcusdt@bookTicker", 100.0, until)]):
+            metrics.observe(told)
+    assert value(metrics, "k2_binance_unproven_seconds_total") == 2.5
 
 
 async def test_a_gap_that_rest_does_not_close_shows_its_age(autojump_clock: Any) -> None:
