@@ -131,10 +131,13 @@ async def exported_feed(
                 sync=sync,
             ) as feed,
         ):
+            reporter = Reporter(feed, history, version=release)
+            nursery.start_soon(reporter.watch)
             app = make_app(
                 metrics.registry,
                 lambda: feed.status().problems,
-                Reporter(feed, history, version=release).report,
+                reporter.report,
+                reporter.trends,
                 version=release,
                 local_only=is_loopback(settings.metrics_host),
             )
