@@ -271,6 +271,7 @@ class Feed:
                 for line in self.lines:
                     nursery.start_soon(self._run_line, line)
         finally:
+            self._shards.close()
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
                 await self._parts.rest.aclose()
 

@@ -34,6 +34,7 @@ _LEVELS: dict[type[Any], int] = {
     on.Dialing: logging.DEBUG,
     on.PingMeasured: logging.DEBUG,
     on.BecameStable: logging.INFO,
+    on.Closed: logging.INFO,
     on.Connected: logging.INFO,
     on.Flowing: logging.INFO,
     on.Rotating: logging.INFO,

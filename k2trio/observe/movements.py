@@ -57,6 +57,8 @@ class Movements:
                 self._keep_in_use(transition.line, transition.to_endpoint)
             case on.RotationFailed():
                 self._keep_in_use(transition.line, transition.endpoint)
+            case on.Closed():
+                self._keep_in_use(transition.line, None)
             case on.BreakerChanged():
                 to.breaker_state.labels(transition.name).set(State[transition.new.upper()])
             case on.MalformedMessage():

@@ -145,6 +145,15 @@ class RotationFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """The connection was up and is closed, since the feed was left, or has ended."""
+
+    line: str
+    endpoint: str
+    venue: str
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerChanged:
     """A circuit breaker changed its state."""
 
@@ -334,6 +343,7 @@ Transition: TypeAlias = (
     | Rotating
     | Rotated
     | RotationFailed
+    | Closed
     | BreakerChanged
     | VenueFrozen
     | MalformedMessage

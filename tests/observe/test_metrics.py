@@ -408,6 +408,17 @@ def test_what_the_exchange_sends_makes_no_labels() -> None:
     assert series(metrics) == before
 
 
+def test_each_metric_can_be_asked_for_by_the_names_of_its_samples() -> None:
+    metrics = make()
+    metrics.add_breaker("b")
+    metrics.line_delivered("0", 1, 1)
+    whole = {sample.name for family in metrics.registry.collect() for sample in family.samples}
+    assert "k2_binance_messages_received_total" in whole
+    for sample in whole:
+        text = generate_latest(metrics.registry.restricted_registry([sample])).decode()
+        assert sample in {line.partition("{")[0].partition(" ")[0] for line in text.splitlines()}
+
+
 def test_an_all_market_stream_belongs_to_no_symbol() -> None:
     metrics = make()
     metrics.watch_received(lambda: [(None, 7)])
@@ -452,6 +463,19 @@ async def test_the_metrics_of_a_run_tell_what_happened(autojump_clock: Any) -> N
         last = world.metric("k2_binance_last_message_timestamp_seconds", symbols="BTCUSDT")
         newest = [item for _, item in world.items if isinstance(item, Event)][-1]
         assert (last, newest.stream) == (newest.received, SUBJECT)
+
+
+async def test_nothing_is_connected_or_in_use_once_the_feed_was_left(autojump_clock: Any) -> None:
+    async with open_world(settings={"redundancy": 2}) as world:
+        await trio.sleep(20)
+        in_use = [{"line": f"0{letter}", "endpoint": name(endpoint), "venue": "venue.test"}
+                  for letter, endpoint in ("aa", "bb")]  # fmt: skip
+        assert world.metric("k2_binance_connection_status", symbols="BTCUSDT") == 1
+        assert [world.metric("k2_binance_endpoint_in_use", **one) for one in in_use] == [1, 1]
+    assert world.metric("k2_binance_connection_status", symbols="BTCUSDT") == 0
+    assert [world.metric("k2_binance_endpoint_in_use", **one) for one in in_use] == [0, 0]
+    assert not world.feed.status().connected
+    assert [what.endpoint for _, what in world.of(on.Closed)] == [name("a"), name("b")]
 
 
 async def test_the_failover_list_is_shown_before_anything_is_dialled(autojump_clock: Any) -> None:

@@ -162,11 +162,21 @@ async def test_an_accept_header_of_any_kind_gets_the_metrics(accept: str) -> Non
     assert "k2_binance_connection_status" in answer.text
 
 
-async def test_single_metrics_can_be_asked_for() -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "k2_binance_connection_status",
+        "k2_binance_messages_received_total",
+        "k2_binance_log_lines_dropped_total",
+        "k2_binance_reconnects_total",
+        "k2_binance_handshake_seconds_count",
+    ],
+)
+async def test_single_metrics_can_be_asked_for(name: str) -> None:
     async with serving() as url:
-        text = (await get(f"{url}/metrics?name[]=k2_binance_connection_status")).text
-    names = {line.partition("{")[0] for line in text.splitlines() if not line.startswith("#")}
-    assert names == {"k2_binance_connection_status"}
+        text = (await get(f"{url}/metrics?name[]={name}")).text
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert {line.partition("{")[0].partition(" ")[0] for line in lines} == {name}
 
 
 # -- how much, and for how long --------------------------------------------------------------------
