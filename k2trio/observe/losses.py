@@ -32,8 +32,8 @@ def _told(item: Item) -> Told:
         case Gap():
             return GapDeclared(item.venue, item.stream, item.first, item.last, item.reason)
         case Outage():
-            unproven_s = max(0.0, item.until - item.since)  # the wall clock may have been set back
-            return OutageDeclared(item.venue, item.stream, item.since, item.until, unproven_s)
+            lasted_s = item.until - item.since
+            return OutageDeclared(item.venue, item.stream, item.since, item.until, lasted_s)
         case Event():
             return Repaired(item.venue, item.stream, item.origin)
         case _:
