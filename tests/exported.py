@@ -11,7 +11,14 @@ import httpx2
 import trio
 
 from k2trio.observe.metrics import Metrics
-from k2trio.observe.report import BufferReport, CoverageReport, MessagesReport, NotShown, Status
+from k2trio.observe.report import (
+    BufferReport,
+    CoverageReport,
+    MessagesReport,
+    NotShown,
+    Status,
+    TrendsReport,
+)
 from k2trio.web import exporter
 from k2trio.web.app import make_app
 
@@ -41,11 +48,14 @@ QUIET = Status(
     reconnects={},
     rotations={},
     outages=[],
-    coverage=CoverageReport(0, 0, 0, 0, 0, 0, 0),
+    losses=[],
+    coverage=CoverageReport(0, 0, 0, 0, 0, 0, 0, 0),
     streams=[],
-    not_shown=NotShown(0, 0, 0, 0),
+    not_shown=NotShown(0, 0, 0, 0, 0),
 )
 """The status of a feed to which nothing has happened."""
+EMPTY = TrendsReport(at=0, step_s=5, keep_s=600, rates=[], streams=[])
+"""The trends of a feed that has just begun."""
 
 
 def quiet() -> Status:
@@ -53,15 +63,23 @@ def quiet() -> Status:
     return QUIET
 
 
+def empty() -> TrendsReport:
+    """The trends of a feed that has just begun."""
+    return EMPTY
+
+
 def application(
     metrics: Metrics,
     problems: Sequence[str] = (),
     report: Callable[[], Status] = quiet,
+    trends: Callable[[], TrendsReport] = empty,
     *,
     local_only: bool = True,
 ) -> Starlette:
     """The application of a feed that has these problems."""
-    return make_app(metrics.registry, lambda: problems, report, version="1", local_only=local_only)
+    return make_app(
+        metrics.registry, lambda: problems, report, trends, version="1", local_only=local_only
+    )
 
 
 @asynccontextmanager
@@ -69,11 +87,12 @@ async def serving(
     metrics: Metrics | None = None,
     problems: Sequence[str] = (),
     report: Callable[[], Status] = quiet,
+    trends: Callable[[], TrendsReport] = empty,
     port: int = 0,
 ) -> AsyncGenerator[str]:
     """The exporter, and its URL. It must end within the bound and leak nothing."""
     chosen = Metrics(SYMBOLS, version="1") if metrics is None else metrics
-    app = application(chosen, problems, report)
+    app = application(chosen, problems, report, trends)
     files = open_files()
     listener = exporter.open_socket("127.0.0.1", port)
     async with trio.open_nursery() as nursery:

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..continuity.items import Item, Outage
+from ..market.payloads import Event
+from ..observe.losses import told_by
 from .agreement import Agreement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ..continuity.arbiter import Arbiter
     from ..continuity.held import Source, Stray
-    from ..market.payloads import Event
+    from ..continuity.items import Item
     from ..observe.metrics import Metrics
+    from ..observe.transitions import Observer
     from .outbox import Outbox
 
 
@@ -27,6 +29,7 @@ class Delivery:
     """The way from a line, or a repair, to the outbox.
 
     :param gap_opened: called when a message begins to wait behind a gap.
+    :param emit: told what is declared missing, and what is repaired.
     :param compares: whether lines carry the same streams, so that they can be compared.
     :ivar last_data_at: when the last batch came; None before the first.
     """
@@ -37,6 +40,7 @@ class Delivery:
         outbox: Outbox,
         metrics: Metrics,
         gap_opened: Callable[[], None],
+        emit: Observer,
         *,
         compares: bool,
     ) -> None:
@@ -45,6 +49,7 @@ class Delivery:
         self._outbox = outbox
         self._metrics = metrics
         self._gap_opened = gap_opened
+        self._emit = emit
         self._agreement = Agreement() if compares else None
         self._line_keys: dict[tuple[str, str, str], int] = {}
         """(line, venue, stream) → the id that the line has to bring next."""
@@ -60,22 +65,32 @@ class Delivery:
         if self._arbiter.strays:
             strays, self._arbiter.strays = self._arbiter.strays, []
             _refuse(strays)
+        # Where nothing was held, and each message became one item, there is no gap among them.
+        plain = len(items) + duplicates == len(events) and not self._arbiter.outage_noted
         if self._arbiter.gap_opened:
-            self._arbiter.gap_opened = False
+            self._arbiter.gap_opened = plain = False
             self._gap_opened()
-        if self._arbiter.outage_noted:
+        if not plain:
             self._arbiter.outage_noted = False
-            for item in items:
-                if isinstance(item, Outage):
-                    self._metrics.unproven(item.until - item.since)
+            self.tell(item for item in items if not isinstance(item, Event))
         if items:
-            self._outbox.put(items)
+            self._put(items)
 
     async def publish(self, items: list[Item]) -> None:
         """Hand over what a repair brought; returns when the consumer has room."""
         if items:
-            self._outbox.put(items)
+            self.tell(items)
+            self._put(items)
         await self.room()
+
+    def tell(self, items: Iterable[Item]) -> None:
+        """Tell the observers what is missing among these items, and what was repaired."""
+        for transition in told_by(items):
+            self._emit(transition)
+
+    def _put(self, items: list[Item]) -> None:
+        if lost := self._outbox.put(items):
+            self.tell(lost)
 
     async def room(self) -> None:
         """Return when the consumer has room for more."""

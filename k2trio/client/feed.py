@@ -126,12 +126,15 @@ class Feed:
         ``state`` fetches both. See :meth:`write_off` for that.
         """
         items = self._outbox.drain()
+        released: list[Item] = []
         for track in self._arbiter.gapped():
             if not self._left_to_restart(track):
                 while track.held:
                     if track.gap is not None:
                         self.metrics.gap("declared")
-                    track.abandon("shutdown", items)
+                    track.abandon("shutdown", released)
+        self._parts.delivery.tell(released)
+        items += released
         rest = [*self._items, *items]
         self._items = iter(())
         self._handed_out += items
@@ -277,6 +280,7 @@ class Feed:
                 for line in self.lines:
                     nursery.start_soon(self._run_line, line)
         finally:
+            self._shards.close()
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
                 await self._parts.rest.aclose()
 

@@ -174,6 +174,7 @@ def build(
         outbox,
         metrics,
         lambda: repairs.notice(),
+        emit,
         compares=settings.redundancy > 1,
     )
     endpoints = _endpoints(settings, emit)

@@ -13,7 +13,7 @@ from ..market.cost import cost_of
 from ..market.payloads import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..errors import K2Error
 
@@ -55,19 +55,21 @@ class Outbox:
         """Whether producers should wait."""
         return self._lose is None and self._filled_up()
 
-    def put(self, items: list[Item]) -> None:
-        """Append a batch, or declare it lost if there is no room and the policy is to drop."""
+    def put(self, items: list[Item]) -> Sequence[Gap | Outage]:
+        """Append a batch, or declare it lost if there is no room and the policy is to drop.
+
+        :returns: what stands in the place of its messages then.
+        """
         cost = self._cost_of(items) if self._batches else 0
         if self._lose is not None and self.size and self._filled_up(len(items), cost):
-            for item in items:
-                self._declare(self._lose(item) if isinstance(item, Event) else item)
-            return
+            return self._drop(items, self._lose)
         if self._lost:
             items = [*self._declarations(), *items]
         self._batches.append((items, cost))
         self.size += len(items)
         self.bytes += cost
         self._filled.set()
+        return ()
 
     def close(self, error: K2Error) -> None:
         """No more will come; the consumer gets the error after the last batch."""
@@ -118,6 +120,18 @@ class Outbox:
             # One event for all who wait; those who come later wait for the next one.
             self._drained.set()
             self._drained = trio.Event()
+
+    def _drop(
+        self, items: list[Item], lose: Callable[[Event], Gap | Outage]
+    ) -> Sequence[Gap | Outage]:
+        lost: list[Gap | Outage] = []
+        for item in items:
+            if isinstance(item, Event):
+                lost.append(lose(item))
+                self._declare(lost[-1])
+            else:
+                self._declare(item)
+        return lost
 
     def _declare(self, lost: Gap | Outage) -> None:
         """Remember a loss. What a stream loses until it is told is one range, or one time.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..market.streams import shard
+from ..observe.transitions import Closed
 from .line import Line
 
 if TYPE_CHECKING:
@@ -83,6 +84,15 @@ class Shards:
         for line in self.lines:
             if going := [name for name in line.streams if name in streams]:
                 await line.unsubscribe(going)
+
+    def close(self) -> None:
+        """No line runs any more: their connections have been closed."""
+        for line in self.lines:
+            session = line.current
+            if session is not None and session.connected:
+                session.retire()
+                where = session.endpoint
+                self._runtime.emit(Closed(line.name, where.name, where.venue))
 
     def _add(self, streams: Sequence[str]) -> list[Line]:
         number = len(self._shards)

@@ -131,10 +131,13 @@ async def exported_feed(
                 sync=sync,
             ) as feed,
         ):
+            reporter = Reporter(feed, history, version=release)
+            nursery.start_soon(reporter.watch)
             app = make_app(
                 metrics.registry,
                 lambda: feed.status().problems,
-                Reporter(feed, history, version=release).report,
+                reporter.report,
+                reporter.trends,
                 version=release,
                 local_only=is_loopback(settings.metrics_host),
             )
@@ -146,13 +149,12 @@ async def exported_feed(
 async def run(settings: Settings) -> int:
     """``k2trio run``: stream into the sink until told to stop."""
     log = logs.get_logger()
+    transitions = logs.TransitionLog(log)
     _refuse_shared_files(settings)
     with JsonLines(settings.output, settings.output_rotate_bytes, log.warning) as sink:
         async with (
-            exported_feed(settings, observers=[logs.TransitionLog(log)], sync=sink.sync) as (
-                feed,
-                url,
-            ),
+            exported_feed(settings, observers=[transitions], sync=sink.sync) as (feed, url),
+            transitions.summing_up(),
             _reopened_on_hangup(settings, sink),
         ):
             log.info("exporting", page=url, metrics=f"{url}/metrics", ready=f"{url}/readyz")

@@ -54,13 +54,18 @@ class Outage(msgspec.Struct, frozen=True):
     """A time in which messages of a stream without provable ids may be missing.
 
     :ivar since: Unix time in seconds of the last message before.
-    :ivar until: Unix time in seconds of the first message after.
+    :ivar until: Unix time in seconds of the first message after; ``since`` where the wall clock
+        was set back behind that meanwhile, so that how long it lasted is not known.
     """
 
     venue: str
     stream: str
     since: float
     until: float
+
+    def __post_init__(self) -> None:
+        if self.until < self.since:
+            msgspec.structs.force_setattr(self, "until", self.since)
 
 
 Item: TypeAlias = Event | Gap | Outage

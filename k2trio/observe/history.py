@@ -1,23 +1,27 @@
-"""Remembers the outages of a feed, newest first and bounded, from its transitions."""
+"""Remembers outages, losses and repairs, newest first and bounded, from the transitions."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections import Counter, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import msgspec
 import trio
 
 from . import transitions as on
-from .report import MAX_ROWS, OutageReport
+from .report import MAX_ROWS, LossReport, OutageReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .losses import Told
+
 MAX_DETAIL = 200
 """Characters kept of what a failure says: some of it is the peer's own words."""
+LOSS_PAUSE_S = 60.0
+"""What a stream loses for one reason after a shorter pause than this belongs to the same entry."""
 
 _CREDENTIALS = re.compile(r"(?<=//)[^/\s@]*@")
 _QUERY = re.compile(r"(?<=[\w/])\?[^\s'\"]+")
@@ -30,6 +34,14 @@ def presentable(text: str) -> str:
     return line if len(line) <= MAX_DETAIL else line[: MAX_DETAIL - 1] + "…"
 
 
+class _Loss(NamedTuple):
+    """What was told of one stream for one reason, and when (Unix time)."""
+
+    told: on.Recurring
+    began: float
+    ended: float
+
+
 class History:
     """An observer of transitions.
 
@@ -37,18 +49,21 @@ class History:
     :ivar reconnects: reconnects by reason.
     :ivar rotations: planned replacements by reason.
     :ivar outages: how many there were, those that last included.
+    :ivar losses: how many entries there were of what streams lost, or repairs brought.
     """
 
     def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self.reconnects: Counter[str] = Counter()
         self.rotations: Counter[str] = Counter()
-        self.outages = 0
+        self.outages = self.losses = 0
         self._wall_clock = wall_clock
         self._failures: dict[str, OutageReport] = {}
         """Line → what its last failure would be as an outage."""
         self._lasting: dict[str, OutageReport] = {}
         self._ended: deque[OutageReport] = deque(maxlen=MAX_ROWS)
         self._retry_at: dict[str, float] = {}
+        self._losses: deque[_Loss] = deque(maxlen=MAX_ROWS)
+        """Newest first."""
 
     def recent(self) -> Sequence[OutageReport]:
         """The last outages, newest first; those that last come before those that ended."""
@@ -58,6 +73,10 @@ class History:
             for outage in self._lasting.values()
         ]
         return [*reversed(lasting), *reversed(self._ended)]
+
+    def recent_losses(self) -> Sequence[LossReport]:
+        """What streams lost of late, and what repairs brought them; newest first."""
+        return [_loss_report(loss) for loss in self._losses]
 
     def retry_in(self, line: str, now: float) -> float | None:
         """Seconds until the line's next attempt, if one is planned."""
@@ -79,6 +98,8 @@ class History:
                 self._end(transition)
             case on.Rotated():
                 self.rotations[transition.reason] += 1
+            case on.GapDeclared() | on.OutageDeclared() | on.Repaired():
+                self._note_loss(transition)
             case _:
                 pass
 
@@ -117,3 +138,36 @@ class History:
                 outage, ended=now, duration_s=lasted, recovered_on=flowing.endpoint
             )
         )
+
+    def _note_loss(self, told: on.Recurring) -> None:
+        now = self._wall_clock()
+        entry = _Loss(told, now, now)
+        for before in self._losses:
+            if now - before.ended > LOSS_PAUSE_S:
+                break
+            if type(before.told) is type(told) and before.told.kind == told.kind:
+                self._losses.remove(before)
+                self.losses -= 1
+                entry = _Loss(before.told.joined(told), before.began, now)
+                break
+        self._losses.appendleft(entry)
+        self.losses += 1
+
+
+def _loss_report(loss: _Loss) -> LossReport:
+    told, began, ended = cast("Told", loss.told), loss.began, loss.ended
+    match told:
+        case on.GapDeclared():
+            return LossReport(
+                "gap", told.venue, told.stream, told.reason, began, ended, told.gaps,
+                first=told.first, last=told.last,
+            )  # fmt: skip
+        case on.OutageDeclared():
+            return LossReport(
+                "outage", told.venue, told.stream, "", began, ended, told.outages,
+                unproven_s=told.unproven_s,
+            )  # fmt: skip
+        case on.Repaired():
+            return LossReport(
+                "repair", told.venue, told.stream, told.origin, began, ended, told.messages
+            )

@@ -7,31 +7,39 @@ import functools
 import logging
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 import structlog
+import trio
 
 from . import transitions as on
+from .repetition import Repetition
 from .stderr import NeverBlocking
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
+    from .repetition import Sum
     from .transitions import Transition
 
 MAX_TEXT = 500
 """Characters of one logged value."""
 MAX_ITEMS = 20
 """Items of one logged list."""
+SUM_CHECK_S = 1.0
+"""How often to see whether the time of a sum is over."""
 
 _LEVELS: dict[type[Any], int] = {
     on.Dialing: logging.DEBUG,
     on.PingMeasured: logging.DEBUG,
     on.BecameStable: logging.INFO,
+    on.Closed: logging.INFO,
     on.Connected: logging.INFO,
     on.Flowing: logging.INFO,
     on.Rotating: logging.INFO,
     on.Rotated: logging.INFO,
+    on.Repaired: logging.INFO,
     on.GivingUp: logging.ERROR,
     on.SubscriptionRefused: logging.ERROR,
 }
@@ -44,17 +52,60 @@ def event_name(transition: Transition) -> str:
 
 
 class TransitionLog:
-    """An observer that logs every transition with its context."""
+    """An observer that logs every transition with its context; those that recur as sums.
 
-    def __init__(self, logger: structlog.typing.FilteringBoundLogger) -> None:
+    :param clock: seconds; what recurs is told once in :data:`repetition.REPEAT_S` of them.
+    """
+
+    def __init__(
+        self,
+        logger: structlog.typing.FilteringBoundLogger,
+        clock: Callable[[], float] = trio.current_time,
+    ) -> None:
         self._logger = logger
+        self._clock = clock
+        self._repetition = Repetition()
 
     def __call__(self, transition: Transition) -> None:
+        if isinstance(transition, on.Recurring):
+            self._log_sums(self._repetition.add(transition, self._clock()))
+        else:
+            self._log(transition, dataclasses.asdict(transition))
+
+    @asynccontextmanager
+    async def summing_up(self) -> AsyncGenerator[None]:
+        """Log each sum when its time is over, and at the end of the block what is left."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._sum_up)
+                yield
+                nursery.cancel_scope.cancel()
+        finally:
+            self._log_sums(self._repetition.rest(self._clock()))
+
+    async def _sum_up(self) -> None:
+        while True:
+            await trio.sleep(SUM_CHECK_S)
+            self._log_sums(self._repetition.due(self._clock()))
+
+    def _log_sums(self, sums: Iterable[Sum]) -> None:
+        for told in sums:
+            transition = cast("Transition", told.transition)
+            context: dict[str, Any] = dataclasses.asdict(transition)
+            if told.kinds > 1:
+                context = {told.transition.counted: told.count, "kinds": told.kinds}
+            if told.over_s is not None:
+                context["over_s"] = told.over_s
+            self._log(transition, context)
+
+    def _log(self, transition: Transition, context: dict[str, Any]) -> None:
         level = _LEVELS.get(type(transition), logging.WARNING)
         if isinstance(transition, on.BreakerChanged) and transition.new != "open":
             level = logging.INFO
-        context = {name: _bounded(value) for name, value in dataclasses.asdict(transition).items()}
-        self._logger.log(level, event_name(transition), **context)
+        if isinstance(transition, on.GapDeclared) and transition.reason == "snapshot":
+            level = logging.INFO
+        bounded = {name: _bounded(value) for name, value in context.items()}
+        self._logger.log(level, event_name(transition), **bounded)
 
 
 def _bounded(value: object) -> object:

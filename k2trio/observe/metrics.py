@@ -15,6 +15,8 @@ from .stderr import dropped_lines
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from prometheus_client import Counter
+
     from ..market.payloads import Event
     from .transitions import Transition
 
@@ -47,9 +49,10 @@ class Metrics:
         self._last_received = self._lag_s = 0.0
         families.last_message.labels(label).set_function(lambda: self._last_received)
         families.lag.set_function(lambda: self._lag_s)
-        # Each batch moves these, so they are one look-up away, not two.
+        # Each batch moves these, so they are one look-up away.
         self._duplicates = families.duplicates
-        self._line_first, self._line_late = families.line_first, families.line_late
+        self._lines: dict[str, tuple[Counter, Counter]] = {}
+        """Line → messages that it brought first, and late."""
         families.log_dropped.set_function(lambda: {"": dropped_lines()})
         families.build.labels(version, platform.python_version()).set(1)
 
@@ -107,16 +110,16 @@ class Metrics:
 
     def line_delivered(self, line: str, first: int, late: int) -> None:
         """Count messages that a line brought before the others, and after them."""
-        self._line_first.labels(line).inc(first)
-        self._line_late.labels(line).inc(late)
+        counters = self._lines.get(line)
+        if counters is None:
+            to = self._families
+            counters = self._lines[line] = to.line_first.labels(line), to.line_late.labels(line)
+        counters[0].inc(first)
+        counters[1].inc(late)
 
     def line_lost(self, line: str, ids: int) -> None:
         """Count ids that a line skipped, whoever else brought them."""
         self._families.line_lost.labels(line).inc(ids)
-
-    def unproven(self, seconds: float) -> None:
-        """Add time in which messages without provable ids may have been lost."""
-        self._families.unproven.inc(max(0.0, seconds))  # the wall clock may have been set back
 
     def dropped(self, messages: int) -> None:
         """Count messages dropped for a slow consumer."""

@@ -57,10 +57,14 @@ class Movements:
                 self._keep_in_use(transition.line, transition.to_endpoint)
             case on.RotationFailed():
                 self._keep_in_use(transition.line, transition.endpoint)
+            case on.Closed():
+                self._keep_in_use(transition.line, None)
             case on.BreakerChanged():
                 to.breaker_state.labels(transition.name).set(State[transition.new.upper()])
             case on.MalformedMessage():
-                to.message_errors.labels(transition.error_type).inc()
+                to.message_errors.labels(transition.error_type).inc(transition.messages)
+            case on.OutageDeclared():
+                to.unproven.inc(transition.unproven_s)
             case on.SubscriptionRefused():
                 to.message_errors.labels("subscription_refused").inc()
             case on.PingMeasured():

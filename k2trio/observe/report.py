@@ -1,4 +1,4 @@
-"""What ``/status`` says, as values. The published JSON Schema is made from these types.
+"""What ``/status`` and ``/trends`` say, as values; the published JSON Schema is made from them.
 
 Every list is bounded, and says how many of its kind are not shown. Durations are seconds, points in
 time are Unix time in seconds.
@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 MAX_ROWS = 100
-"""Streams, lines, endpoints, outages or sentences in one list of a report."""
+"""Streams, lines, endpoints, outages, losses or sentences in one list of a report."""
 
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
@@ -31,7 +31,9 @@ class MessagesReport(msgspec.Struct, frozen=True):
     received: Count
     rate: Rate
     window_s: Annotated[Seconds, Meta(description="What rates are averaged over.")]
-    silence_s: Annotated[Seconds, Meta(description="Since the last one, or since the start.")]
+    silence_s: Annotated[
+        Seconds | None, Meta(description="Since the last one; null before the first.")
+    ]
 
 
 class LineReport(msgspec.Struct, frozen=True):
@@ -79,6 +81,27 @@ class OutageReport(msgspec.Struct, frozen=True):
     attempts: Count
 
 
+class LossReport(msgspec.Struct, frozen=True):
+    """What a stream lost for one reason, or a repair brought it, with pauses under a minute."""
+
+    kind: Literal["gap", "outage", "repair"]
+    venue: str
+    stream: str
+    reason: Annotated[
+        str,
+        Meta(
+            description="Of a gap. Of a repair `backfill` or `snapshot`, for what was brought; of "
+            "an outage nothing."
+        ),
+    ]
+    began: Annotated[float, Meta(description="Unix time at which the first was declared.")]
+    ended: Annotated[float, Meta(description="Unix time at which the last was declared.")]
+    count: Annotated[Count, Meta(description="Ranges of ids, outages, or messages brought.")]
+    first: Annotated[int | None, Meta(description="Of a gap: the first id that is missing.")] = None
+    last: Annotated[int | None, Meta(description="Of a gap: the last id that is missing.")] = None
+    unproven_s: Annotated[Seconds | None, Meta(description="Of an outage.")] = None
+
+
 class GapReport(msgspec.Struct, frozen=True):
     """Ids that will not be delivered, both inclusive; for klines open times in milliseconds."""
 
@@ -98,6 +121,10 @@ class CoverageReport(msgspec.Struct, frozen=True):
     duplicates: Count
     interruptions: Annotated[
         Count, Meta(description="Outages declared for streams without provable ids.")
+    ]
+    lost: Annotated[
+        Count,
+        Meta(description="Missing ids without those of books that have had a snapshot since."),
     ]
 
 
@@ -122,6 +149,7 @@ class StreamReport(msgspec.Struct, frozen=True):
     duplicates: Count = 0
     interruptions: Count = 0
     last_gap: GapReport | None = None
+    lost: Count = 0
 
 
 class BufferReport(msgspec.Struct, frozen=True):
@@ -139,6 +167,7 @@ class NotShown(msgspec.Struct, frozen=True):
     endpoints: Count
     streams: Count
     outages: Count
+    losses: Count
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -157,8 +186,27 @@ class Status(msgspec.Struct, frozen=True):
     reconnects: Annotated[dict[str, int], Meta(description="By reason.")]
     rotations: Annotated[dict[str, int], Meta(description="Planned replacements, by reason.")]
     outages: Annotated[list[OutageReport], Meta(description="Newest first.")]
+    losses: Annotated[list[LossReport], Meta(description="Newest first.")]
     coverage: CoverageReport
     streams: Annotated[
         list[StreamReport], Meta(description="Those with trouble first if not all are shown.")
     ]
     not_shown: NotShown
+
+
+class StreamTrend(msgspec.Struct, frozen=True):
+    """The rates of one stream of one venue; fewer where it began later."""
+
+    venue: str
+    stream: str
+    rates: Annotated[list[float], Meta(description="Messages a second in each step; newest last.")]
+
+
+class TrendsReport(msgspec.Struct, frozen=True):
+    """How the rates were of late."""
+
+    at: Annotated[float, Meta(description="Unix time at which the last step ended.")]
+    step_s: Seconds
+    keep_s: Annotated[Seconds, Meta(description="How far back the rates go at most.")]
+    rates: Annotated[list[float], Meta(description="All messages together.")]
+    streams: Annotated[list[StreamTrend], Meta(description="Those that `/status` shows.")]

@@ -111,11 +111,18 @@ class ScrapedCounter(Collector):
         """
         self._totals = totals
 
+    def describe(self) -> Iterable[CounterMetricFamily]:
+        """The counter without its totals: by its names the registry finds what is asked for."""
+        return [self._family()]
+
     def collect(self) -> Iterable[CounterMetricFamily]:
-        family = CounterMetricFamily(self._row.name, self._row.meaning, labels=self._row.labels)
+        family = self._family()
         for label, total in self._totals().items():
             family.add_metric([label] if self._row.labels else [], total)
         return [family]
+
+    def _family(self) -> CounterMetricFamily:
+        return CounterMetricFamily(self._row.name, self._row.meaning, labels=self._row.labels)
 
 
 class Table:

@@ -7,9 +7,9 @@ durations are seconds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
 
 class RotationReason(StrEnum):
@@ -145,6 +145,15 @@ class RotationFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """The connection was up and is closed, since the feed was left, or has ended."""
+
+    line: str
+    endpoint: str
+    venue: str
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerChanged:
     """A circuit breaker changed its state."""
 
@@ -164,14 +173,109 @@ class VenueFrozen:
 
 
 @dataclass(frozen=True, slots=True)
-class MalformedMessage:
+class Recurring:
+    """What may happen a thousand times a second, and is told as sums then.
+
+    :cvar alike: the fields that those have in common which may be joined.
+    :cvar counted: the field that says how many it stands for.
+    :cvar summed: other fields that add up.
+    :cvar earlier: fields of which the earlier one counts; of all others it is the later one.
+    """
+
+    alike: ClassVar[tuple[str, ...]]
+    counted: ClassVar[str]
+    summed: ClassVar[tuple[str, ...]] = ()
+    earlier: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What it has in common with those that it may be joined with."""
+        return tuple(getattr(self, name) for name in self.alike)
+
+    @property
+    def count(self) -> int:
+        """How many it stands for."""
+        return int(getattr(self, self.counted))
+
+    def joined(self, later: Self) -> Self:
+        """Both as one; they are of one kind."""
+        sums = {
+            name: getattr(self, name) + getattr(later, name)
+            for name in (self.counted, *self.summed)
+        }
+        return replace(later, **sums, **{name: getattr(self, name) for name in self.earlier})
+
+
+@dataclass(frozen=True, slots=True)
+class MalformedMessage(Recurring):
     """A payload was not understood and skipped."""
+
+    alike = "endpoint", "error_type"
+    counted = "messages"
 
     line: str
     endpoint: str
     error_type: str
     detail: str
     excerpt: str
+    messages: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GapDeclared(Recurring):
+    """Ids of a stream will not be delivered; the consumer gets a ``Gap`` in their place.
+
+    Those that a batch declares of one stream for one reason are told together: ``gaps`` ranges,
+    which lie between ``first`` and ``last``.
+    """
+
+    alike = "venue", "stream", "reason"
+    counted = "gaps"
+    earlier = ("first",)
+
+    venue: str
+    stream: str
+    first: int
+    last: int
+    reason: str
+    gaps: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class OutageDeclared(Recurring):
+    """Messages of a stream without provable ids may be missing; the consumer gets an ``Outage``.
+
+    ``since`` and ``until`` are Unix time, of the messages before and after. Those of a batch are
+    told together, as ``outages``; ``unproven_s`` is how long they lasted.
+    """
+
+    alike = "venue", "stream"
+    counted = "outages"
+    summed = ("unproven_s",)
+    earlier = ("since",)
+
+    venue: str
+    stream: str
+    since: float
+    until: float
+    unproven_s: float
+    outages: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired(Recurring):
+    """REST brought what was missing of a stream, and it is delivered in its place.
+
+    ``origin`` is ``"backfill"`` for the messages themselves, and ``"snapshot"`` for a book.
+    """
+
+    alike = "venue", "stream", "origin"
+    counted = "messages"
+
+    venue: str
+    stream: str
+    origin: str
+    messages: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +343,13 @@ Transition: TypeAlias = (
     | Rotating
     | Rotated
     | RotationFailed
+    | Closed
     | BreakerChanged
     | VenueFrozen
     | MalformedMessage
+    | GapDeclared
+    | OutageDeclared
+    | Repaired
     | SubscriptionRefused
     | StreamSilent
     | PingMeasured

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..continuity.books import BookTrack
-from ..continuity.items import Outage
 from .hold import PATIENCE_S, Hold
 from .pages import Pages
 
@@ -130,9 +129,6 @@ class Attendance:
 
     async def release(self, out: list[Item]) -> None:
         """Hand over what may be delivered; returns when the consumer has room."""
-        for item in out:
-            if isinstance(item, Outage):
-                self.office.metrics.unproven(item.until - item.since)
         self.blocked = True
         try:
             await self.office.publish(out)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from starlette.requests import Request
 
-    from ..observe.report import Status
+    from ..observe.report import Status, TrendsReport
 
 ASSETS = {
     "/": ("index.html", "text/html"),
@@ -43,6 +43,7 @@ def make_app(
     registry: CollectorRegistry,
     problems: Callable[[], Sequence[str]],
     report: Callable[[], Status],
+    trends: Callable[[], TrendsReport],
     *,
     version: str = "",
     local_only: bool = True,
@@ -51,10 +52,11 @@ def make_app(
 
     :param problems: why the process is not ready; an empty sequence when it is.
     :param report: called when somebody wants to know the status, twice a second at most.
+    :param trends: the same of the trends.
     :param version: of the program, for the API's description.
     :param local_only: refuse requests that were meant for another host than this machine.
     """
-    snapshots = Snapshots(report)
+    statuses, histories = Snapshots(report), Snapshots(trends)
     document = msgspec.json.encode(make_document(version))
 
     async def metrics(request: Request) -> Response:
@@ -71,7 +73,10 @@ def make_app(
         return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=status)
 
     async def status(_: Request) -> Response:
-        return Response(snapshots.latest(), media_type="application/json")
+        return Response(statuses.latest(), media_type="application/json")
+
+    async def rates(_: Request) -> Response:
+        return Response(histories.latest(), media_type="application/json")
 
     async def openapi(_: Request) -> Response:
         return Response(document, media_type="application/json")
@@ -83,7 +88,8 @@ def make_app(
             Route("/readyz", readyz, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
             Route("/status", status, methods=["GET"]),
-            Route("/events", EventStreams(snapshots), methods=["GET"]),
+            Route("/trends", rates, methods=["GET"]),
+            Route("/events", EventStreams(statuses, histories), methods=["GET"]),
             Route("/openapi.json", openapi, methods=["GET"]),
         ],
         middleware=[Middleware(Guard, local_only=local_only, refusal=REFUSAL)],

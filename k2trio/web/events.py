@@ -1,19 +1,23 @@
-"""Server-sent events: the status, about once a second, to a bounded number of readers."""
+"""Server-sent events: the status each second, the trends each step, to few readers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 import trio
 from starlette.responses import PlainTextResponse
+
+from ..observe.trends import STEP_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.types import Receive, Scope, Send
 
-    from ..observe.report import Status
+    from ..observe.report import Status, TrendsReport
+
+ReportT = TypeVar("ReportT")
 
 FRESH_S = 0.5
 """How old a report may be that is given out again: any number of readers cost two a second."""
@@ -27,10 +31,10 @@ STREAM_LIFE_S = 900.0
 """After this time a stream ends, and a browser that is still there opens another one."""
 
 
-class Snapshots:
-    """The status as JSON, made anew only when the last one has become old."""
+class Snapshots(Generic[ReportT]):
+    """A report as JSON, made anew only when the last one has become old."""
 
-    def __init__(self, report: Callable[[], Status]) -> None:
+    def __init__(self, report: Callable[[], ReportT]) -> None:
         self._report = report
         self._encoder = msgspec.json.Encoder()
         self._made_at = float("-inf")
@@ -51,8 +55,9 @@ class EventStreams:
     A reader that does not keep up skips events: the next one is made when the last one is sent.
     """
 
-    def __init__(self, snapshots: Snapshots) -> None:
-        self._snapshots = snapshots
+    def __init__(self, status: Snapshots[Status], trends: Snapshots[TrendsReport]) -> None:
+        self._status = status
+        self._trends = trends
         self._open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,8 +88,12 @@ class EventStreams:
 
     async def _push(self, send: Send) -> None:
         frame = f"retry: {RETRY_MS}\n".encode()
+        trends_at = float("-inf")
         while True:
-            frame += b"event: status\ndata: " + self._snapshots.latest() + b"\n\n"
+            if trio.current_time() - trends_at >= STEP_S:
+                trends_at = trio.current_time()
+                frame += b"event: trends\ndata: " + self._trends.latest() + b"\n\n"
+            frame += b"event: status\ndata: " + self._status.latest() + b"\n\n"
             await send({"type": "http.response.body", "body": frame, "more_body": True})
             frame = b""
             await trio.sleep(INTERVAL_S)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..observe.report import Status
+from ..observe.report import Status, TrendsReport
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -24,8 +24,8 @@ _REFUSALS = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.MIS
 
 def make_document(version: str) -> dict[str, Any]:
     """The document for this version of the program."""
-    (status, readiness), schemas = msgspec.json.schema_components(
-        [Status, Readiness], ref_template="#/components/schemas/{name}"
+    (status, trends, readiness), schemas = msgspec.json.schema_components(
+        [Status, TrendsReport, Readiness], ref_template="#/components/schemas/{name}"
     )
     text: dict[str, Any] = {"type": "string"}
     page = {"text/html; charset=utf-8": text}
@@ -35,8 +35,9 @@ def make_document(version: str) -> dict[str, Any]:
         "paths": {
             "/": _get("The status page", {200: page}),
             "/status": _get("What the feed is doing", {200: {_JSON: status}}),
+            "/trends": _get("The rates of the last ten minutes", {200: {_JSON: trends}}),
             "/events": _get(
-                "The status, once a second, as server-sent events",
+                "The status each second and the trends each step, as server-sent events",
                 {200: {"text/event-stream; charset=utf-8": text}, 503: {_TEXT: text}},
             ),
             "/metrics": _get(

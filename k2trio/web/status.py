@@ -1,15 +1,21 @@
-"""Builds the report of ``/status`` when somebody asks; nobody pays for it otherwise."""
+"""Builds the reports of ``/status`` and ``/trends`` when somebody asks.
+
+What they say of the time before, a look at the counters once a second remembers.
+"""
 
 from __future__ import annotations
 
 import heapq
+import itertools
 import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import trio
 
+from ..continuity.books import BookTrack
 from ..market.streams import parse_stream
+from ..observe import trends
 from ..observe.report import (
     MAX_ROWS,
     BreakerState,
@@ -24,6 +30,8 @@ from ..observe.report import (
     State,
     Status,
     StreamReport,
+    StreamTrend,
+    TrendsReport,
 )
 
 if TYPE_CHECKING:
@@ -37,19 +45,22 @@ if TYPE_CHECKING:
     from ..policy.failover import Endpoint
 
 RATE_WINDOW_S = 5.0
-"""Rates are averaged over at least so long, if anybody asked so long ago; else since the start."""
-LOOK_SPACING_S = 0.5
-"""Between two looks at the counters that are remembered, which bounds their number."""
+"""Rates are averaged over at least so long, and a look longer at most; or since the start."""
+LOOK_S = 1.0
+"""Between two looks at the counters."""
 BACKLOG_SHARE = 0.8
 """A buffer this full is worth a warning."""
 
 
 class _Look(NamedTuple):
-    """The counters at one time: messages received in all, and per (venue, stream)."""
+    """Messages received of each stream until then."""
 
     at: float
-    total: int
-    received: dict[tuple[str, str], int]
+    received: dict[Track, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.received.values())
 
 
 class Reporter:
@@ -68,7 +79,18 @@ class Reporter:
         self._version = version
         self._wall_clock = wall_clock
         self._started_at = trio.current_time()
-        self._looks = deque([_Look(self._started_at, 0, {})])
+        self._looks = deque([_Look(self._started_at, {})])
+        self._trends: trends.Trends[Track] = trends.Trends(self._started_at)
+
+    async def watch(self) -> None:
+        """Look at the counters, for ever; without it, rates are since the start."""
+        while True:
+            await trio.sleep(LOOK_S)
+            look = _look(trio.current_time(), self._feed.tracks)
+            self._looks.append(look)
+            self._forget(look.at)
+            if look.at - self._trends.at >= trends.STEP_S:
+                self._trends.note(look.at, look.received)
 
     def report(self) -> Status:
         """The report of this moment."""
@@ -76,7 +98,8 @@ class Reporter:
         feed, history = self._feed, self._history
         tracks, lines, endpoints = feed.tracks, feed.lines, feed.endpoints.all
         look = _look(now, tracks)
-        before = self._before(look)
+        self._forget(now)
+        before = self._looks[0]
         health = feed.status()
         warnings = _warnings(feed, health, now)
         streams = _streams(tracks, lines)
@@ -91,7 +114,7 @@ class Reporter:
                 received=look.total,
                 rate=_rate(look.total - before.total, look, before),
                 window_s=look.at - before.at,
-                silence_s=health.silence_s,
+                silence_s=health.silence_s if look.total else None,
             ),
             buffer=BufferReport(
                 waiting=health.buffered,
@@ -103,6 +126,7 @@ class Reporter:
             reconnects=dict(history.reconnects),
             rotations=dict(history.rotations),
             outages=list(history.recent()[:MAX_ROWS]),
+            losses=list(history.recent_losses()[:MAX_ROWS]),
             coverage=_coverage(tracks),
             streams=[_stream(row, look, before) for row in _most_troubled(streams)],
             not_shown=NotShown(
@@ -110,18 +134,30 @@ class Reporter:
                 endpoints=max(0, len(endpoints) - MAX_ROWS),
                 streams=max(0, len(streams) - MAX_ROWS),
                 outages=max(0, history.outages - MAX_ROWS),
+                losses=max(0, history.losses - MAX_ROWS),
             ),
         )
 
-    def _before(self, look: _Look) -> _Look:
-        """The look that rates are measured from; remembers the new one."""
+    def trends(self) -> TrendsReport:
+        """How the rates were of late, of the streams that the report of this moment shows."""
+        feed, kept = self._feed, self._trends
+        rows = _most_troubled(_streams(feed.tracks, feed.lines))
+        shown = [row.track for row in rows if row.track is not None]
+        return TrendsReport(
+            at=self._wall_clock() - (trio.current_time() - kept.at),
+            step_s=trends.STEP_S,
+            keep_s=trends.KEEP_S,
+            rates=kept.all,
+            streams=[
+                StreamTrend(track.venue, track.stream.name, kept.of(track)) for track in shown
+            ],
+        )
+
+    def _forget(self, now: float) -> None:
+        """Drop the looks that no rate is measured from any more."""
         looks = self._looks
-        while len(looks) > 1 and looks[1].at <= look.at - RATE_WINDOW_S:
+        while len(looks) > 1 and looks[1].at <= now - RATE_WINDOW_S:
             looks.popleft()
-        before = looks[0]
-        if look.at - looks[-1].at >= LOOK_SPACING_S:
-            looks.append(look)
-        return before
 
     def _line(self, line: Line, now: float) -> LineReport:
         session = line.current
@@ -166,8 +202,7 @@ class _Row(NamedTuple):
 
 
 def _look(now: float, tracks: Sequence[Track]) -> _Look:
-    received = {(track.venue, track.stream.name): track.received for track in tracks}
-    return _Look(now, sum(received.values()), received)
+    return _Look(now, {track: track.received for track in tracks})
 
 
 def _rate(messages: int, look: _Look, before: _Look) -> float:
@@ -229,6 +264,7 @@ def _coverage(tracks: Sequence[Track]) -> CoverageReport:
         open_gaps=sum(1 for track in tracks if track.held),
         duplicates=sum(track.duplicates for track in tracks),
         interruptions=sum(track.outages for track in tracks),
+        lost=sum(_lost(track) for track in tracks),
     )
 
 
@@ -249,7 +285,19 @@ def _most_troubled(rows: Sequence[_Row]) -> list[_Row]:
 
 def _troubled(row: _Row) -> bool:
     track = row.track
-    return track is None or bool(track.held or track.ledger.missing)
+    return track is None or bool(track.held or _lost(track))
+
+
+def _lost(track: Track) -> int:
+    """The ids that are missing, and no snapshot of the book has stood for since."""
+    if not isinstance(track, BookTrack):
+        return track.ledger.missing
+    if not track.wants_snapshot:
+        return 0
+    since = itertools.takewhile(
+        lambda missing: missing.reason != "snapshot", reversed(track.ledger.missing_ranges)
+    )
+    return sum(missing.last - missing.first + 1 for missing in since)
 
 
 def _stream(row: _Row, look: _Look, before: _Look) -> StreamReport:
@@ -261,7 +309,6 @@ def _stream(row: _Row, look: _Look, before: _Look) -> StreamReport:
             symbol=parse_stream(row.name).symbol,
             subscribed=row.subscribed,
         )
-    key = (track.venue, row.name)
     gaps = track.ledger.missing_ranges
     return StreamReport(
         venue=track.venue,
@@ -269,7 +316,7 @@ def _stream(row: _Row, look: _Look, before: _Look) -> StreamReport:
         symbol=track.stream.symbol,
         subscribed=row.subscribed,
         received=track.received,
-        rate=_rate(track.received - before.received.get(key, 0), look, before),
+        rate=_rate(track.received - before.received.get(track, 0), look, before),
         silence_s=look.at - track.seen_at if track.received else None,
         last=track.position,
         live=track.live,
@@ -280,4 +327,5 @@ def _stream(row: _Row, look: _Look, before: _Look) -> StreamReport:
         duplicates=track.duplicates,
         interruptions=track.outages,
         last_gap=GapReport(*gaps[-1]) if gaps else None,
+        lost=_lost(track),
     )

@@ -192,6 +192,16 @@ async def test_declared_losses_are_bounded_by_the_streams() -> None:
     assert parse_stream(MINUTES).interval == "1m"
 
 
+async def test_a_clock_that_was_set_back_turns_no_loss_round() -> None:
+    outbox = dropping(1)
+    outbox.put(trades(1))
+    outbox.put([bar(9, closed=False)])
+    outbox.put([bar(2, closed=False)])
+    (outage,) = outbox.drain()[1:]
+    assert isinstance(outage, Outage)
+    assert outage.since == outage.until == 9 * 60_000
+
+
 # -- memory -------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ import pytest
 from processes import (
     COMMAND,
     FAST,
+    LOGGED,
     SHUTDOWN_S,
     Simulator,
     environment,
@@ -194,6 +195,22 @@ def test_logs_are_json_lines_on_standard_error_if_asked(exchange: Simulator) -> 
     assert {"line", "endpoint", "url_index", "venue", "handshake_s"} <= set(connected)
     assert events[names.index("stopping")]["signal"] == "SIGTERM"
     assert all({"timestamp", "level"} <= set(event) for event in events)
+
+
+def test_every_gap_of_the_output_is_in_the_log(own_exchange: Simulator) -> None:
+    own_exchange.break_now("dropped", share=0.3, duration=3600)
+    nobody = {"REST_URLS": "http://127.0.0.1:9", "REPAIR_HOLD": "0.2"}
+    variables = {**own_exchange.variables(), **LOGGED, **nobody}
+    with started("run", **variables) as process:
+        out = [json.loads(line) for line in lines_of(process, 200)]
+        ended = stop(process, signal.SIGTERM)
+    out += [json.loads(line) for line in ended.out.splitlines()]
+    log = [json.loads(line) for line in ended.err.splitlines()]
+    told = [line for line in log if line["event"] == "gap_declared"]
+    gaps = [line for line in out if "gap" in line]
+    assert gaps
+    assert sum(line["gaps"] for line in told) == len(gaps)
+    assert len(told) < 10
 
 
 def test_a_busy_metrics_port_is_one_line_that_names_it(exchange: Simulator, busy_port: int) -> None:

@@ -21,6 +21,10 @@ LOST = on.ConnectionLost(
 )
 
 
+def noon() -> float:
+    return 43_200.0
+
+
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     handlers, level = logging.root.handlers[:], logging.root.level
@@ -33,7 +37,7 @@ def logging_as_before() -> Iterator[None]:
 def logged(*transitions: on.Transition, level: str = "debug") -> list[dict[str, Any]]:
     out = io.StringIO()
     logs.configure(level, "json", out)
-    observer = logs.TransitionLog(logs.get_logger())
+    observer = logs.TransitionLog(logs.get_logger(), noon)
     for transition in transitions:
         observer(transition)
     return [json.loads(line) for line in out.getvalue().splitlines()]
@@ -68,6 +72,10 @@ def test_a_transition_is_one_event_with_all_its_context() -> None:
         (on.BreakerChanged("h", "half_open", "closed", "successes"), "info"),
         (on.BreakerChanged("h", "closed", "open", "failures"), "warning"),
         (LOST, "warning"),
+        (on.GapDeclared("v", "s", 1, 2, "not_repaired"), "warning"),
+        (on.GapDeclared("v", "s", 1, 2, "snapshot"), "info"),
+        (on.OutageDeclared("v", "s", 1, 2, 1), "warning"),
+        (on.Repaired("v", "s", "backfill"), "info"),
         (on.VenueFrozen("v", 30, 429), "warning"),
         (on.GivingUp("0", 10, "refused", ""), "error"),
     ],
@@ -89,12 +97,25 @@ def test_text_and_lists_are_bounded() -> None:
     assert refused["streams"] == list(streams[: logs.MAX_ITEMS])
 
 
+def test_a_flood_of_bad_messages_is_one_line_and_a_sum() -> None:
+    now = 0.0
+    out = io.StringIO()
+    logs.configure("info", "json", out)
+    log = logs.TransitionLog(logs.get_logger(), lambda: now)
+    for number in range(1001):
+        now = number / 100
+        log(on.MalformedMessage("0", "h", "bad_json", "d", f"x{number}"))
+    first, then = map(json.loads, out.getvalue().splitlines())
+    assert (first["messages"], first["excerpt"]) == (1, "x0")
+    assert (then["messages"], then["over_s"]) == (999, 10.0)
+
+
 def test_control_characters_cannot_forge_a_line() -> None:
     for form in ("json", "console"):
         out = io.StringIO()
         logs.configure("info", form, out)
         forged = "x\n2026-01-01 [info] all is well\x1b[2J"
-        logs.TransitionLog(logs.get_logger())(on.MalformedMessage("0", "h", "e", "d", forged))
+        logs.TransitionLog(logs.get_logger(), noon)(on.MalformedMessage("0", "h", "e", "d", forged))
         assert out.getvalue().count("\n") == 1
         assert "\x1b" not in out.getvalue()
 

@@ -13,11 +13,13 @@ import trio
 from prometheus_client import generate_latest
 from world import SUBJECT, fault, name, open_world
 
+from k2trio.continuity.items import Outage
 from k2trio.errors import ReconnectReason
 from k2trio.market.decoder import Decoder
 from k2trio.market.payloads import Event
 from k2trio.observe import transitions as on
 from k2trio.observe.families import Families
+from k2trio.observe.losses import told_by
 from k2trio.observe.metrics import Metrics
 from k2trio.observe.stderr import NeverBlocking
 
@@ -213,6 +215,18 @@ MOVED: list[tuple[Any, str, dict[str, str], float]] = [
         1,
     ),
     (
+        transition(on.MalformedMessage, error_type="bad_json", messages=3),
+        "k2_binance_message_errors_total",
+        {"error_type": "bad_json"},
+        3,
+    ),
+    (
+        transition(on.OutageDeclared, unproven_s=2.5),
+        "k2_binance_unproven_seconds_total",
+        {},
+        2.5,
+    ),
+    (
         transition(on.SubscriptionRefused),
         "k2_binance_message_errors_total",
         {"error_type": "subscription_refused"},
@@ -275,10 +289,8 @@ def test_counts_that_the_feed_reports() -> None:
     metrics = make()
     metrics.gap("declared")
     metrics.consumer_blocked(1.5)
-    metrics.unproven(2.5)
     assert value(metrics, "k2_binance_gaps_total", outcome="declared") == 1
     assert value(metrics, "k2_binance_consumer_blocked_seconds_total") == 1.5
-    assert value(metrics, "k2_binance_unproven_seconds_total") == 2.5
 
 
 def test_the_retries_start_anew_when_a_line_is_stable() -> None:
@@ -396,6 +408,17 @@ def test_what_the_exchange_sends_makes_no_labels() -> None:
     assert series(metrics) == before
 
 
+def test_each_metric_can_be_asked_for_by_the_names_of_its_samples() -> None:
+    metrics = make()
+    metrics.add_breaker("b")
+    metrics.line_delivered("0", 1, 1)
+    whole = {sample.name for family in metrics.registry.collect() for sample in family.samples}
+    assert "k2_binance_messages_received_total" in whole
+    for sample in whole:
+        text = generate_latest(metrics.registry.restricted_registry([sample])).decode()
+        assert sample in {line.partition("{")[0].partition(" ")[0] for line in text.splitlines()}
+
+
 def test_an_all_market_stream_belongs_to_no_symbol() -> None:
     metrics = make()
     metrics.watch_received(lambda: [(None, 7)])
@@ -440,6 +463,19 @@ async def test_the_metrics_of_a_run_tell_what_happened(autojump_clock: Any) -> N
         last = world.metric("k2_binance_last_message_timestamp_seconds", symbols="BTCUSDT")
         newest = [item for _, item in world.items if isinstance(item, Event)][-1]
         assert (last, newest.stream) == (newest.received, SUBJECT)
+
+
+async def test_nothing_is_connected_or_in_use_once_the_feed_was_left(autojump_clock: Any) -> None:
+    async with open_world(settings={"redundancy": 2}) as world:
+        await trio.sleep(20)
+        in_use = [{"line": f"0{letter}", "endpoint": name(endpoint), "venue": "venue.test"}
+                  for letter, endpoint in ("aa", "bb")]  # fmt: skip
+        assert world.metric("k2_binance_connection_status", symbols="BTCUSDT") == 1
+        assert [world.metric("k2_binance_endpoint_in_use", **one) for one in in_use] == [1, 1]
+    assert world.metric("k2_binance_connection_status", symbols="BTCUSDT") == 0
+    assert [world.metric("k2_binance_endpoint_in_use", **one) for one in in_use] == [0, 0]
+    assert not world.feed.status().connected
+    assert [what.endpoint for _, what in world.of(on.Closed)] == [name("a"), name("b")]
 
 
 async def test_the_failover_list_is_shown_before_anything_is_dialled(autojump_clock: Any) -> None:
@@ -496,10 +532,11 @@ async def test_repairs_that_wait_for_weight_are_counted(autojump_clock: Any) -> 
 
 
 def test_time_without_proof_is_none_where_the_wall_clock_was_set_back() -> None:
-    metrics = Metrics(["BTCUSDT"])
-    metrics.unproven(2.5)
-    metrics.unproven(-3600.0)
-    assert metrics.registry.get_sample_value("k2_binance_unproven_seconds_total") == 2.5
+    metrics = make()
+    for until in (102.5, 100.0 - 3600):
+        for told in told_by([Outage("v", "btcusdt@bookTicker", 100.0, until)]):
+            metrics.observe(told)
+    assert value(metrics, "k2_binance_unproven_seconds_total") == 2.5
 
 
 async def test_a_gap_that_rest_does_not_close_shows_its_age(autojump_clock: Any) -> None:

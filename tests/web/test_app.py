@@ -12,18 +12,28 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from exported import QUIET, SYMBOLS, application, call, clients, close_later, get, serving
+from exported import (
+    EMPTY,
+    QUIET,
+    SYMBOLS,
+    application,
+    call,
+    clients,
+    close_later,
+    get,
+    serving,
+)
 
 from k2trio.observe.metrics import Metrics
-from k2trio.observe.report import Status
+from k2trio.observe.report import Status, TrendsReport
 from k2trio.web import events
 from k2trio.web.guard import HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PATHS = ["/", "/page.css", "/page.js", "/icon.svg", "/status", "/events", "/openapi.json",
-         "/metrics", "/healthz", "/readyz"]  # fmt: skip
+PATHS = ["/", "/page.css", "/page.js", "/icon.svg", "/status", "/trends", "/events",
+         "/openapi.json", "/metrics", "/healthz", "/readyz"]  # fmt: skip
 PATIENCE_S = 20.0
 
 
@@ -38,15 +48,16 @@ def counting() -> tuple[Callable[[], Status], list[float]]:
     return report, made
 
 
-def read_events(url: str, count: int) -> list[Any]:
-    """The reports that an event stream brings first."""
+def read_events(url: str, count: int) -> list[tuple[str, Any]]:
+    """The events that a stream brings first, by name."""
     with (
         httpx2.stream("GET", f"{url}/events", trust_env=False, timeout=PATIENCE_S) as answer,
         contextlib.closing(answer.iter_lines()) as lines,
     ):
         assert answer.headers["content-type"].startswith("text/event-stream")
-        data = (line.removeprefix("data: ") for line in lines if line.startswith("data: "))
-        return [json.loads(report) for report in itertools.islice(data, count)]
+        fields = (line.split(": ", 1) for line in lines if line.startswith(("event", "data")))
+        pairs = itertools.islice(zip(fields, fields, strict=True), count)
+        return [(name, json.loads(data)) for (_, name), (_, data) in pairs]
 
 
 # -- for whom --------------------------------------------------------------------------------------
@@ -151,11 +162,21 @@ async def test_an_accept_header_of_any_kind_gets_the_metrics(accept: str) -> Non
     assert "k2_binance_connection_status" in answer.text
 
 
-async def test_single_metrics_can_be_asked_for() -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "k2_binance_connection_status",
+        "k2_binance_messages_received_total",
+        "k2_binance_log_lines_dropped_total",
+        "k2_binance_reconnects_total",
+        "k2_binance_handshake_seconds_count",
+    ],
+)
+async def test_single_metrics_can_be_asked_for(name: str) -> None:
     async with serving() as url:
-        text = (await get(f"{url}/metrics?name[]=k2_binance_connection_status")).text
-    names = {line.partition("{")[0] for line in text.splitlines() if not line.startswith("#")}
-    assert names == {"k2_binance_connection_status"}
+        text = (await get(f"{url}/metrics?name[]={name}")).text
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert {line.partition("{")[0].partition(" ")[0] for line in lines} == {name}
 
 
 # -- how much, and for how long --------------------------------------------------------------------
@@ -185,9 +206,27 @@ async def test_events_bring_the_status_at_once_and_every_second(
 async def test_events_are_what_status_says() -> None:
     report, _ = counting()
     async with serving(report=report) as url:
-        first, second = await trio.to_thread.run_sync(read_events, url, 2)
-    assert msgspec.convert(first, Status) == msgspec.structs.replace(QUIET, uptime_s=1)
-    assert second["uptime_s"] > first["uptime_s"]
+        trends, first, second = await trio.to_thread.run_sync(read_events, url, 3)
+        shown = (await get(f"{url}/trends")).json()
+    assert trends == ("trends", shown)
+    assert [name for name, _ in (first, second)] == ["status", "status"]
+    assert msgspec.convert(first[1], Status) == msgspec.structs.replace(QUIET, uptime_s=1)
+    assert second[1]["uptime_s"] > first[1]["uptime_s"]
+
+
+async def test_events_bring_the_trends_at_once_and_at_every_step(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    made: list[float] = []
+
+    def trends() -> TrendsReport:
+        made.append(trio.current_time())
+        return EMPTY
+
+    app = application(Metrics(SYMBOLS), trends=trends)
+    with trio.move_on_after(20.5):
+        await call(app, "/events")
+    assert made == [0, 5, 10, 15, 20]
 
 
 async def test_event_streams_beyond_the_bound_are_refused_until_one_ends(

@@ -54,7 +54,11 @@ async def watched(faults: Sequence[Fault] = (), **values: Any) -> AsyncGenerator
 
     history = History(wall_clock)
     async with open_world(faults, observers=[history.observe], **values) as world:
-        yield Watched(world, Reporter(world.feed, history, version="9", wall_clock=wall_clock))
+        reporter = Reporter(world.feed, history, version="9", wall_clock=wall_clock)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reporter.watch)
+            yield Watched(world, reporter)
+            nursery.cancel_scope.cancel()
 
 
 def rounded(value: Any) -> Any:
@@ -226,28 +230,46 @@ async def test_a_gap_that_is_not_repaired_is_named(autojump_clock: Any) -> None:
     assert stream.last_gap == GapReport(*row.missing_ranges[-1])
 
 
-async def test_rates_are_measured_from_five_seconds_ago(autojump_clock: Any) -> None:
+async def test_rates_are_measured_from_five_seconds_ago_whoever_asked_then(
+    autojump_clock: Any,
+) -> None:
     async with watched(rate=20) as seen:
-        for _ in range(20):
-            await trio.sleep(1)
-            seen.status()
-        before = seen.world.feed.tracks[0].received
-        for _ in range(4):
-            await trio.sleep(1)
-            seen.status()
-        await trio.sleep(1)
+        await trio.sleep(20.5)
+        (track,) = seen.world.feed.tracks
+        before = track.received
+        await trio.sleep(5)
         status = seen.status()
-        received = seen.world.feed.tracks[0].received - before
-    assert status.messages.window_s == 5
-    assert status.messages.rate == status.streams[0].rate == received / 5 > 0
+        received = track.received - before
+    assert status.messages.window_s == 5.5
+    assert status.messages.rate == status.streams[0].rate
+    assert received / 5.5 <= status.messages.rate <= (received + 20) / 5.5
 
 
-async def test_without_an_earlier_look_rates_are_since_the_start(autojump_clock: Any) -> None:
+async def test_rates_of_a_program_that_has_just_begun_are_since_its_start(
+    autojump_clock: Any,
+) -> None:
     async with watched(rate=20) as seen:
-        await trio.sleep(100)
+        await trio.sleep(3)
         status = seen.status()
-    assert status.messages.window_s == 100
-    assert status.messages.rate == status.messages.received / 100
+    assert status.messages.window_s == 3
+    assert status.messages.rate == status.messages.received / 3 > 0
+
+
+async def test_nothing_is_said_to_flow_ten_seconds_into_an_outage(autojump_clock: Any) -> None:
+    async with watched([fault(100, "outage", "*", duration=60)], rate=20) as seen:
+        await trio.sleep(110)
+        status = seen.status()
+    assert status.state == "down"
+    assert status.messages.rate == 0
+    assert [stream.rate for stream in status.streams] == [0]
+    assert status.messages.silence_s == pytest.approx(10, abs=0.5)
+
+
+async def test_where_no_message_ever_came_there_is_no_last_one(autojump_clock: Any) -> None:
+    async with watched([fault(0, "refused", "*", duration=1000)]) as seen:
+        await trio.sleep(49)
+        status = seen.status()
+    assert (status.state, status.messages.silence_s) == ("down", None)
 
 
 async def test_the_looks_that_are_remembered_are_few_however_often_somebody_asks(
@@ -258,7 +280,134 @@ async def test_the_looks_that_are_remembered_are_few_however_often_somebody_asks
             await trio.sleep(0.1)
             seen.status()
         looks = len(seen.reporter._looks)
-    assert looks <= status_module.RATE_WINDOW_S / status_module.LOOK_SPACING_S + 2
+    assert looks <= status_module.RATE_WINDOW_S / status_module.LOOK_S + 2
+
+
+# -- the time before -------------------------------------------------------------------------------
+
+
+async def test_whoever_comes_late_sees_the_rates_of_the_time_before(autojump_clock: Any) -> None:
+    streams = ["btcusdt@trade", "ethusdt@bookTicker"]
+    faults = [fault(100, "outage", "*", duration=50)]
+    async with watched(faults, rate=20, settings={"streams": streams}) as seen:
+        await trio.sleep(202)
+        trends = seen.reporter.trends()
+        received = {track.stream.name: track.received for track in seen.world.feed.tracks}
+    assert (trends.at, trends.step_s, trends.keep_s) == (START + 200, 5, 600)
+    assert {trend.stream for trend in trends.streams} == set(streams)
+    for trend in trends.streams:
+        assert len(trend.rates) == 40
+        assert [rate > 0 for rate in trend.rates[1:20]] == [True] * 19
+        assert trend.rates[21:30] == [0] * 9
+        assert sum(trend.rates) * 5 == pytest.approx(received[trend.stream], abs=100)
+    both = zip(*(trend.rates for trend in trends.streams), strict=True)
+    assert trends.rates == pytest.approx([sum(pair) for pair in both], abs=0.02)
+
+
+async def test_rates_are_kept_for_ten_minutes_and_no_longer(autojump_clock: Any) -> None:
+    async with watched(rate=1) as seen:
+        await trio.sleep(900)
+        trends = seen.reporter.trends()
+    assert len(trends.rates) * trends.step_s == trends.keep_s == 600
+    assert [len(trend.rates) for trend in trends.streams] == [120]
+
+
+async def test_the_trend_of_a_stream_begins_with_it(autojump_clock: Any) -> None:
+    async with watched(rate=20) as seen:
+        await trio.sleep(60)
+        await seen.world.feed.subscribe("ethusdt@trade")
+        await trio.sleep(41)
+        trends = seen.reporter.trends()
+    lengths = {trend.stream: len(trend.rates) for trend in trends.streams}
+    assert lengths == {"btcusdt@trade": 20, "ethusdt@trade": 8}
+
+
+# -- losses and repairs ----------------------------------------------------------------------------
+
+BOOK = "btcusdt@depth@100ms"
+
+
+async def test_a_gap_of_a_book_is_no_loss_once_a_snapshot_has_closed_it(
+    autojump_clock: Any,
+) -> None:
+    faults = [
+        fault(20, "dropped", "*", share=1, duration=1),
+        fault(60, "dropped", "*", share=1, duration=1),
+        fault(60, "rest_refused", "venue", duration=40),
+    ]
+    async with watched(faults, rate=20, settings={"streams": [BOOK]}) as seen:
+        await trio.sleep(50)
+        closed = seen.status()
+        await trio.sleep(45)
+        broken = seen.status()
+        await trio.sleep(60)
+        healed = seen.status()
+    (stream,) = closed.streams
+    assert stream.missing > 0
+    assert (stream.lost, closed.coverage.lost, closed.state) == (0, 0, "ok")
+    (stream,) = broken.streams
+    assert stream.lost == stream.missing - closed.coverage.missing > 0
+    assert broken.coverage.lost == stream.lost
+    (stream,) = healed.streams
+    assert (stream.lost, healed.coverage.lost) == (0, 0)
+
+
+async def test_what_is_missing_of_trades_stays_lost(autojump_clock: Any) -> None:
+    faults = [fault(10, "dropped", "*", share=0.5, duration=2)]
+    async with watched(faults, rate=20, settings={"rest_urls": ["https://nobody.test"]}) as seen:
+        await trio.sleep(60)
+        status = seen.status()
+    assert status.streams[0].lost == status.coverage.lost == status.coverage.missing > 0
+
+
+async def test_losses_and_repairs_are_listed_newest_first(autojump_clock: Any) -> None:
+    streams = ["btcusdt@trade", "ethusdt@bookTicker"]
+    faults = [
+        fault(20, "dropped", "*", share=0.5, duration=2),
+        fault(100, "dropped", "*", share=0.5, duration=2),
+        fault(100, "rest_refused", "venue", duration=60),
+        fault(200, "outage", "*", duration=20),
+    ]
+    async with watched(faults, rate=20, settings={"streams": streams}) as seen:
+        await trio.sleep(300)
+        status = seen.status()
+        gaps = [what for _, what in seen.world.of(on.GapDeclared)]
+        (outage,) = [what for _, what in seen.world.of(on.OutageDeclared)]
+        repaired = [(at, what.messages) for at, what in seen.world.of(on.Repaired)]
+    kinds = [(loss.kind, loss.stream) for loss in status.losses]
+    assert sorted(kinds[:2]) == [("outage", "ethusdt@bookTicker"), ("repair", "btcusdt@trade")]
+    assert kinds[2:] == [("gap", "btcusdt@trade"), ("repair", "btcusdt@trade")]
+    *_, gap, repair = status.losses
+    assert gap.count == sum(what.gaps for what in gaps) > 5
+    assert (gap.reason, gap.first, gap.last) == ("not_repaired", gaps[0].first, gaps[-1].last)
+    early = [(at, messages) for at, messages in repaired if at < 100]
+    assert repair.count == sum(messages for _, messages in early)
+    assert rounded([repair.began, repair.ended]) == [
+        round(START + early[0][0], 3),
+        round(START + early[-1][0], 3),
+    ]
+    unproven = next(loss for loss in status.losses if loss.kind == "outage")
+    assert unproven.unproven_s == outage.until - outage.since
+
+
+async def test_losses_are_remembered_up_to_a_bound(autojump_clock: Any) -> None:
+    history = History(lambda: trio.current_time())
+    for number in range(MAX_ROWS + 5):
+        history.observe(on.GapDeclared("v", f"s{number}", 1, 1, "jump"))
+        history.observe(on.GapDeclared("v", f"s{number}", 5, 9, "jump"))
+    losses = history.recent_losses()
+    assert len(losses) == MAX_ROWS
+    assert (losses[0].stream, losses[0].count) == (f"s{MAX_ROWS + 4}", 2)
+    assert (losses[0].first, losses[0].last) == (1, 9)
+    assert history.losses == MAX_ROWS + 5
+
+
+async def test_losses_with_a_long_pause_between_them_are_two(autojump_clock: Any) -> None:
+    history = History(lambda: trio.current_time())
+    for _ in range(2):
+        history.observe(on.GapDeclared("v", "s", 1, 1, "jump"))
+        await trio.sleep(61)
+    assert [loss.count for loss in history.recent_losses()] == [1, 1]
 
 
 async def test_of_many_streams_those_with_trouble_are_shown_and_the_rest_is_counted(

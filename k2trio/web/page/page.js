@@ -2,7 +2,6 @@
 
 /* Shows the reports of /events. Text from outside only ever becomes textContent. */
 
-const KEEP_MS = 120_000;      // how far back the graphs go
 const SILENT_MS = 4_000;      // without a report for so long, what is shown is old
 const REOPEN_MS = 4_000;      // between attempts, where the browser's own bring nothing
 const SVG = "http://www.w3.org/2000/svg";
@@ -29,24 +28,44 @@ const BREAKERS = {
 const $ = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { maximumFractionDigits: 1, minimumFractionDigits: 1 });
-const number = (value) => whole.format(value);
+const rough = new Intl.NumberFormat("en", { notation: "compact", minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const number = (value) => (value < 1e6 ? whole : rough).format(value);
 const perSecond = (value) => (value >= 100 ? whole : short).format(value);
 const clock = (unix) => new Date(unix * 1000).toLocaleTimeString([], { hour12: false });
 
+/** At most two units, as precise as anybody needs; a line may break between them only. */
 function duration(seconds) {
-  if (seconds < 0.95) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  if (seconds < 0.95) return `${Math.round(seconds * 1000)}\u00a0ms`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)}\u00a0s`;
   const s = Math.round(seconds);
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+  if (s < 60) return `${s}\u00a0s`;
+  if (s < 600) return pair(Math.floor(s / 60), "min", s % 60, "s");
+  if (s < 3600) return `${Math.floor(s / 60)}\u00a0min`;
+  if (s < 86400) return pair(Math.floor(s / 3600), "h", Math.floor((s % 3600) / 60), "min");
+  return pair(Math.floor(s / 86400), "d", Math.floor((s % 86400) / 3600), "h");
 }
 
-const ago = (seconds) => (seconds === null ? "–" : seconds < 1 ? "now" : `${duration(seconds)} ago`);
+function pair(large, unit, small, subunit) {
+  return small ? `${large}\u00a0${unit} ${small}\u00a0${subunit}` : `${large}\u00a0${unit}`;
+}
+
+function ago(seconds) {
+  if (seconds === null) return "–";
+  if (seconds < 1) return "now";
+  const [large] = duration(seconds).split(" ");
+  return `${seconds < 3600 ? duration(seconds) : large} ago`;
+}
 
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
+}
+
+/** A figure: what is not a digit of it is set smaller. */
+function setFigure(node, text) {
+  if (node.textContent === text) return;
+  if (!/\d/.test(text)) return setText(node, text);
+  const parts = text.match(/[\d.,]+|[^\d.,]+/g);
+  node.replaceChildren(...parts.map((part) => (/\d/.test(part) ? part : element("small", part))));
 }
 
 function element(name, text = "", className = "") {
@@ -136,44 +155,32 @@ function twoLines(get) {
 
 /* -- graphs ------------------------------------------------------------------------------------ */
 
-const trails = new Map();
+const SHORTEST_S = 120;       // the graphs of a program that has just begun go back so far
+const trends = { steps: 1, streams: new Map() };
 
-/** Note a counter; its rate since the last report becomes a point of the trail. */
-function follow(name, at, count) {
-  const trail = trails.get(name) ?? { at, count, points: [] };
-  trails.set(name, trail);
-  const elapsed = at - trail.at;
-  if (elapsed > 0.2) {
-    // After a pause, or when the program started anew, nothing is known of the time between.
-    const known = count >= trail.count && elapsed < SILENT_MS / 1000;
-    trail.points.push({ at, rate: known ? (count - trail.count) / elapsed : null });
-    trail.at = at;
-    trail.count = count;
-  }
-  while (trail.points.length && trail.points[0].at < at - KEEP_MS / 1000) trail.points.shift();
-  return trail.points;
+function note(report) {
+  trends.steps = Math.max(report.rates.length, Math.round(SHORTEST_S / report.step_s));
+  setText($("span"), `last ${Math.round((trends.steps * report.step_s) / 60)}\u00a0min`);
+  trends.streams = new Map(report.streams.map((stream) => [streamKey(stream), stream.rates]));
+  draw($("pulse"), report.rates);
+  document.querySelectorAll("#streams .spark").forEach((svg) => trace(svg));
 }
 
-function draw(svg, points, now) {
+/** Draw the trend of the stream whose graph this is. */
+function trace(svg) {
+  draw(svg, trends.streams.get(svg.dataset.key) ?? []);
+}
+
+/** The newest rate is at the right; where nothing is known, nothing is drawn. */
+function draw(svg, rates) {
   const { width, height } = svg.viewBox.baseVal;
-  const top = Math.max(1, ...points.map((point) => point.rate ?? 0));
-  const x = (at) => (width * (1 - (now - at) / (KEEP_MS / 1000))).toFixed(1);
+  const gap = width / Math.max(1, trends.steps - 1);
+  const top = Math.max(1, ...rates);
+  const x = (index) => (width - gap * (rates.length - 1 - index)).toFixed(1);
   const y = (rate) => (height - 1 - (height - 3) * (rate / top)).toFixed(1);
-  let line = "", area = "", start = null, last = null;
-  for (const point of points) {
-    if (point.rate === null) {
-      if (start !== null) area += `L${last} ${height}Z`;
-      start = null;
-      continue;
-    }
-    last = x(point.at);
-    line += `${start === null ? "M" : "L"}${last} ${y(point.rate)}`;
-    if (start === null) { start = last; area += `M${start} ${height}`; }
-    area += `L${last} ${y(point.rate)}`;
-  }
-  if (start !== null) area += `L${last} ${height}Z`;
-  svg.querySelector(".line").setAttribute("d", line);
-  svg.querySelector(".area").setAttribute("d", area);
+  const path = rates.map((rate, index) => `${x(index)} ${y(rate)}`).join("L");
+  svg.querySelector(".line").setAttribute("d", path && `M${path}`);
+  svg.querySelector(".area").setAttribute("d", path && `M${x(0)} ${height}L${path}V${height}Z`);
 }
 
 function spark(cell) {
@@ -218,12 +225,23 @@ const tables = {
   streams: new Table("streams", streamKey, "No stream is subscribed.", [
     ["", twoLines((stream) => [stream.stream, streamNote(stream)])],
     ["n", text((stream) => `${perSecond(stream.rate)}/s`)],
-    ["graph", (cell, stream) => draw(spark(cell), stream.points, stream.now)],
+    ["graph", (cell, stream) => {
+      const svg = spark(cell);
+      if (svg.dataset.key === streamKey(stream)) return;
+      svg.dataset.key = streamKey(stream);
+      trace(svg);
+    }],
     ["n", text((stream) => ago(stream.silence_s))],
     ["n", text((stream) => number(stream.live))],
     ["n", text((stream) => number(stream.repaired))],
-    ["n", alarming((stream) => stream.missing)],
+    ["n", alarming((stream) => stream.lost)],
     ["n", alarming((stream) => stream.held)],
+  ]),
+  losses: new Table("losses", (loss) => `${loss.kind} ${streamKey(loss)} ${loss.reason} ${loss.began}`, "None so far.", [
+    ["", twoLines((loss) => period(loss))],
+    ["whole", text((loss) => loss.stream)],
+    ["", badge(outcome)],
+    ["rest", twoLines(describe)],
   ]),
   outages: new Table("outages", (outage) => `${outage.line} ${outage.began}`, "None so far.", [
     ["", text((outage) => clock(outage.began))],
@@ -250,17 +268,47 @@ function admission(seconds) {
 function streamNote(stream) {
   const notes = [stream.venue ?? "no message yet"];
   if (!stream.subscribed) notes.push("unsubscribed");
-  if (stream.interruptions) notes.push(`${number(stream.interruptions)} interruptions`);
+  if (stream.interruptions) notes.push(counted(stream.interruptions, "interruption"));
+  if (stream.missing > stream.lost) notes.push(`${number(stream.missing - stream.lost)} ids in snapshots`);
   const gap = stream.last_gap;
-  if (gap) {
-    const ids = gap.first === gap.last ? `${gap.first}` : `${gap.first}–${gap.last}`;
-    notes.push(`last gap ${ids}, ${gap.reason.replaceAll("_", " ")}`);
-  }
+  if (gap && stream.lost) notes.push(`last gap ${range(gap.first, gap.last)}, ${gap.reason.replaceAll("_", " ")}`);
   return notes.join(" · ");
 }
 
+function period({ began, ended }) {
+  return [clock(began), clock(began) === clock(ended) ? "" : `to ${clock(ended)}`];
+}
+
+function counted(count, noun) {
+  return `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+function range(first, last) {
+  return first === last ? `${first}` : `${first}–${last}`;
+}
+
+function outcome(loss) {
+  if (loss.kind === "repair") return ["ok", "repaired"];
+  if (loss.kind === "outage") return ["warn", "unproven"];
+  return loss.reason === "snapshot" ? ["ok", "in a snapshot"] : ["bad", "missing"];
+}
+
+function describe(loss) {
+  if (loss.kind === "repair") {
+    const noun = loss.reason === "snapshot" ? "snapshot" : "message";
+    return [`${counted(loss.count, noun)} over REST`, ""];
+  }
+  if (loss.kind === "outage") {
+    const often = loss.count === 1 ? "" : `in ${counted(loss.count, "outage")}`;
+    return [`no proof for ${duration(loss.unproven_s)}`, often];
+  }
+  const ids = range(loss.first, loss.last);
+  const what = loss.count > 1 ? `${counted(loss.count, "range")} in ${ids}` : `${loss.first === loss.last ? "id" : "ids"} ${ids}`;
+  return [what, loss.reason === "snapshot" ? "" : loss.reason.replaceAll("_", " ")];
+}
+
 function recovery(outage) {
-  const retries = `${number(outage.attempts)} ${outage.attempts === 1 ? "attempt" : "attempts"}`;
+  const retries = counted(outage.attempts, "attempt");
   return outage.ended === null
     ? ["not yet back", `after ${retries}`]
     : [`back at ${clock(outage.ended)} on ${outage.recovered_on}`, `after ${retries}`];
@@ -270,7 +318,7 @@ function tally(counts, noun) {
   const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
   const parts = Object.entries(counts).filter(([, count]) => count)
     .map(([reason, count]) => `${number(count)} ${reason.replaceAll("_", " ")}`);
-  const head = `${number(total)} ${noun}${total === 1 ? "" : "s"}`;
+  const head = counted(total, noun);
   return parts.length ? `${head} (${parts.join(", ")})` : head;
 }
 
@@ -287,21 +335,18 @@ function show(report) {
   setText($("heard"), `updated ${clock(report.at)}`);
 
   setText($("rate"), perSecond(messages.rate));
-  draw($("pulse"), follow("", report.at, messages.received), report.at);
-  setText($("silence"), ago(messages.silence_s));
-  setText($("missing"), number(coverage.missing));
-  $("missing").classList.toggle("warn", coverage.missing > 0);
-  setText($("repaired"), number(coverage.repaired));
-  setText($("backlog"), number(buffer.waiting + buffer.held));
-  setText($("uptime"), duration(report.uptime_s));
+  setText($("window"), `${Math.round(messages.window_s)}\u00a0s`);
+  setFigure($("silence"), messages.silence_s === null ? "none yet" : ago(messages.silence_s));
+  setFigure($("missing"), number(coverage.lost));
+  $("missing").classList.toggle("warn", coverage.lost > 0);
+  setFigure($("repaired"), number(coverage.repaired));
+  setFigure($("backlog"), number(buffer.waiting + buffer.held));
+  setFigure($("uptime"), duration(report.uptime_s));
 
   tables.lines.show(report.lines);
   tables.endpoints.show(report.endpoints);
-  const names = new Set(["", ...report.streams.map(streamKey)]);
-  for (const name of trails.keys()) if (!names.has(name)) trails.delete(name);
-  tables.streams.show(report.streams.map((stream) => ({
-    ...stream, now: report.at, points: follow(streamKey(stream), report.at, stream.received),
-  })));
+  tables.streams.show(report.streams);
+  tables.losses.show(report.losses);
   tables.outages.show(report.outages);
   setText($("tally"), `${tally(report.reconnects, "reconnect")} · ${tally(report.rotations, "planned rotation")}`);
   for (const [kind, count] of Object.entries(report.not_shown)) {
@@ -321,6 +366,7 @@ function open() {
   source?.close();
   openedAt = performance.now();
   source = new EventSource("events");
+  source.addEventListener("trends", (event) => note(JSON.parse(event.data)));
   source.addEventListener("status", (event) => {
     heardAt = performance.now();
     everHeard = true;
