@@ -3,7 +3,7 @@
 from .client.feed import Feed
 from .client.health import FeedStatus, LineStatus
 from .client.opening import open_feed
-from .continuity.items import Gap, Outage
+from .continuity.items import Gap, Outage, VenueChanged
 from .errors import (
     CircuitOpen,
     ConfigError,
@@ -71,6 +71,7 @@ __all__ = [
     "Ticker",
     "Trade",
     "UnknownStreamError",
+    "VenueChanged",
     "WindowTicker",
     "load_settings",
     "open_feed",

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ..continuity.items import VenueChanged
+from ..continuity.venues import Venues
 from ..market.payloads import Event
 from ..observe.losses import told_by
 from .agreement import Agreement
@@ -51,6 +53,7 @@ class Delivery:
         self._gap_opened = gap_opened
         self._emit = emit
         self._agreement = Agreement() if compares else None
+        self._venues = Venues(arbiter)
         self._line_keys: dict[tuple[str, str, str], int] = {}
         """(line, venue, stream) → the id that the line has to bring next."""
 
@@ -89,6 +92,9 @@ class Delivery:
             self._emit(transition)
 
     def _put(self, items: list[Item]) -> None:
+        if items[0].venue != self._venues.only:
+            items = self._venues.marked(items)
+            self.tell(item for item in items if isinstance(item, VenueChanged))
         if lost := self._outbox.put(items):
             self.tell(lost)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from ..continuity.items import Gap, Item, Outage
+from ..continuity.items import Gap, Item, Outage, VenueChanged
 from ..market.cost import cost_of
 from ..market.payloads import Event
 
@@ -45,7 +45,7 @@ class Outbox:
         self._lose = lose
         self._batches: deque[tuple[list[Item], int]] = deque()
         """Each with the memory that it is counted with."""
-        self._lost: dict[tuple[str, str], list[Gap | Outage]] = {}
+        self._lost: dict[tuple[str, str], list[Gap | Outage | VenueChanged]] = {}
         self._closed: K2Error | None = None
         self._filled = trio.Event()
         self._drained = trio.Event()
@@ -133,7 +133,7 @@ class Outbox:
                 self._declare(item)
         return lost
 
-    def _declare(self, lost: Gap | Outage) -> None:
+    def _declare(self, lost: Gap | Outage | VenueChanged) -> None:
         """Remember a loss. What a stream loses until it is told is one range, or one time.
 
         Nothing of the stream was kept in between, so ranges of one reason have nothing between
@@ -142,6 +142,8 @@ class Outbox:
         before = self._lost.setdefault((lost.venue, lost.stream), [])
         for index in range(len(before) - 1, -1, -1):
             match before[index], lost:
+                case VenueChanged(), VenueChanged():
+                    return
                 case Outage() as last, Outage():
                     before[index] = msgspec.structs.replace(last, until=lost.until)
                     return

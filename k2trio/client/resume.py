@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..continuity.items import Gap, Item, Outage
+from ..continuity.items import Gap, Item
 from ..continuity.klines import KlineTrack
 from ..continuity.state import Position, load_state, save_state
 from ..errors import SinkError
+from ..market.payloads import Event
 from ..observe.transitions import StateNotSaved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..continuity.arbiter import Arbiter
-    from ..market.payloads import Event
     from ..observe.transitions import Observer
     from ..settings import Settings
 
@@ -67,7 +67,7 @@ class Resume:
         """The consumer has dealt with these."""
         if self._path is not None:
             for item in items:
-                if not isinstance(item, Outage):
+                if isinstance(item, Event | Gap):
                     self._dealt_with[item.venue, item.stream] = item
 
     async def save_regularly(self) -> None:

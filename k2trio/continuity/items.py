@@ -68,4 +68,20 @@ class Outage(msgspec.Struct, frozen=True):
             msgspec.structs.force_setattr(self, "until", self.since)
 
 
-Item: TypeAlias = Event | Gap | Outage
+class VenueChanged(msgspec.Struct, frozen=True):
+    """The stream goes on from another venue; its first message from there follows.
+
+    :ivar venue: where it goes on.
+    :ivar previous: the venue of the message before; its ids are no neighbours of what follows.
+    :ivar since: Unix time in seconds at which the last message of the venue before was received.
+    :ivar until: the same of the first message that follows.
+    """
+
+    venue: str
+    stream: str
+    previous: str
+    since: float
+    until: float
+
+
+Item: TypeAlias = Event | Gap | Outage | VenueChanged

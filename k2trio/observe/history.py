@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter, deque
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import msgspec
 import trio
@@ -16,7 +16,7 @@ from .report import MAX_ROWS, LossReport, OutageReport
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .losses import Told
+    Loss: TypeAlias = on.GapDeclared | on.OutageDeclared | on.Repaired
 
 MAX_DETAIL = 200
 """Characters kept of what a failure says: some of it is the peer's own words."""
@@ -155,7 +155,7 @@ class History:
 
 
 def _loss_report(loss: _Loss) -> LossReport:
-    told, began, ended = cast("Told", loss.told), loss.began, loss.ended
+    told, began, ended = cast("Loss", loss.told), loss.began, loss.ended
     match told:
         case on.GapDeclared():
             return LossReport(

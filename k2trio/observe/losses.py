@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, assert_never, cast
 
-from ..continuity.items import Gap, Item, Outage
+from ..continuity.items import Gap, Item, Outage, VenueChanged
 from ..market.payloads import Event
-from .transitions import GapDeclared, OutageDeclared, Recurring, Repaired
+from .transitions import GapDeclared, OutageDeclared, Recurring, Repaired, VenueSwitched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-Told: TypeAlias = GapDeclared | OutageDeclared | Repaired
+Told: TypeAlias = GapDeclared | OutageDeclared | Repaired | VenueSwitched
 
 
 def told_by(items: Iterable[Item]) -> Sequence[Told]:
@@ -34,6 +34,8 @@ def _told(item: Item) -> Told:
         case Outage():
             lasted_s = item.until - item.since
             return OutageDeclared(item.venue, item.stream, item.since, item.until, lasted_s)
+        case VenueChanged():
+            return VenueSwitched(item.venue, item.previous, item.stream)
         case Event():
             return Repaired(item.venue, item.stream, item.origin)
         case _:

@@ -263,6 +263,22 @@ class OutageDeclared(Recurring):
 
 
 @dataclass(frozen=True, slots=True)
+class VenueSwitched(Recurring):
+    """A stream goes on from another venue; the consumer gets a ``VenueChanged`` in its place.
+
+    Those of a batch are told together, as ``streams``; ``stream`` is the last one.
+    """
+
+    alike = "venue", "previous"
+    counted = "streams"
+
+    venue: str
+    previous: str
+    stream: str
+    streams: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Repaired(Recurring):
     """REST brought what was missing of a stream, and it is delivered in its place.
 
@@ -349,6 +365,7 @@ Transition: TypeAlias = (
     | MalformedMessage
     | GapDeclared
     | OutageDeclared
+    | VenueSwitched
     | Repaired
     | SubscriptionRefused
     | StreamSilent

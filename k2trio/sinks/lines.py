@@ -1,7 +1,9 @@
 """What a message looks like as one JSON line, the exchange's own payload untouched inside it.
 
 A line is ``{"venue","stream","received","origin","data"}``; a gap is ``{"venue","stream","gap":
-{"first","last","reason"}}``, an outage ``{"venue","stream","outage":{"since","until"}}``.
+{"first","last","reason"}}``, an outage ``{"venue","stream","outage":{"since","until"}}``, and where
+a stream goes on from another venue ``{"venue","stream","venue_changed":{"previous","since",
+"until"}}``.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..continuity.items import Gap
+from ..continuity.items import Gap, VenueChanged
 from ..market.payloads import Event
 
 if TYPE_CHECKING:
@@ -58,8 +60,11 @@ def encode_lines(items: Iterable[Item]) -> bytes:
     return b"".join(parts)
 
 
-def _remark(item: Gap | Outage) -> bytes:
+def _remark(item: Gap | Outage | VenueChanged) -> bytes:
     if isinstance(item, Gap):
         gap = {"first": item.first, "last": item.last, "reason": item.reason}
         return b',"gap":' + _encode(gap)
+    if isinstance(item, VenueChanged):
+        change = {"previous": item.previous, "since": item.since, "until": item.until}
+        return b',"venue_changed":' + _encode(change)
     return b',"outage":' + _encode({"since": item.since, "until": item.until})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k2trio.continuity.items import Gap, Outage
+from k2trio.continuity.items import Gap, Outage, VenueChanged
 from k2trio.simulator import FaultKind
 
 from ..run import START_S
@@ -37,7 +37,7 @@ def check_bars(run: Run, venue: str, stream: str, items: Sequence[Item]) -> None
     places = {open_ms: place for place, open_ms in enumerate(closed)}
     due: int | None = None
     for item in items:
-        if isinstance(item, Outage):
+        if isinstance(item, Outage | VenueChanged):
             continue
         if isinstance(item, Gap):
             if item.reason == "reset":

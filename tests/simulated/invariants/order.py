@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from k2trio.continuity.items import Gap, Outage
+from k2trio.continuity.items import Gap, Outage, VenueChanged
 from k2trio.market.keys import key_getters
 from k2trio.market.payloads import Event
 from k2trio.market.streams import Kind, Rule, Stream, parse_stream
@@ -56,12 +56,12 @@ def every_id_once(run: Run) -> None:
             last = place.last_of(item.data)
             demand(place.due is None or last >= place.due, 1, f"{key} went back to {last}")
             place.due = last + 1
-        else:
+        elif isinstance(item, Outage):
             place.due = None  # what an outage hides may have been a new numbering
 
 
 def _check_next(run: Run, place: _Place, item: Item) -> None:
-    if isinstance(item, Outage):
+    if isinstance(item, Outage | VenueChanged):
         return
     if isinstance(item, Gap):
         first, last = item.first, item.last
@@ -91,9 +91,18 @@ def venues_are_kept_apart(run: Run) -> None:
         for stream in run.plan.known_streams
         if parse_stream(stream).kind in (Kind.TRADE, Kind.AGG_TRADE)
     }
+    at: dict[str, str] = {}
+    """Stream → the venue that it is at."""
     for item in run.items:
         key = item.venue, item.stream
-        if not isinstance(item, Event) or key not in ranges:
+        if isinstance(item, VenueChanged):
+            demand(at[item.stream] == item.previous != item.venue, 2, f"there was none: {item}")
+            at[item.stream] = item.venue
+        if not isinstance(item, Event):
+            continue
+        told = at.setdefault(item.stream, item.venue)
+        demand(told == item.venue, 2, f"{item.stream}: from {told} to {item.venue}, and not told")
+        if key not in ranges:
             continue
         first_of, last_of = key_getters(parse_stream(item.stream).kind)
         first, last = first_of(item.data), last_of(item.data)

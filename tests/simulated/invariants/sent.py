@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from k2trio.continuity.items import Gap, Outage
+from k2trio.continuity.items import Gap, Outage, VenueChanged
 from k2trio.market.keys import key_getters
 from k2trio.market.payloads import Event
 from k2trio.market.streams import Kind, Rule, parse_stream
@@ -104,7 +104,9 @@ def _spans(timed: Sequence[tuple[Item, float]], stream: str, history: History) -
     first_of, last_of = key_getters(parse_stream(stream).kind)
     spans: list[Span] = []
     for item, at in timed:
-        if isinstance(item, Outage) or (isinstance(item, Event) and item.origin == "snapshot"):
+        if isinstance(item, Outage | VenueChanged):
+            continue
+        if isinstance(item, Event) and item.origin == "snapshot":
             continue
         if isinstance(item, Gap):
             if item.reason == "reset":
@@ -190,6 +192,8 @@ def _check_times(run: Run, venue: str, stream: str, items: Sequence[Item]) -> No
     at: int | None = None
     outage = False
     for item in items:
+        if isinstance(item, VenueChanged):
+            continue
         if not isinstance(item, Event):
             outage = True
             continue
