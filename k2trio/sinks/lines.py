@@ -1,7 +1,8 @@
 """What a message looks like as one JSON line, the exchange's own payload untouched inside it.
 
 A line is ``{"venue","stream","received","origin","data"}``; a gap is ``{"venue","stream","gap":
-{"first","last","reason"}}``, an outage ``{"venue","stream","outage":{"since","until"}}``.
+{"first","last","reason","since","until"}}``, an outage ``{"venue","stream","outage":
+{"since","until"}}``.
 """
 
 from __future__ import annotations
@@ -61,5 +62,6 @@ def encode_lines(items: Iterable[Item]) -> bytes:
 def _remark(item: Gap | Outage) -> bytes:
     if isinstance(item, Gap):
         gap = {"first": item.first, "last": item.last, "reason": item.reason}
-        return b',"gap":' + _encode(gap)
+        times = {"since": item.since, "until": item.until}
+        return b',"gap":' + _encode({**gap, **times})
     return b',"outage":' + _encode({"since": item.since, "until": item.until})
