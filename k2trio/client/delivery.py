@@ -68,13 +68,11 @@ class Delivery:
         if self._arbiter.strays:
             strays, self._arbiter.strays = self._arbiter.strays, []
             _refuse(strays)
-        # Where nothing was held, and each message became one item, there is no gap among them.
-        plain = len(items) + duplicates == len(events) and not self._arbiter.outage_noted
         if self._arbiter.gap_opened:
-            self._arbiter.gap_opened = plain = False
+            self._arbiter.gap_opened = False
             self._gap_opened()
-        if not plain:
-            self._arbiter.outage_noted = False
+        if self._arbiter.more_told:
+            self._arbiter.more_told = False
             self.tell(item for item in items if not isinstance(item, Event))
         if items:
             self._put(items)

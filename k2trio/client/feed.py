@@ -162,8 +162,10 @@ class Feed:
             if isinstance(item, Event):
                 item = self._arbiter.track(item.venue, item.stream).lose(item, reason)
             if isinstance(item, Gap):
-                first = lost.setdefault((item.venue, item.stream, reason), item).first
-                lost[item.venue, item.stream, reason] = msgspec.structs.replace(item, first=first)
+                before = lost.get((item.venue, item.stream, reason), item)
+                lost[item.venue, item.stream, reason] = msgspec.structs.replace(
+                    item, first=before.first, since=before.since
+                )
 
         for item in self._handed_out:
             enter(item, "not_written")

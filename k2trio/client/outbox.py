@@ -148,7 +148,7 @@ class Outbox:
                     before[index] = msgspec.structs.replace(last, until=lost.until)
                     return
                 case Gap(reason="overflow") as last, Gap(reason="overflow"):
-                    before[index] = msgspec.structs.replace(last, last=lost.last)
+                    before[index] = msgspec.structs.replace(last, last=lost.last, until=lost.until)
                     return
                 case Gap(), Gap():
                     break  # another reason stands between

@@ -12,7 +12,6 @@ import operator
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from .items import Gap, GapReason, Item
 from .renumbering import Place
 from .track import Track
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from ..market.payloads import Event
     from ..market.streams import Stream
     from .held import Held, Memory, Source
+    from .items import GapReason, Item
     from .times import Clock
 
 _first_trade = operator.attrgetter("first_trade_id")
@@ -97,7 +97,8 @@ class AggTrack(Track):
     def _deliver(self, event: Event, first: int, last: int, out: list[Item]) -> None:
         due = self._due_trade
         if due is not None and first == self.next and event.data.first_trade_id > due:
-            out.append(Gap(self.venue, self.stream.name, first, last, "shared_id"))
+            until = event.received if event.origin == "live" else self._held_after(last)
+            out.append(self._gap(first, last, "shared_id", self.delivered_at, until))
         super()._deliver(event, first, last, out)
         self._due_trade = event.data.last_trade_id + 1
 

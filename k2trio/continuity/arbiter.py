@@ -53,7 +53,8 @@ class Arbiter:
         that wants more is declared.
     :param redundant: whether more than one connection carries a track's stream now.
     :ivar gap_opened: set when a message is held; for the one who closes gaps to reset.
-    :ivar outage_noted: set when an outage is delivered; for the one who counts them to reset.
+    :ivar more_told: set when a message brings more than itself, as gaps and outages before it; for
+        the one who tells of those to reset.
     :ivar strays: messages that were refuted; for the one who tells of them to take.
     """
 
@@ -69,7 +70,7 @@ class Arbiter:
         self._clock = Clock()
         self._tracks: dict[str, dict[str, Track]] = {}
         self.gap_opened = False
-        self.outage_noted = False
+        self.more_told = False
         self.strays: list[Stray] = []
 
     @property
@@ -156,11 +157,11 @@ class Arbiter:
             ):
                 track.next = first + 1
             else:
-                before, outages = track.duplicates, track.outages
+                before, told = track.duplicates, len(out)
                 track.offer(event, now, out, source)
                 duplicates += track.duplicates - before
-                if track.outages != outages:
-                    self.outage_noted = True
+                if len(out) > told and (len(out) > told + 1 or out[told] is not event):
+                    self.more_told = True
                 if track.held or track.wants_snapshot:
                     self.gap_opened = True
                 if track.strays:

@@ -41,6 +41,15 @@ class Gap(msgspec.Struct, frozen=True):
     """Ids ``first`` to ``last`` of a stream, both inclusive, that the feed will not deliver.
 
     For klines the ids are the open times of the missing bars in milliseconds.
+
+    :ivar since: Unix time in seconds at which the message before was received; None if there is
+        none, as right after a start.
+    :ivar until: Unix time in seconds at which the message after was received; None if there is
+        none. ``since`` where the wall clock was set back behind that meanwhile.
+
+    Both are of messages that came over a connection, not of those that a repair brought. Where the
+    missing messages themselves had been received (``overflow``, ``not_written``), it is when the
+    first and the last of them were.
     """
 
     venue: str
@@ -48,6 +57,12 @@ class Gap(msgspec.Struct, frozen=True):
     first: int
     last: int
     reason: GapReason
+    since: float | None = None
+    until: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.since is not None and self.until is not None and self.until < self.since:
+            msgspec.structs.force_setattr(self, "until", self.since)
 
 
 class Outage(msgspec.Struct, frozen=True):

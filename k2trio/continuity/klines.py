@@ -171,7 +171,7 @@ class KlineTrack(Track):
             return
         final, after = self._missing(bars - 1), self._missing(bars)
         self.ledger.note_missing(first, final, bars, reason)
-        out.append(Gap(self.venue, self.stream.name, first, final, reason))
+        out.append(self._gap(first, final, reason, self.delivered_at, self._held_after(final)))
         self._open_bar, self._ends = max(after, last + 1), None
         self._release(out)
 

@@ -151,7 +151,8 @@ class Track(Judging):
         if not self.contiguous:
             self.interrupted = self.delivered_at is not None
         else:
-            out.append(Gap(self.venue, self.stream.name, self.next, self.next, "reset"))
+            until = held.event.received
+            out.append(self._gap(self.next, self.next, "reset", self.delivered_at, until))
             if self.delivered_at is not None and self._doubtful_at == self.next:
                 # What looked like a copy, or was not heard, may have been of the new numbering.
                 self._declare_outage(self.delivered_at, held.event.received, out)
@@ -205,7 +206,7 @@ class Track(Judging):
         if event.origin == "backfill":
             self.ledger.repaired -= count
         self.ledger.note_missing(first, last, count, reason)
-        return Gap(self.venue, self.stream.name, first, last, reason)
+        return self._gap(first, last, reason, event.received, event.received)
 
     def declare(
         self, last: int, reason: GapReason, out: list[Item], *, then: Event | None = None
@@ -214,7 +215,7 @@ class Track(Judging):
         if self.next is None or last < self.next:
             return
         self.ledger.note_missing(self.next, last, last - self.next + 1, reason)
-        out.append(Gap(self.venue, self.stream.name, self.next, last, reason))
+        out.append(self._gap(self.next, last, reason, self.delivered_at, self._held_after(last)))
         if then is not None:
             out.append(then)
         self.next = last + 1
@@ -265,7 +266,8 @@ class Track(Judging):
             self._declare_outage(self.delivered_at, event.received, out)
         if self.first is None:
             self.first = first
-        self.delivered_at = event.received
+        if event.origin == "live":
+            self.delivered_at = event.received
         time, before = self.time_of(event.data), self._delivered_time()
         if time is None or before is None or time > before:
             self.delivered_time = time  # an absurd one does not turn back the clock
@@ -273,6 +275,15 @@ class Track(Judging):
         if not self.contiguous:
             self._raise_ceiling(last, event.received)
         out.append(event)
+
+    def _gap(
+        self, first: int, last: int, reason: GapReason, since: float | None, until: float | None
+    ) -> Gap:
+        return Gap(self.venue, self.stream.name, first, last, reason, since, until)
+
+    def _held_after(self, last: int) -> float | None:
+        """When the first message that goes beyond an id was received, if there is one."""
+        return next((held.event.received for held in self.held if held.last > last), None)
 
     def _declare_outage(self, since: float, until: float, out: list[Item]) -> None:
         self.outages += 1

@@ -30,7 +30,9 @@ def told_by(items: Iterable[Item]) -> Sequence[Told]:
 def _told(item: Item) -> Told:
     match item:
         case Gap():
-            return GapDeclared(item.venue, item.stream, item.first, item.last, item.reason)
+            return GapDeclared(
+                item.venue, item.stream, item.first, item.last, item.reason, item.since, item.until
+            )
         case Outage():
             lasted_s = item.until - item.since
             return OutageDeclared(item.venue, item.stream, item.since, item.until, lasted_s)

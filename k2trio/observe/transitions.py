@@ -226,18 +226,20 @@ class GapDeclared(Recurring):
     """Ids of a stream will not be delivered; the consumer gets a ``Gap`` in their place.
 
     Those that a batch declares of one stream for one reason are told together: ``gaps`` ranges,
-    which lie between ``first`` and ``last``.
+    which lie between ``first`` and ``last``. ``since`` and ``until`` are those of the ``Gap``s.
     """
 
     alike = "venue", "stream", "reason"
     counted = "gaps"
-    earlier = ("first",)
+    earlier = "first", "since"
 
     venue: str
     stream: str
     first: int
     last: int
     reason: str
+    since: float | None = None
+    until: float | None = None
     gaps: int = 1
 
 

@@ -1,9 +1,9 @@
 """What a message looks like as one JSON line, the exchange's own payload untouched inside it.
 
 A line is ``{"venue","stream","received","origin","data"}``; a gap is ``{"venue","stream","gap":
-{"first","last","reason"}}``, an outage ``{"venue","stream","outage":{"since","until"}}``, and where
-a stream goes on from another venue ``{"venue","stream","venue_changed":{"previous","since",
-"until"}}``.
+{"first","last","reason","since","until"}}``, an outage ``{"venue","stream","outage":
+{"since","until"}}``, and where a stream goes on from another venue ``{"venue","stream",
+"venue_changed":{"previous","since","until"}}``.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def encode_lines(items: Iterable[Item]) -> bytes:
 def _remark(item: Gap | Outage | VenueChanged) -> bytes:
     if isinstance(item, Gap):
         gap = {"first": item.first, "last": item.last, "reason": item.reason}
-        return b',"gap":' + _encode(gap)
+        times = {"since": item.since, "until": item.until}
+        return b',"gap":' + _encode({**gap, **times})
     if isinstance(item, VenueChanged):
         change = {"previous": item.previous, "since": item.since, "until": item.until}
         return b',"venue_changed":' + _encode(change)

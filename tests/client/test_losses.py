@@ -58,6 +58,31 @@ async def test_every_gap_is_told_with_its_stream_ids_and_reason(autojump_clock: 
         )
 
 
+@pytest.mark.parametrize("repaired", [False, True], ids=["none repaired", "some repaired"])
+async def test_a_gap_says_when_the_live_messages_around_it_were_received(
+    autojump_clock: Any, *, repaired: bool
+) -> None:
+    faults = [LOSSES, fault(30, "rest_refused", "venue", duration=30)]
+    streams = [SUBJECT, BARS, "btcusdt@aggTrade"]
+    settings = {"streams": streams, **({} if repaired else NO_REST)}
+    async with open_world(faults, rate=20, settings=settings) as world:
+        await trio.sleep(150)
+    gaps = 0
+    for stream in streams:
+        before: float | None = None
+        waiting: list[Gap] = []
+        for item in (item for _, item in world.items if item.stream == stream):
+            if isinstance(item, Gap):
+                assert item.since == before
+                waiting.append(item)
+                gaps += 1
+            elif isinstance(item, Event) and item.origin == "live":
+                before = item.received
+                assert all(gap.until == before for gap in waiting)
+                waiting.clear()
+    assert gaps > 26
+
+
 async def test_a_gap_is_told_when_it_is_declared_whether_or_not_it_is_read(
     autojump_clock: Any,
 ) -> None:
@@ -123,7 +148,9 @@ async def test_a_gap_that_the_end_leaves_open_is_told(autojump_clock: Any) -> No
         assert told(world, on.GapDeclared) == []
         (gap,) = [item for item in world.feed.drain() if isinstance(item, Gap)]
         assert told(world, on.GapDeclared) == [
-            on.GapDeclared(gap.venue, gap.stream, gap.first, gap.last, "shutdown")
+            on.GapDeclared(
+                gap.venue, gap.stream, gap.first, gap.last, "shutdown", gap.since, gap.until
+            )
         ]
 
 

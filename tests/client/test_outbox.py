@@ -148,7 +148,7 @@ async def test_what_has_no_room_is_declared_in_its_place() -> None:
     assert ids(await outbox.get()) == [1, 2]
     outbox.put(trades(7))
     lost, event = await outbox.get()
-    assert lost == Gap("v", TRADES, 3, 6, "overflow")
+    assert lost == Gap("v", TRADES, 3, 6, "overflow", 3, 6)
     assert ids([event]) == [7]
 
 
@@ -157,10 +157,10 @@ async def test_losses_are_told_though_nothing_follows_them() -> None:
     outbox.put(trades(1))
     outbox.put(trades(2))
     await outbox.get()
-    assert await outbox.get() == [Gap("v", TRADES, 2, 2, "overflow")]
+    assert await outbox.get() == [Gap("v", TRADES, 2, 2, "overflow", 2, 2)]
     outbox.put(trades(3))
     outbox.put(trades(4))
-    assert outbox.drain()[1:] == [Gap("v", TRADES, 4, 4, "overflow")]
+    assert outbox.drain()[1:] == [Gap("v", TRADES, 4, 4, "overflow", 4, 4)]
 
 
 async def test_a_batch_larger_than_the_bound_gets_into_an_empty_outbox() -> None:
@@ -176,7 +176,7 @@ async def test_a_declared_gap_is_not_lost_with_its_batch() -> None:
     gap = Gap("v", TRADES, 2, 5, "not_repaired")
     outbox.put([gap, *trades(6)])
     outbox.put(trades(7))
-    assert outbox.drain()[1:] == [gap, Gap("v", TRADES, 6, 7, "overflow")]
+    assert outbox.drain()[1:] == [gap, Gap("v", TRADES, 6, 7, "overflow", 6, 7)]
 
 
 async def test_declared_losses_are_bounded_by_the_streams() -> None:
@@ -188,7 +188,7 @@ async def test_declared_losses_are_bounded_by_the_streams() -> None:
     outage, gap = outbox.drain()[1:]
     assert isinstance(outage, Outage)
     assert (outage.since, outage.until) == (0.0, 1439 * 60_000)
-    assert gap == Gap("v", MINUTES, 0, 1439 * 60_000, "overflow")
+    assert gap == Gap("v", MINUTES, 0, 1439 * 60_000, "overflow", 0, 1439 * 60_000)
     assert parse_stream(MINUTES).interval == "1m"
 
 

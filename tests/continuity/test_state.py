@@ -513,7 +513,11 @@ async def test_ids_that_started_anew_meanwhile_are_followed(
     async with open_world(rate=10, settings={"state": path}) as world:
         await trio.sleep(10)
     reset, *events = [item for _, item in world.items]
-    assert reset == Gap("venue.test", SUBJECT, 10**15 + 1, 10**15 + 1, "reset")
+    first = events[0]
+    assert isinstance(first, Event)
+    assert reset == Gap(
+        "venue.test", SUBJECT, 10**15 + 1, 10**15 + 1, "reset", None, first.received
+    )
     assert len(events) > 50
 
 

@@ -18,7 +18,7 @@ def test_the_first_is_told_at_once_and_the_next_ones_together() -> None:
     assert repetition.add(gap(1), 100.0) == [Sum(gap(1), 1, 1, None)]
     assert repetition.add(gap(5), 101.0) == repetition.add(gap(9), 102.0) == []
     assert repetition.due(100.0 + REPEAT_S - 0.1) == []
-    together = GapDeclared("v", "s", 5, 9, "jump", 2)
+    together = GapDeclared("v", "s", 5, 9, "jump", gaps=2)
     assert repetition.due(100.0 + REPEAT_S) == [Sum(together, 1, 2, REPEAT_S)]
 
 

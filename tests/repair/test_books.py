@@ -120,7 +120,7 @@ async def test_a_book_that_never_catches_up_is_declared_when_the_hold_ends(
     async with open_bench(lambda _: book(6)) as (bench, _):
         bench.offer(diff(1, 2), diff(10, 12))
         await trio.sleep(20)
-    assert bench.gaps() == [(10, Gap(VENUE, DEPTH, 3, 9, "not_repaired"))]
+    assert bench.gaps() == [(10, Gap(VENUE, DEPTH, 3, 9, "not_repaired", 0, 0))]
     assert bench.ended() == {"declared": 1}
 
 

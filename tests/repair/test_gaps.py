@@ -104,7 +104,7 @@ async def test_without_rest_the_gap_is_declared_after_the_hold(autojump_clock: A
     async with open_bench(having(), hosts=["https://elsewhere.test"]) as (bench, rest):
         bench.offer(agg(1), agg(5))
         await trio.sleep(10)
-    assert bench.gaps() == [(0.2, Gap(VENUE, AGGS, 2, 4, "not_repairable"))]
+    assert bench.gaps() == [(0.2, Gap(VENUE, AGGS, 2, 4, "not_repairable", 1, 5))]
     assert rest.requests == []
 
 
@@ -251,7 +251,7 @@ async def test_without_progress_the_gap_is_declared_exactly_when_the_hold_ends(
         await trio.sleep(100)
         bench.offer(agg(1), agg(10), agg(11))
         await trio.sleep(20)
-    assert bench.gaps() == [(107.3, Gap(VENUE, AGGS, 2, 9, "not_repaired"))]
+    assert bench.gaps() == [(107.3, Gap(VENUE, AGGS, 2, 9, "not_repaired", 1, 10))]
     assert bench.lines()[-2:] == [10, 11]
     assert bench.ended() == {"declared": 1}
 
@@ -281,7 +281,7 @@ async def test_progress_prolongs_the_hold(autojump_clock: Any) -> None:
         await trio.sleep(100)
     repaired = [at for at, item in bench.told if isinstance(item, Event) and item.origin != "live"]
     assert repaired == [9, 16.5, 24]
-    assert bench.gaps() == [(34, Gap(VENUE, AGGS, 5, 9, "not_repaired"))]
+    assert bench.gaps() == [(34, Gap(VENUE, AGGS, 5, 9, "not_repaired", 1, 10))]
 
 
 async def test_a_slow_consumer_does_not_use_up_the_hold(autojump_clock: Any) -> None:
@@ -315,7 +315,7 @@ async def test_a_new_gap_is_not_declared_for_the_old_ones_lack_of_progress(
         await trio.sleep(9.9)
         bench.offer(agg(2), agg(5))
         await trio.sleep(20)
-    assert bench.gaps() == [(19.9, Gap(VENUE, AGGS, 4, 4, "not_repaired"))]
+    assert bench.gaps() == [(19.9, Gap(VENUE, AGGS, 4, 4, "not_repaired", 3, 5))]
 
 
 async def test_the_next_host_is_asked_and_another_venues_never(autojump_clock: Any) -> None:
@@ -389,8 +389,8 @@ async def test_a_message_that_fills_a_gap_in_part_gives_the_rest_of_it_no_new_ho
         bench.offer(agg(5))
         await trio.sleep(20)
     assert bench.gaps() == [
-        (10, Gap(VENUE, AGGS, 2, 4, "not_repaired")),
-        (10, Gap(VENUE, AGGS, 6, 8, "not_repaired")),
+        (10, Gap(VENUE, AGGS, 2, 4, "not_repaired", 1, 5)),
+        (10, Gap(VENUE, AGGS, 6, 8, "not_repaired", 5, 9)),
     ]
 
 

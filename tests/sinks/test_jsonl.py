@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RAW = b'{"e":"trade","t":1,"p":"0.10"}'
-GAP = Gap("venue", "btcusdt@trade", 5, 9, "not_repaired")
+GAP = Gap("venue", "btcusdt@trade", 5, 9, "not_repaired", 1.25, 7.5)
 
 
 def event(number: int, raw: bytes | None = None, stream: str = "btcusdt@trade") -> Event:
@@ -76,16 +76,22 @@ def test_a_line_holds_the_payload_as_it_came() -> None:
 
 def test_gaps_and_outages_have_lines_of_their_own() -> None:
     outage = Outage("venue", "btcusdt@ticker", 1.5, 2.5)
-    assert [json.loads(line) for line in encode_lines([GAP, outage]).splitlines()] == [
+    begun = Gap("venue", "btcusdt@trade", 1, 4, "resume_limit", None, 1.25)
+    assert [json.loads(line) for line in encode_lines([GAP, outage, begun]).splitlines()] == [
         {
             "venue": "venue",
             "stream": "btcusdt@trade",
-            "gap": {"first": 5, "last": 9, "reason": "not_repaired"},
+            "gap": {"first": 5, "last": 9, "reason": "not_repaired", "since": 1.25, "until": 7.5},
         },
         {
             "venue": "venue",
             "stream": "btcusdt@ticker",
             "outage": {"since": 1.5, "until": 2.5},
+        },
+        {
+            "venue": "venue",
+            "stream": "btcusdt@trade",
+            "gap": {"first": 1, "last": 4, "reason": "resume_limit", "since": None, "until": 1.25},
         },
     ]
 

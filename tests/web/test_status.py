@@ -314,9 +314,9 @@ async def test_rates_are_kept_for_ten_minutes_and_no_longer(autojump_clock: Any)
 
 async def test_the_trend_of_a_stream_begins_with_it(autojump_clock: Any) -> None:
     async with watched(rate=20) as seen:
-        await trio.sleep(60)
+        await trio.sleep(62)
         await seen.world.feed.subscribe("ethusdt@trade")
-        await trio.sleep(41)
+        await trio.sleep(39)
         trends = seen.reporter.trends()
     lengths = {trend.stream: len(trend.rates) for trend in trends.streams}
     assert lengths == {"btcusdt@trade": 20, "ethusdt@trade": 8}
