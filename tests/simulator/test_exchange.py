@@ -534,6 +534,21 @@ async def test_requests_weigh_what_the_exchange_says(
             {"symbol": "BTCUSDT", "fromId": "x"},
             {"code": -1100, "msg": "Illegal characters found in parameter 'fromId'."},
         ),
+        (
+            "exchangeInfo",
+            {"symbols": '["BTCUSDT","DOGEUSDT"]'},
+            {"code": -1121, "msg": "Invalid symbol."},
+        ),
+        (
+            "exchangeInfo",
+            {"symbols": "BTCUSDT"},
+            {"code": -1100, "msg": "Illegal characters found in parameter 'symbols'."},
+        ),
+        (
+            "exchangeInfo",
+            {"symbols": '["BTCUSDT"]', "symbol": "BTCUSDT"},
+            {"code": -1128, "msg": "Combination of optional parameters invalid."},
+        ),
     ],
 )  # fmt: skip
 async def test_bad_requests_get_the_exchanges_error(
@@ -590,6 +605,20 @@ async def test_exchange_info_names_the_symbols(autojump_clock: object) -> None:
             "BTC",
             "USDT",
         )
+        one = (await get(w, "exchangeInfo", symbols='["ETHUSDT"]')).json()
+        assert [row["symbol"] for row in one["symbols"]] == ["ETHUSDT"]
+
+
+async def test_a_symbol_that_is_halted_says_so(autojump_clock: object) -> None:
+    async with world() as w:
+        w.exchange.market.halt(2_000_000, "ETHUSDT")
+
+        async def statuses() -> list[str]:
+            return [row["status"] for row in (await get(w, "exchangeInfo")).json()["symbols"]]
+
+        assert await statuses() == ["TRADING", "HALT"]
+        await trio.sleep(2.1)
+        assert await statuses() == ["TRADING", "TRADING"]
 
 
 # Real sockets
