@@ -147,6 +147,22 @@ def locked(path: Path, name: str) -> Generator[None]:
         os.close(fd)
 
 
+def try_lock(path: Path, name: str) -> None:
+    """Find out whether :func:`locked` could lock a file that has been locked before.
+
+    :raises ConfigError: if another program has the lock.
+    :raises OSError: if it cannot be opened.
+    """
+    try:
+        fd = os.open(lock_name(path), os.O_RDWR | _UNFOLLOWED)
+    except FileNotFoundError:
+        return
+    try:
+        hold(fd, name)
+    finally:
+        os.close(fd)
+
+
 def _remove_leftovers(path: Path) -> None:
     ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.new")
     for entry in os.listdir(path.parent):  # noqa: PTH208

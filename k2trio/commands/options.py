@@ -73,6 +73,11 @@ def parse(model: type[_Model], command: str, arguments: Sequence[str]) -> _Model
         raise ConfigError("\n".join(lines)) from error
 
 
+def given(model: type[BaseModel], command: str, arguments: Sequence[str]) -> frozenset[str]:
+    """The options that a command line names, which :func:`parse` has taken."""
+    return frozenset(vars(_parser(model, command).parse_args(arguments)))
+
+
 def flag(name: str) -> str:
     """``metrics_port`` → ``--metrics-port``."""
     return f"--{name.replace('_', '-')}"

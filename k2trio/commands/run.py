@@ -23,7 +23,7 @@ from ..web import exporter
 from ..web.app import make_app
 from ..web.status import Reporter
 from .ledger import CoverageFile
-from .starting import open_output, refuse_shared_files, refuse_untraded, try_files
+from .starting import open_output, refuse_shared_files, refuse_untraded, said_twice, try_files
 from .summary import sum_up, tell_start
 
 if TYPE_CHECKING:
@@ -62,19 +62,24 @@ def run_until_signalled(main: Callable[[], Awaitable[int]]) -> int:
     try:
         return trio.run(_supervise, main)
     except K2Error as error:
-        return _complain([error])
+        return _end_with([error])
     except BaseExceptionGroup as group:
         errors = leaves(group)
         if all(isinstance(error, K2Error) for error in errors):
-            return _complain(errors)
+            return _end_with(errors)
         raise
 
 
-def _complain(errors: Sequence[BaseException]) -> int:
-    """One line per error on standard error; returns the exit code that they make."""
-    for line in dict.fromkeys(line for error in errors for line in str(error).splitlines()):
-        sys.stderr.write(f"k2trio: {line}\n")
+def _end_with(errors: Sequence[BaseException]) -> int:
+    """Complain of errors; returns the exit code that they make."""
+    complain([str(error) for error in errors])
     return EXIT_USAGE if isinstance(errors[0], ConfigError) else EXIT_FAILED
+
+
+def complain(problems: Sequence[str]) -> None:
+    """One line per problem on standard error, each once."""
+    for line in dict.fromkeys(line for problem in problems for line in problem.splitlines()):
+        sys.stderr.write(f"k2trio: {line}\n")
 
 
 async def _supervise(main: Callable[[], Awaitable[int]]) -> int:
@@ -154,6 +159,8 @@ async def run(settings: Settings) -> int:
     refuse_shared_files(settings)
     if problems := try_files(settings):
         raise ConfigError("\n".join(problems))
+    if detail := said_twice(settings):
+        log.warning("symbols_not_used", detail=detail)
     with open_output(settings, log.warning) as sink:
         async with _beside(settings, sink) as nursery:
             await refuse_untraded(settings, log.warning)

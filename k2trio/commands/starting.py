@@ -41,6 +41,13 @@ def refuse_shared_files(settings: Settings) -> None:
                 raise ConfigError(f"{name} {path} is what standard {stream} goes to; name another")
 
 
+def said_twice(settings: Settings) -> str | None:
+    """Which of SYMBOLS and STREAMS counts, where both were given."""
+    if settings.streams and "symbols" in settings.model_fields_set:
+        return "SYMBOLS and STREAMS are both given: STREAMS counts, SYMBOLS is not used"
+    return None
+
+
 def try_files(settings: Settings) -> list[str]:
     """One line for each of the state and the coverage file that could not be written."""
     problems: list[str] = []
@@ -60,6 +67,7 @@ def try_state(path: Path) -> None:
     """
     load_state(path)
     try:
+        files.try_lock(path, f"the state file {path}")
         files.try_to_replace(path)
     except OSError as error:
         raise ConfigError(f"cannot write the state file {path}: {files.why(error)}") from error
@@ -89,4 +97,4 @@ async def refuse_untraded(settings: Settings, warn: Callable[..., object]) -> No
         warn("symbols_not_checked", detail=str(error))
     else:
         if problems:
-            raise ConfigError("\n".join(problems))
+            raise ConfigError("\n".join(problems.values()))

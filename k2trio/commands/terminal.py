@@ -47,7 +47,8 @@ def put_rich(content: RenderableType) -> None:
     page = io.TextIOWrapper(io.BytesIO(), sys.stdout.encoding, "backslashreplace", newline="\n")
     # rich ends the process by itself when a pipe breaks, so it does not get to see the pipe.
     width = None if sys.stdout.isatty() else PIPE_COLUMNS
-    Console(file=page, width=width, color_system=None).print(content)
+    console = Console(file=page, width=width, color_system=None, markup=False, emoji=False)
+    console.print(content)
     page.seek(0)
     put("".join(f"{line.rstrip()}\n" for line in page))
 

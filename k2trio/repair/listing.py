@@ -60,16 +60,17 @@ async def untraded(
     *,
     verify: ssl.SSLContext | bool = True,
     transport: httpx2.AsyncBaseTransport | None = None,
-) -> list[str]:
-    """One line for each symbol of the settings that the first venue does not list, or not trade.
+) -> dict[str, str]:
+    """What is wrong with symbols of the settings: the first venue does not list or trade them.
 
     :param verify: TLS context of the program.
     :param transport: stands in for the network in tests.
+    :returns: symbol → one line.
     :raises BackfillError: if the venue gave no answer in time.
     """
     symbols = symbols_of(settings.stream_names)
     if not symbols:
-        return []
+        return {}
     venue = venue_of(urlsplit(settings.websocket_url).hostname or "")
     hosts = Hosts([venue], settings, verify, transport)
     try:
@@ -81,18 +82,19 @@ async def untraded(
     raise BackfillError(f"no REST host of {venue} answered within {LISTING_TIMEOUT_S:g} s")
 
 
-def complaints(symbols: Sequence[str], venue: str, statuses: Mapping[str, str]) -> list[str]:
-    """What is wrong with symbols, given the status of each that the venue lists."""
+def complaints(symbols: Sequence[str], venue: str, statuses: Mapping[str, str]) -> dict[str, str]:
+    """Symbol → what is wrong with it, given the status of each that the venue lists."""
     traded = [symbol for symbol, status in statuses.items() if status == TRADED]
-    lines: list[str] = []
+    lines: dict[str, str] = {}
     for symbol in symbols:
         status = statuses.get(symbol)
         if status is None:
             near = _nearest(symbol, traded) if len(lines) < MAX_HINTED else []
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            lines.append(f"{symbol} is not a symbol of {venue}{hint}")
+            lines[symbol] = f"{symbol} is not a symbol of {venue}{hint}"
         elif status != TRADED:
-            lines.append(f"{symbol} is not traded at {venue}; its status is {status}, leave it out")
+            why = f"its status is {status}"
+            lines[symbol] = f"{symbol} is not traded at {venue}; {why}, leave it out"
     return lines
 
 

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
+import trio
 from processes import LOGGED, Simulator, environment, k2trio, lines_of, simulator, started, stop
+from world import fault, open_world
 
 from k2trio.commands.starting import try_state
+from k2trio.commands.summary import INTERVAL_S, sum_up
 from k2trio.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -121,6 +125,28 @@ def test_with_an_output_the_log_tells_what_was_started(exchange: Simulator, tmp_
     ports = [exchange.urls[name].removeprefix("ws://").partition("/")[0] for name in "ab"]
     assert (told["version"], told["output"], told["endpoints"]) == ("0.1.0", str(path), ports)
     assert (told["streams"], told["named"]) == (2, ["btcusdt@trade", "ethusdt@trade"])
+
+
+async def test_the_log_sums_up_at_every_interval(autojump_clock: object) -> None:
+    rest_is_away = fault(0, "rest_status", "venue", status=503, duration=1000)
+    holes = fault(INTERVAL_S + 20, "dropped", share=0.5, duration=5)
+    async with (
+        open_world([rest_is_away, holes], rate=10) as world,
+        trio.open_nursery() as nursery,
+    ):
+        with structlog.testing.capture_logs() as logged:
+            nursery.start_soon(sum_up, world.feed)
+            await trio.sleep(2 * INTERVAL_S + 1)
+        nursery.cancel_scope.cancel()
+    first, second = logged
+    (row,) = world.feed.coverage()
+    assert {first["event"], second["event"]} == {"summary"}
+    assert first["missing"] == 0
+    assert second["missing"] == row.missing > 10
+    assert first["delivered"] < second["delivered"] <= row.live
+    assert first["messages_per_s"] == pytest.approx(first["delivered"] / INTERVAL_S, rel=0.05)
+    since = second["delivered"] - first["delivered"]
+    assert second["messages_per_s"] == pytest.approx(since / INTERVAL_S, rel=0.05)
 
 
 def test_a_log_on_a_terminal_has_colours_unless_they_are_unwanted(tmp_path: Path) -> None:

@@ -31,9 +31,13 @@ def of(*symbols: str, **values: Any) -> Settings:
     return Settings(websocket_url="wss://v.test:9/stream", **given)
 
 
+async def complaints_of(settings: Settings, transport: httpx2.AsyncBaseTransport) -> list[str]:
+    return list((await untraded(settings, transport=transport)).values())
+
+
 async def test_known_symbols_cost_one_short_question(autojump_clock: object) -> None:
     rest = Rest(exchange_info)
-    assert await untraded(of("BTCUSDT", "ETHUSDT"), transport=rest) == []
+    assert await untraded(of("BTCUSDT", "ETHUSDT"), transport=rest) == {}
     ((_, _, path, parameters),) = rest.requests
     assert (path, parameters) == ("/api/v3/exchangeInfo", {"symbols": '["BTCUSDT","ETHUSDT"]'})
 
@@ -41,7 +45,7 @@ async def test_known_symbols_cost_one_short_question(autojump_clock: object) -> 
 async def test_an_unknown_symbol_is_named_with_those_it_may_have_been_meant_to_be(
     autojump_clock: object,
 ) -> None:
-    found = await untraded(of("ETHUSDT", "BTCUSD", "XXXXXXXX"), transport=Rest(exchange_info))
+    found = await complaints_of(of("ETHUSDT", "BTCUSD", "XXXXXXXX"), transport=Rest(exchange_info))
     assert found == [
         "BTCUSD is not a symbol of v.test; did you mean BTCUSDT or BTCUSDC?",
         "XXXXXXXX is not a symbol of v.test",
@@ -52,15 +56,17 @@ async def test_a_symbol_that_is_not_traded_is_named_and_never_proposed(
     autojump_clock: object,
 ) -> None:
     rest = Rest(exchange_info)
-    assert await untraded(of("LUNAUSDT"), transport=rest) == [
+    assert await complaints_of(of("LUNAUSDT"), transport=rest) == [
         "LUNAUSDT is not traded at v.test; its status is BREAK, leave it out"
     ]
-    assert await untraded(of("LUNAUSD"), transport=rest) == ["LUNAUSD is not a symbol of v.test"]
+    assert await complaints_of(of("LUNAUSD"), transport=rest) == [
+        "LUNAUSD is not a symbol of v.test"
+    ]
 
 
 async def test_streams_without_a_symbol_ask_nothing(autojump_clock: object) -> None:
     rest = Rest(exchange_info)
-    assert await untraded(of(streams=["!miniTicker@arr"]), transport=rest) == []
+    assert await untraded(of(streams=["!miniTicker@arr"]), transport=rest) == {}
     assert rest.requests == []
 
 
@@ -71,7 +77,7 @@ async def test_what_one_question_cannot_name_is_looked_up_in_the_whole_list(
     symbols: list[str], autojump_clock: object
 ) -> None:
     rest = Rest(lambda _: {"symbols": [{"symbol": name, "status": "TRADING"} for name in symbols]})
-    assert await untraded(of(*symbols), transport=rest) == []
+    assert await untraded(of(*symbols), transport=rest) == {}
     assert [parameters for *_, parameters in rest.requests] == [{"showPermissionSets": "false"}]
 
 
@@ -83,7 +89,7 @@ async def test_a_venue_that_does_not_know_how_to_leave_permissions_out_is_asked_
             return status(400, -1104)
         return exchange_info(request)
 
-    (line,) = await untraded(of("BTCUSD"), transport=Rest(answer))
+    (line,) = await complaints_of(of("BTCUSD"), transport=Rest(answer))
     assert line.startswith("BTCUSD is not a symbol")
 
 
@@ -114,7 +120,7 @@ async def test_a_venue_without_a_known_rest_host_is_no_verdict(autojump_clock: o
 
 def test_only_so_many_are_compared_with_all_others() -> None:
     known = {f"A{number}USDT": "TRADING" for number in range(100)}
-    lines = complaints([f"A{number}USD" for number in range(MAX_HINTED + 5)], "v", known)
+    lines = complaints([f"A{n}USD" for n in range(MAX_HINTED + 5)], "v", known).values()
     assert ["did you mean" in line for line in lines] == [True] * MAX_HINTED + [False] * 5
 
 
@@ -124,7 +130,7 @@ async def test_the_simulated_exchange_is_asked_like_the_real_one(autojump_clock:
         settings = world.settings.model_copy(
             update={"streams": ("btcusdt@trade", "ethusdt@depth", "btcusd@trade")}
         )
-        found = await untraded(settings, transport=world.network.rest_transport())
+        found = await complaints_of(settings, transport=world.network.rest_transport())
     assert found == [
         "ETHUSDT is not traded at venue.test; its status is HALT, leave it out",
         "BTCUSD is not a symbol of venue.test; did you mean BTCUSDT?",
