@@ -188,4 +188,4 @@ def test_a_reader_that_leaves_ends_the_demo_with_one_line() -> None:
 def test_a_length_that_cannot_be_is_refused(seconds: str) -> None:
     end = k2trio("demo", "--seconds", seconds)
     assert end.returncode == 2
-    assert end.stderr.startswith("k2trio: --seconds: Input should be ")
+    assert end.stderr.startswith("k2trio: --seconds: must be ")

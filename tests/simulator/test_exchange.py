@@ -683,6 +683,33 @@ async def test_no_web_page_from_elsewhere_may_decide_what_goes_wrong(
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        ({"endpoint": "nowhere", "kind": "rst"}, "nothing is called 'nowhere'; known are *, "),
+        (
+            {"endpoint": "*", "kind": "ids_jump", "symbol": "DOGEUSDT"},
+            "nothing is called 'DOGEUSDT'; known are BTCUSDT, ETHUSDT",
+        ),
+        ({"endpoint": "*", "kind": "bored"}, "'bored' is no kind of fault; known are refused, "),
+    ],
+)
+async def test_a_fault_that_could_hit_nothing_is_refused_and_ends_nothing(
+    fault: dict[str, Any], complaint: str
+) -> None:
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            running = await nursery.start(serve, ServeConfig(rest=(RestConfig(),)))
+            sound = {"at": 0, "endpoint": "*", "kind": "rst"}
+            async with httpx2.AsyncClient() as client:
+                url = f"{running.rest_urls['rest']}/simulator/faults"
+                answer = await client.post(url, json=[sound, {"at": 0} | fault])
+                assert answer.status_code == 400
+                assert answer.json()["error"].startswith(complaint)
+                assert (await client.get(url)).json() == {"active": [], "pending": []}
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_byte_too_many_for_rest_does_not_end_the_exchange() -> None:
     request = b"GET /api/v3/exchangeInfo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nx"
     with trio.fail_after(20):
