@@ -62,6 +62,17 @@ async def test_backoff_is_5_10_20_40_60_60_while_nothing_answers(autojump_clock:
     assert delays == [5, 10, 20, 40, 60, 60, 60, 60, 60, 60]
 
 
+async def test_a_name_that_dns_does_not_know_is_told_as_that(autojump_clock: Any) -> None:
+    """The counter's label has four values only; what people read says more."""
+    async with open_world([fault(0, "dns_failure", duration=60)], endpoints=["a"]) as world:
+        await trio.sleep(1)
+        (_, failed), *_ = world.of(on.DialFailed)
+        assert (failed.reason, failed.error_type) == ("websocket_error", "dns")
+        assert failed.detail.startswith("DNS gives no address of venue.test: ")
+        labels = {"reason": "websocket_error"}
+        assert world.metric("k2_binance_reconnects_total", **labels) == 1
+
+
 async def test_three_failures_open_the_breaker_and_the_probe_waits_for_it(
     autojump_clock: Any,
 ) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import time
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -412,6 +413,22 @@ def test_help_into_a_closed_pipe_is_no_traceback() -> None:
 
 def test_the_version_is_told() -> None:
     assert k2trio("--version").stdout == "k2trio 0.1.0\n"
+
+
+def test_the_installed_command_is_the_same_program() -> None:
+    """What pip makes of the entry point is such a script."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    module, _, function = project["project"]["scripts"]["k2trio"].partition(":")
+    script = f"import sys; from {module} import {function}; sys.exit({function}())"
+    for arguments in (["--version"], ["fly"]):
+        end = subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-c", script, *arguments],
+            capture_output=True, text=True, env=environment(), check=False,
+        )  # fmt: skip
+        plain = k2trio(*arguments)
+        assert (end.returncode, end.stdout, end.stderr) == (
+            plain.returncode, plain.stdout, plain.stderr,
+        )  # fmt: skip
 
 
 # -- check ----------------------------------------------------------------------------------------
