@@ -193,7 +193,7 @@ class Settings(BaseSettings):
         100_000, ge=0, le=10_000_000, description="Ids per stream that a restart may go back."
     )
     coverage: Annotated[Path | None, BeforeValidator(_empty_is_none)] = Field(
-        None, description="File for the ledger of ids (JSON), written at exit."
+        None, description="File for the ledger of ids (JSON), written every minute and at exit."
     )
 
     rotate_after: float = Field(
