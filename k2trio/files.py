@@ -65,8 +65,7 @@ def replace(path: Path, data: bytes, mode: int = PRIVATE) -> None:
 
     :raises OSError: if it cannot be done; unless the directory alone failed, the old one is intact.
     """
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _UNFOLLOWED, mode)
+    aside, fd = _open_aside(path, mode)
     try:
         try:
             rest = memoryview(data)
@@ -81,6 +80,27 @@ def replace(path: Path, data: bytes, mode: int = PRIVATE) -> None:
             os.unlink(aside)  # noqa: PTH108
         raise
     sync_directory(path)
+
+
+def try_to_replace(path: Path) -> None:
+    """Find out whether :func:`replace` would work, as far as that can be told; nothing stays.
+
+    :raises OSError: as :func:`replace` would.
+    """
+    if os.path.isdir(path):  # noqa: PTH112
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    aside, fd = _open_aside(path, PRIVATE)
+    try:
+        os.write(fd, b"\n")  # a full disk takes names, but no bytes
+    finally:
+        os.close(fd)
+        with suppress(OSError):
+            os.unlink(aside)  # noqa: PTH108
+
+
+def _open_aside(path: Path, mode: int) -> tuple[Path, int]:
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    return aside, os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _UNFOLLOWED, mode)
 
 
 def hold(fd: int, name: str) -> None:
@@ -127,6 +147,22 @@ def locked(path: Path, name: str) -> Generator[None]:
         os.close(fd)
 
 
+def try_lock(path: Path, name: str) -> None:
+    """Find out whether :func:`locked` could lock a file that has been locked before.
+
+    :raises ConfigError: if another program has the lock.
+    :raises OSError: if it cannot be opened.
+    """
+    try:
+        fd = os.open(lock_name(path), os.O_RDWR | _UNFOLLOWED)
+    except FileNotFoundError:
+        return
+    try:
+        hold(fd, name)
+    finally:
+        os.close(fd)
+
+
 def _remove_leftovers(path: Path) -> None:
     ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.new")
     for entry in os.listdir(path.parent):  # noqa: PTH208
@@ -163,6 +199,8 @@ def why(error: OSError) -> str:
         errno.EACCES: "permission denied; choose a file this user may write",
         errno.EISDIR: "it is a directory; name a file",
         errno.ENOENT: "its directory does not exist; create it",
+        errno.EROFS: "its disk is read-only; choose a file on another one",
+        errno.ENAMETOOLONG: "its name is too long; choose a shorter one",
         errno.ELOOP: "it is a link, and new files follow none; name a file",
         errno.EMFILE: "this process has too many files open; raise its limit (ulimit -n)",
     }

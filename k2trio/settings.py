@@ -17,7 +17,9 @@ from . import files
 from .environment import complaints
 from .errors import ConfigError
 from .loopback import is_loopback
-from .market.streams import MAX_STREAMS_PER_CONNECTION, parse_stream
+from .market.streams import MAX_STREAMS_PER_CONNECTION, parse_stream, parse_symbol
+from .urls import rest_url, websocket_url
+from .wording import describe, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,46 +52,10 @@ def _empty_is_none(value: object) -> object:
     return None if value == "" else value
 
 
-def _plain_url(url: str, schemes: tuple[str, ...]) -> str:
-    if "@" in url:
-        # First of all checks, and without parsing, so that no message can print the secret.
-        host = url.rpartition("@")[2].partition("/")[0]
-        raise ValueError(f"the URL for {host[:80]!r} must not hold a user name or password")
-    if not url.isprintable() or " " in url:
-        raise ValueError(f"{url!r} must not hold white space or control characters")
-    parts = urlsplit(url)
-    if parts.scheme not in schemes:
-        raise ValueError(f"{url!r} must start with {' or '.join(s + '://' for s in schemes)}")
-    if not parts.hostname:
-        raise ValueError(f"{url!r} names no host")
-    if parts.fragment:
-        raise ValueError(f"{url!r} must not hold a fragment (#…)")
-    try:
-        _ = parts.port
-    except ValueError as error:
-        raise ValueError(f"{url!r}: {error}") from error
-    return url.rstrip("/")
-
-
-def _websocket_url(url: str) -> str:
-    url = _plain_url(url, ("wss", "ws"))
-    parts = urlsplit(url)
-    if parts.query:
-        raise ValueError(f"{url!r} must not hold a query; name streams in STREAMS")
-    if parts.path == "/ws" or parts.path.startswith("/ws/"):
-        raise ValueError(f"{url!r} is for raw streams; end it in /stream, for combined ones")
-    return url
-
-
 def _endpoint_key(url: str) -> tuple[str, int]:
     """What names an endpoint in metrics and breakers: see ``failover.Endpoint``."""
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
-
-
-def _symbol(name: str) -> str:
-    parse_stream(f"{name.lower()}@trade")
-    return name.upper()
 
 
 def _stream(name: str) -> str:
@@ -103,9 +69,11 @@ def _config_error_as_value_error(value: str, check: Any) -> str:
         raise ValueError(str(error)) from error
 
 
-WebSocketURL = Annotated[str, AfterValidator(_websocket_url)]
-RestURL = Annotated[str, AfterValidator(lambda url: _plain_url(url, ("https", "http")))]
-Symbol = Annotated[str, AfterValidator(lambda name: _config_error_as_value_error(name, _symbol))]
+WebSocketURL = Annotated[str, AfterValidator(websocket_url)]
+RestURL = Annotated[str, AfterValidator(rest_url)]
+Symbol = Annotated[
+    str, AfterValidator(lambda name: _config_error_as_value_error(name, parse_symbol))
+]
 StreamName = Annotated[
     str, AfterValidator(lambda name: _config_error_as_value_error(name, _stream))
 ]
@@ -225,7 +193,7 @@ class Settings(BaseSettings):
         100_000, ge=0, le=10_000_000, description="Ids per stream that a restart may go back."
     )
     coverage: Annotated[Path | None, BeforeValidator(_empty_is_none)] = Field(
-        None, description="File for the ledger of ids (JSON), written at exit."
+        None, description="File for the ledger of ids (JSON), written every minute and at exit."
     )
 
     rotate_after: float = Field(
@@ -371,21 +339,14 @@ def check_environment(
 def load_settings(**values: Any) -> Settings:
     """Build settings from the environment and keyword arguments, with errors people can read.
 
-    :raises ConfigError: one line per wrong field or unknown variable.
+    :raises ConfigError: one line per wrong field, unknown keyword or unknown variable.
     """
     check_environment()
+    known = Settings.model_fields
+    if wrong := [name for name in values if name not in known]:
+        lines = [unknown(name, known, "a setting of k2trio") for name in wrong]
+        raise ConfigError("\n".join(f"the keyword {line}" for line in lines))
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise ConfigError(describe(error)) from error
-
-
-def describe(error: ValidationError) -> str:
-    """One line per wrong field, with the name of the variable that sets it."""
-    lines: list[str] = []
-    for item in error.errors(include_url=False):
-        where = [str(part) for part in item["loc"] if not isinstance(part, int)]
-        message = item["msg"].removeprefix("Value error, ")
-        given = "" if item["type"] == "value_error" else f" (got {str(item['input'])[:80]!r})"
-        lines.append(f"{ENV_PREFIX}{where[0].upper()}: {message}{given}" if where else message)
-    return "\n".join(lines)
+        raise ConfigError(describe(error, ENV_PREFIX)) from error

@@ -37,7 +37,9 @@ class Place:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, faults: Sequence[Fault] = ()) -> None:
         board = FaultBoard(faults)
         self.network = MemoryNetwork(board)
-        exchange = Exchange("venue", Market(["BTCUSDT"], seed=1, rate=20), faults=board)
+        self.exchange = exchange = Exchange(
+            "venue", Market(["BTCUSDT"], seed=1, rate=20), faults=board
+        )
         self.network.add("venue.test", 1, exchange, "a")
         self.network.add_rest("venue.test", RestServer(exchange, "venue.rest"))
         self._monkeypatch = monkeypatch

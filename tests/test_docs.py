@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+import trio
+from world import open_world
 
+from k2trio.continuity.items import GapReason
+from k2trio.market.payloads import Origin
+from k2trio.observe.transitions import ConnectionLost, DialFailed
 from k2trio.settings import Settings
 from k2trio.simulator import parse_faults
 
@@ -46,7 +52,36 @@ def test_every_setting_has_a_row_and_a_meaning() -> None:
 
 def test_the_example_of_faults_is_one() -> None:
     (example,) = re.findall(r"```json\n(\[.+?\])\n```", README, re.DOTALL)
-    assert len(parse_faults(example)) == 5
+    assert len(parse_faults(example)) == 6
+
+
+def test_every_kind_of_line_and_every_reason_is_documented() -> None:
+    (example,) = re.findall(r"writes one JSON line.+?```json\n(.+?)```", README, re.DOTALL)
+    kinds = {key for line in example.splitlines() for key in ("data", "gap", "outage")
+             if f'"{key}":' in line}  # fmt: skip
+    assert kinds == {"data", "gap", "outage"}
+    table = README.partition("| `reason` |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(get_args(GapReason))
+    (origins,) = re.findall(r"^`origin` is (.+?)\. A `gap`", README, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", origins)) == set(get_args(Origin))
+
+
+async def test_every_fault_of_the_example_is_seen_by_a_client_that_runs(
+    autojump_clock: object,
+) -> None:
+    (example,) = re.findall(r"```json\n(\[.+?\])\n```", README, re.DOTALL)
+    faults = parse_faults(example)
+    async with open_world(faults, endpoints=("a", "b"), rate=20) as world:
+        began_at = trio.current_time()
+        await trio.sleep(faults[-1].at + 60)
+        seen = [at for at, _ in [*world.of(ConnectionLost), *world.of(DialFailed)]]
+        seen += [at for at, item in world.items if getattr(item, "origin", "") != "live"]
+    seen = [at - began_at for at in seen]
+    # One waits for the next dial, which the one after it makes necessary.
+    starts = [one.at for one in faults if one.kind != "http_status"]
+    for start, end in itertools.pairwise([*starts, starts[-1] + 60]):
+        assert any(start <= at < end for at in seen), start
+    assert [what.error_type for _, what in world.of(DialFailed)].count("http_429") == 1
 
 
 def test_every_option_in_an_example_exists() -> None:

@@ -57,7 +57,10 @@ DEFAULTS: dict[str, Any] = {
 # Per field: what an environment holds, and what it means.
 GIVEN: dict[str, tuple[str, Any]] = {
     "websocket_url": ("wss://example.com:1/stream/", "wss://example.com:1/stream"),
-    "failover_urls": ("wss://a.com/s, wss://b.com/s", ("wss://a.com/s", "wss://b.com/s")),
+    "failover_urls": (
+        "wss://a.com/stream, wss://b.com/x/stream",
+        ("wss://a.com/stream", "wss://b.com/x/stream"),
+    ),
     "symbols": ("btcusdt, BNBUSDT", ("BTCUSDT", "BNBUSDT")),
     "streams": ("btcusdt@trade,ETHUSDT@depth@100ms", ("btcusdt@trade", "ethusdt@depth@100ms")),
     "reconnect_delay": ("1.5", 1.5),
@@ -255,7 +258,7 @@ TOGETHER: list[tuple[dict[str, Any], str]] = [
     ),
     ({"ca_file": "/nowhere.pem"}, "CA_FILE /nowhere.pem is not a file"),
     ({"failover_urls": ["wss://stream.binance.com:9443/stream"]}, "a host and port twice"),
-    ({"failover_urls": ["wss://STREAM.binance.com:9443/other"]}, "a host and port twice"),
+    ({"failover_urls": ["wss://STREAM.binance.com:9443/other/stream"]}, "a host and port twice"),
     ({"failover_urls": ["wss://a.com/stream", "wss://a.com:443/stream"]}, "a host and port twice"),
 ]
 
@@ -276,13 +279,72 @@ def test_every_wrong_field_has_its_line() -> None:
     assert names == [f"K2_BINANCE_{n}" for n in ("SYMBOLS", "STREAMS", "METRICS_PORT", "LOG_LEVEL")]
 
 
+SLIPS: list[tuple[str, str, str]] = [
+    ("symbols", "BTCUSDT;ETHUSDT", "did you mean BTCUSDT,ETHUSDT?"),
+    ("symbols", "btcusdt ethusdt", "did you mean BTCUSDT,ETHUSDT?"),
+    ("symbols", "btc-usdt", "did you mean BTCUSDT?"),
+    ("symbols", "BTC_USDT", "did you mean BTCUSDT?"),
+    ("symbols", "BTC/USDT", "did you mean BTCUSDT?"),
+    ("symbols", "BTCUSDT@trade", "name streams in STREAMS"),
+    ("streams", "aggtrade", "did you mean btcusdt@aggTrade?"),
+    ("streams", "ethusdt@aggtrade", "did you mean ethusdt@aggTrade?"),
+    ("streams", "BTCUSDT@TRADE", "did you mean btcusdt@trade?"),
+    ("streams", "ETHUSDT", "did you mean ethusdt@trade?"),
+    ("streams", "btc-usdt@trade", "did you mean btcusdt@trade?"),
+    ("streams", "btcusdt@kline1m", "did you mean btcusdt@kline_1m?"),
+    ("streams", "btcusdt@depth@250ms", "did you mean btcusdt@depth@100ms?"),
+    ("streams", "!miniticker@arr", "did you mean !miniTicker@arr?"),
+    ("streams", "btcusdt@trade/ethusdt@trade", "did you mean btcusdt@trade,ethusdt@trade?"),
+    ("streams", "btcusdt@nothing", "known are trade, aggTrade, "),
+]
+
+
+@pytest.mark.parametrize(("field", "given", "cure"), SLIPS, ids=[slip[1] for slip in SLIPS])
+def test_a_slip_is_an_error_that_says_what_may_have_been_meant(
+    field: str, given: str, cure: str
+) -> None:
+    complaint = problem(**{field: given})
+    assert complaint.startswith(f"{ENV_PREFIX}{field.upper()}: {given!r} is not a")
+    assert cure in complaint
+    if cure.startswith("did you mean"):
+        meant = cure.removeprefix("did you mean ").rstrip("?")
+        assert getattr(load_settings(**{field: meant}), field) == tuple(meant.split(","))
+
+
+def test_what_is_too_long_to_have_been_typed_is_not_guessed_at() -> None:
+    assert len(problem(symbols="a;" * 50_000)) < 300
+    assert len(problem(streams="x" * 100_000)) < 300
+
+
+WORDINGS: list[tuple[dict[str, Any], str]] = [
+    ({"metrics_port": "abc"}, "METRICS_PORT: must be a whole number (got 'abc')"),
+    ({"metrics_port": 70000}, "METRICS_PORT: must be at most 65535 (got '70000')"),
+    ({"reconnect_delay": "soon"}, "RECONNECT_DELAY: must be a number (got 'soon')"),
+    ({"reconnect_delay": 0}, "RECONNECT_DELAY: must be at least 0.01 (got '0')"),
+    ({"close_timeout": 0}, "CLOSE_TIMEOUT: must be more than 0 (got '0')"),
+    ({"allow_insecure": "perhaps"}, "ALLOW_INSECURE: must be true or false (got 'perhaps')"),
+    (
+        {"log_format": "xml"},
+        "LOG_FORMAT: must be 'console' or 'json' (got 'xml')",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "complaint"), WORDINGS, ids=[w[1] for w in WORDINGS])
+def test_what_is_wrong_is_said_in_words_of_our_own(values: dict[str, Any], complaint: str) -> None:
+    assert problem(**values) == f"{ENV_PREFIX}{complaint}"
+
+
 @pytest.mark.parametrize("name", ["btc/usdt", "btc@usdt", "x" * 41, "btc\nusdt", "a b"])
 def test_a_symbol_that_cannot_exist_is_refused(name: str) -> None:
     assert problem(symbols=[name]).startswith("K2_BINANCE_SYMBOLS: ")
 
 
 def test_a_field_that_does_not_exist_is_refused() -> None:
-    assert "SYMBOL" in problem(symbol="BTCUSDT")
+    assert problem(symbol="BTCUSDT") == (
+        "the keyword symbol is not a setting of k2trio; did you mean symbols?"
+    )
+    assert problem(qqq=1) == "the keyword qqq is not a setting of k2trio"
 
 
 def test_settings_do_not_change() -> None:
@@ -392,7 +454,22 @@ BAD_URLS: list[tuple[str, str]] = [
     ("wss://", "names no host"),
     ("wss:///stream", "names no host"),
     ("wss://example.com/stream#x", "fragment"),
-    ("wss://example.com/stream?streams=btcusdt@trade", "user name or password"),
+    (
+        "wss://example.com:9443/stream?streams=btcusdt@trade/ETHUSDT@depth",
+        "write wss://example.com:9443/stream here, and --streams btcusdt@trade,ethusdt@depth",
+    ),
+    (
+        "wss://example.com/ws/btcusdt@kline_1m@%2B08:00",
+        "write wss://example.com/stream here, and --streams btcusdt@kline_1m@+08:00",
+    ),
+    (
+        "ws://127.0.0.1:1/stream?streams=!miniTicker@arr&timeUnit=MICROSECOND",
+        "write ws://127.0.0.1:1/stream here, and --streams !miniTicker@arr",
+    ),
+    ("wss://example.com/stream?streams=btcusdt@nothing", "name streams in STREAMS"),
+    ("wss://example.com:9443", "did you mean wss://example.com:9443/stream?"),
+    ("wss://example.com:9443/", "did you mean wss://example.com:9443/stream?"),
+    ("wss://example.com/other", "does not end in /stream"),
     ("wss://example.com/stream?x=1", "query; name streams in STREAMS"),
     ("wss://example.com:99999/stream", "Port out of range"),
     ("wss://example.com:x/stream", "Port could not be cast"),

@@ -192,6 +192,11 @@ class Feed:
         """
         await self._parts.resume.save_at_last()
 
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything that is decided has been handed out."""
+        return not self._outbox.size
+
     def coverage(self) -> list[Coverage]:
         """The ledger: per stream, which ids came live, were repaired, or are missing and why."""
         return [track.coverage() for track in self._arbiter.tracks]

@@ -82,9 +82,12 @@ async def open_feed(
         another program uses.
     """
     settings = load_settings() if settings is None else settings
-    names = [parse_stream(name).name for name in streams or settings.stream_names]
+    if isinstance(streams, str):
+        raise ConfigError(f"streams are named in a list: write [{streams!r}]")
+    chosen = settings.stream_names if streams is None else streams
+    names = [parse_stream(name).name for name in chosen]
     if not names:
-        raise ConfigError("no streams to open; name some, e.g. 'btcusdt@trade'")
+        raise ConfigError("no streams to open; name some, e.g. ['btcusdt@trade']")
     ssl_context = make_ssl_context(settings)
     with locked(settings.state):
         feed = build(

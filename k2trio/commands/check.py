@@ -1,24 +1,40 @@
-"""``k2trio check``: is the configuration sound, and which endpoints work from here?"""
+"""``k2trio check``: would a run work from here? Tries all that one needs, and changes nothing.
+
+What would keep a run from starting is exit code 2, as there; what would make it fail is 1.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
 from rich.table import Table
 
-from ..errors import ConnectionFailed
+from ..errors import ConnectionFailed, K2Error
 from ..market.decoder import Decoder
+from ..market.streams import parse_stream
 from ..policy.breaker import CircuitBreaker
 from ..policy.failover import Endpoint
+from ..repair.hosts import BackfillError
+from ..repair.listing import untraded
+from ..repair.reach import RestHost, never_asked, rest_hosts
+from ..sinks.output import try_output
+from ..web import exporter
 from ..wire.connection import open_connection
 from ..wire.dialer import DialTimes, TcpDialer
 from ..wire.tls import make_ssl_context
-from .run import EXIT_FAILED, EXIT_OK
+from . import effective
+from .ledger import try_coverage
+from .run import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain
+from .starting import said_twice, try_state
 from .terminal import put_line, put_rich
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Collection, Sequence
+
     from ..settings import Settings
 
 FIRST_MESSAGE_TIMEOUT_S = 10.0
@@ -41,23 +57,105 @@ class Finding:
         return self.upgrade_s is not None and not self.problem
 
 
-async def check(settings: Settings) -> int:
-    """Dial every endpoint, print a table; exit code 1 if none works."""
-    endpoints = [
-        Endpoint.from_url(url, index, CircuitBreaker)
+@dataclass
+class Report:
+    """What was tried, and what is wrong.
+
+    :ivar rows: (what, result) of what is tried on this machine, or asked of the first venue.
+    :ivar blocking: what would keep a run from starting.
+    :ivar failing: what would make it fail.
+    """
+
+    rows: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    blocking: list[str] = field(default_factory=list[str])
+    failing: list[str] = field(default_factory=list[str])
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        return EXIT_USAGE if self.blocking else EXIT_FAILED if self.failing else EXIT_OK
+
+
+async def check(settings: Settings, named: Collection[str]) -> int:
+    """Try everything, print what was found, and each problem on standard error.
+
+    :param named: the settings that the command line names.
+    """
+    report = Report()
+    verify = make_ssl_context(settings)
+    put_line(f"streams: {', '.join(settings.stream_names)}")
+    if detail := said_twice(settings):
+        put_line(detail)
+    put_line()
+    put_rich(effective.table(settings, named))
+    _try_this_machine(settings, report)
+    wrong = await _ask_for_symbols(settings, verify, report)
+    good = [name for name in settings.stream_names if parse_stream(name).symbol not in wrong]
+    findings = [
+        Finding(Endpoint.from_url(url, index, CircuitBreaker))
         for index, url in enumerate(settings.endpoint_urls)
     ]
-    dialer = TcpDialer(make_ssl_context(settings))
-    findings = [Finding(endpoint) for endpoint in endpoints]
+    venues = [finding.endpoint.venue for finding in findings]
+    hosts = rest_hosts(settings, venues)
+    dialer = TcpDialer(verify)
     async with trio.open_nursery() as nursery:
         for finding in findings:
-            nursery.start_soon(_examine, finding, settings, dialer)
-    put_line(f"streams: {', '.join(settings.stream_names)}")
-    put_rich(_table(findings))
-    return EXIT_OK if any(finding.works for finding in findings) else EXIT_FAILED
+            nursery.start_soon(_examine, finding, good, settings, dialer)
+        for host in hosts:
+            nursery.start_soon(_ask, host, settings, verify)
+    _judge(settings, findings, hosts, report)
+    for table in (_rows_table(report.rows), _endpoint_table(findings), _rest_table(hosts)):
+        put_line()
+        put_rich(table)
+    complain([*report.blocking, *report.failing])
+    return report.code
 
 
-async def _examine(finding: Finding, settings: Settings, dialer: TcpDialer) -> None:
+def _try_this_machine(settings: Settings, report: Report) -> None:
+    """The files, and the port."""
+
+    def attempt(what: str, verdict: str, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except K2Error as error:
+            report.rows.append((what, str(error)))
+            report.blocking.append(str(error))
+        else:
+            report.rows.append((what, verdict))
+
+    for name, path, action in (
+        ("output", settings.output, try_output),
+        ("state", settings.state, try_state),
+        ("coverage", settings.coverage, try_coverage),
+    ):
+        if path is not None:
+            attempt(f"{name} {path}", "can be written", functools.partial(action, path))
+    host, port = settings.metrics_host, settings.metrics_port
+    attempt(f"metrics port {port}", "can be had", lambda: exporter.open_socket(host, port).close())
+
+
+async def _ask_for_symbols(
+    settings: Settings, verify: ssl.SSLContext, report: Report
+) -> Collection[str]:
+    """Returns the symbols that the first venue does not list, or not trade."""
+    try:
+        wrong = await untraded(settings, verify=verify)
+    except BackfillError as error:
+        report.rows.append(("symbols", f"not checked: {error}"))
+        return ()
+    report.rows.append(("symbols", "; ".join(wrong.values()) or "known and traded"))
+    report.blocking += wrong.values()
+    return wrong
+
+
+async def _ask(host: RestHost, settings: Settings, verify: ssl.SSLContext) -> None:
+    await host.ask(settings, verify=verify)
+
+
+async def _examine(
+    finding: Finding, streams: Sequence[str], settings: Settings, dialer: TcpDialer
+) -> None:
+    """Dial an endpoint, and wait for a message if there are streams that can bring one."""
     dialled_at = trio.current_time()
 
     async def dial(endpoint: Endpoint) -> trio.abc.Stream:
@@ -66,12 +164,13 @@ async def _examine(finding: Finding, settings: Settings, dialer: TcpDialer) -> N
         dialled_at = trio.current_time()
         return stream
 
+    asked_for = streams or settings.stream_names
     try:
-        async with open_connection(
-            finding.endpoint, settings.stream_names, settings, dial
-        ) as connection:
+        async with open_connection(finding.endpoint, asked_for, settings, dial) as connection:
             upgraded_at = trio.current_time()
             finding.upgrade_s = upgraded_at - dialled_at
+            if not streams:
+                return
             with trio.move_on_after(FIRST_MESSAGE_TIMEOUT_S) as patience:
                 decoder = Decoder(finding.endpoint.venue)
                 while finding.first_message_s is None:
@@ -85,23 +184,62 @@ async def _examine(finding: Finding, settings: Settings, dialer: TcpDialer) -> N
         finding.problem = f"{failure.error_type}: {failure}"
 
 
-def _table(findings: list[Finding]) -> Table:
+def _judge(
+    settings: Settings, findings: Sequence[Finding], hosts: Sequence[RestHost], report: Report
+) -> None:
+    """One endpoint is enough, and a host that answers at each venue that works."""
+    working = [finding for finding in findings if finding.works]
+    if not working:
+        report.failing += [f"{finding.endpoint.url}: {finding.problem}" for finding in findings]
+    needed = dict.fromkeys(finding.endpoint.venue for finding in working or findings)
+    for venue in needed:
+        asked = [host for host in hosts if host.venue == venue]
+        if asked and all(host.problem for host in asked):
+            report.failing += [f"{host.problem}; gaps cannot be repaired" for host in asked]
+    venues = [finding.endpoint.venue for finding in findings]
+    report.failing += [
+        f"{url} of REST_URLS is never asked: no endpoint is of its venue; leave it out, or name "
+        f"a host of {' or '.join(dict.fromkeys(venues))}"
+        for url in never_asked(settings, venues)
+    ]
+
+
+def _ms(*steps: float | None) -> list[str]:
+    return ["-" if step is None else f"{step * 1000:.1f}" for step in steps]
+
+
+def _new_table(*headings: str) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("endpoint", "venue"):
-        table.add_column(heading)
-    for heading in ("DNS ms", "TCP ms", "TLS ms", "upgrade ms", "first message ms"):
-        table.add_column(heading, justify="right")
-    table.add_column("result", overflow="fold")
+    for heading in headings[:-1]:
+        table.add_column(heading, justify="right" if heading.endswith(" ms") else "left")
+    table.add_column(headings[-1], overflow="fold")
+    return table
+
+
+def _rows_table(rows: Sequence[tuple[str, str]]) -> Table:
+    table = _new_table("here", "result")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _endpoint_table(findings: Sequence[Finding]) -> Table:
+    steps = ("DNS ms", "TCP ms", "TLS ms", "upgrade ms", "first message ms")
+    table = _new_table("endpoint", "venue", *steps, "result")
     for finding in findings:
         times = finding.times
-        steps = (
-            None if times is None else times.dns_s,
-            None if times is None else times.tcp_s,
-            None if times is None else times.tls_s,
-            finding.upgrade_s,
-            finding.first_message_s,
+        dial = (None, None, None) if times is None else (times.dns_s, times.tcp_s, times.tls_s)
+        table.add_row(
+            finding.endpoint.url,
+            finding.endpoint.venue,
+            *_ms(*dial, finding.upgrade_s, finding.first_message_s),
+            finding.problem or "works",
         )
-        cells = ["-" if step is None else f"{step * 1000:.1f}" for step in steps]
-        result = finding.problem or "works"
-        table.add_row(finding.endpoint.url, finding.endpoint.venue, *cells, result)
+    return table
+
+
+def _rest_table(hosts: Sequence[RestHost]) -> Table:
+    table = _new_table("REST host", "venue", "answer ms", "result")
+    for host in hosts:
+        table.add_row(host.url, host.venue, *_ms(host.took_s), host.problem or "answers")
     return table

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError, K2Error
 from ..observe import logs, stderr
 from ..settings import Settings, check_environment
-from .options import parse
+from .options import given, parse
 from .run import EXIT_FAILED, EXIT_OK, EXIT_USAGE, run, run_until_signalled
 from .terminal import put
 
@@ -22,7 +22,7 @@ usage: python -m k2trio [COMMAND] [OPTIONS]
 
 commands:
   run       stream market data as JSON lines (the default)
-  check     validate the configuration and try every endpoint
+  check     try everything that a run needs, and show the settings that count
   demo      watch the feed survive a bad day of a simulated exchange; needs no network
   simulate  serve the simulated exchange, for tests of your own
   ops       print alert rules, a dashboard, or the runbook: ops alerts|dashboard|runbook
@@ -46,7 +46,9 @@ def _run(arguments: Sequence[str]) -> int:
 def _check(arguments: Sequence[str]) -> int:
     from .check import check
 
-    return run_until_signalled(functools.partial(check, _settings("check", arguments)))
+    settings = _settings("check", arguments)
+    named = given(Settings, "check", arguments)
+    return run_until_signalled(functools.partial(check, settings, named))
 
 
 def _demo(arguments: Sequence[str]) -> int:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, get_args, get
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import ConfigError
-from ..settings import ENV_PREFIX, Settings, describe
+from ..settings import ENV_PREFIX, Settings
+from ..wording import describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +50,10 @@ class _Parser(argparse.ArgumentParser):
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
             given = unknown.split()[0].partition("=")[0]
-            near = difflib.get_close_matches(given, self._option_string_actions, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
+            # Without the dashes, which all have in common.
+            known = [name.removeprefix("--") for name in self._option_string_actions]
+            near = difflib.get_close_matches(given.lstrip("-").lower(), known, n=1)
+            hint = f"did you mean --{near[0]}?" if near else f"see {self.prog} --help"
             message = f"{given} is not an option; {hint}"
         raise ConfigError(message)
 
@@ -68,9 +71,14 @@ def parse(model: type[_Model], command: str, arguments: Sequence[str]) -> _Model
         from_environment = issubclass(model, Settings)
         lines = [
             line if from_environment and _field(line) not in values else _name_flag(line)
-            for line in describe(error).splitlines()
+            for line in describe(error, ENV_PREFIX).splitlines()
         ]
         raise ConfigError("\n".join(lines)) from error
+
+
+def given(model: type[BaseModel], command: str, arguments: Sequence[str]) -> frozenset[str]:
+    """The options that a command line names, which :func:`parse` has taken."""
+    return frozenset(vars(_parser(model, command).parse_args(arguments)))
 
 
 def flag(name: str) -> str:

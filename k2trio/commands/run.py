@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
-import stat
 import sys
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import msgspec
 import trio
 
-from .. import files
 from ..client.opening import open_feed
 from ..errors import ConfigError, K2Error, SinkError, leaves
 from ..loopback import is_loopback
@@ -21,10 +19,12 @@ from ..market.streams import symbols_of
 from ..observe import logs, stderr
 from ..observe.history import History
 from ..observe.metrics import Metrics
-from ..sinks.jsonl import JsonLines
 from ..web import exporter
 from ..web.app import make_app
 from ..web.status import Reporter
+from .ledger import CoverageFile
+from .starting import open_output, refuse_shared_files, refuse_untraded, said_twice, try_files
+from .summary import sum_up, tell_start
 
 if TYPE_CHECKING:
     import random
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..client.feed import Feed
+    from ..continuity.items import Item
     from ..observe.transitions import Observer
     from ..settings import Settings
+    from ..sinks.jsonl import JsonLines
 
 LAST_WRITE_S = 0.5
 """How long the last lines may take at shutdown; the sink itself adds its own bound to that."""
@@ -60,19 +62,24 @@ def run_until_signalled(main: Callable[[], Awaitable[int]]) -> int:
     try:
         return trio.run(_supervise, main)
     except K2Error as error:
-        return _complain([error])
+        return _end_with([error])
     except BaseExceptionGroup as group:
         errors = leaves(group)
         if all(isinstance(error, K2Error) for error in errors):
-            return _complain(errors)
+            return _end_with(errors)
         raise
 
 
-def _complain(errors: Sequence[BaseException]) -> int:
-    """One line per error on standard error; returns the exit code that they make."""
-    for line in dict.fromkeys(f"k2trio: {error}\n" for error in errors):
-        sys.stderr.write(line)
+def _end_with(errors: Sequence[BaseException]) -> int:
+    """Complain of errors; returns the exit code that they make."""
+    complain([str(error) for error in errors])
     return EXIT_USAGE if isinstance(errors[0], ConfigError) else EXIT_FAILED
+
+
+def complain(problems: Sequence[str]) -> None:
+    """One line per problem on standard error, each once."""
+    for line in dict.fromkeys(line for problem in problems for line in problem.splitlines()):
+        sys.stderr.write(f"k2trio: {line}\n")
 
 
 async def _supervise(main: Callable[[], Awaitable[int]]) -> int:
@@ -147,60 +154,77 @@ async def exported_feed(
 
 
 async def run(settings: Settings) -> int:
-    """``k2trio run``: stream into the sink until told to stop."""
+    """``k2trio run``: stream into the sink until told to stop.
+
+    :raises ConfigError: for a file, a port or a symbol with which that cannot work.
+    """
     log = logs.get_logger()
     transitions = logs.TransitionLog(log)
-    _refuse_shared_files(settings)
-    with JsonLines(settings.output, settings.output_rotate_bytes, log.warning) as sink:
-        async with (
-            exported_feed(settings, observers=[transitions], sync=sink.sync) as (feed, url),
-            transitions.summing_up(),
-            _reopened_on_hangup(settings, sink),
-        ):
-            log.info("exporting", page=url, metrics=f"{url}/metrics", ready=f"{url}/readyz")
-            await deliver(feed, sink, settings.coverage)
+    refuse_shared_files(settings)
+    if problems := try_files(settings):
+        raise ConfigError("\n".join(problems))
+    if detail := said_twice(settings):
+        log.warning("symbols_not_used", detail=detail)
+    with open_output(settings, log.warning) as sink:
+        async with _beside(settings, sink) as nursery:
+            await refuse_untraded(settings, log.warning)
+            async with (
+                exported_feed(settings, observers=[transitions], sync=sink.sync) as (feed, url),
+                transitions.summing_up(),
+            ):
+                log.info("exporting", page=url, metrics=f"{url}/metrics", ready=f"{url}/readyz")
+                if settings.output is not None:
+                    tell_start(feed, version("k2trio"))
+                    nursery.start_soon(sum_up, feed)
+                await deliver(feed, sink, settings.coverage)
     return EXIT_OK
 
 
 async def deliver(feed: Feed, sink: JsonLines, coverage: Path | None = None) -> None:
     """Write what the feed brings, until it ends or is cancelled, and then what is left.
 
-    :param coverage: where to write the ledger at the end.
+    :param coverage: where to write the ledger, now and then and at the end.
     """
+    tell = logs.get_logger().warning
+    ledger = None if coverage is None else CoverageFile(coverage, feed.coverage, tell)
     try:
-        async for batch in feed.batches():
-            await sink.write(batch)
-    finally:
-        await _finish(feed, sink, coverage)
-
-
-def _refuse_shared_files(settings: Settings) -> None:
-    """Files of ours must not be those that the caller has directed the program's text into."""
-    kept = {"STATE": settings.state, "COVERAGE": settings.coverage}
-    for stream, fd in (("output", 1), ("error", 2)):
-        status = os.fstat(fd)
-        if stream == "error":
-            named = {"OUTPUT": settings.output, **kept}
+        if ledger is None:
+            async for batch in feed.batches():
+                await sink.write(batch)
         else:
-            named = kept if settings.output is None else {}
-        for name, path in named.items():
-            if path is None or not stat.S_ISREG(status.st_mode) or not path.exists():
-                continue
-            if os.path.samestat(path.stat(), status):
-                raise ConfigError(f"{name} {path} is what standard {stream} goes to; name another")
+            await _deliver_and_account(feed, sink, ledger)
+    finally:
+        await _finish(feed, sink, ledger)
+
+
+async def _deliver_and_account(feed: Feed, sink: JsonLines, ledger: CoverageFile) -> None:
+    while True:
+        # Here everything that was handed out is written.
+        due = trio.current_time() >= ledger.due_at
+        if due and feed.caught_up:
+            await ledger.keep()
+            due = False
+        batch: list[Item] = []
+        with trio.move_on_at(math.inf if due else ledger.due_at):
+            batch = await feed.next_batch()
+        if batch:
+            await sink.write(batch)
 
 
 @asynccontextmanager
-async def _reopened_on_hangup(settings: Settings, sink: JsonLines) -> AsyncGenerator[None]:
-    """With a file as output, SIGHUP says that it was moved away, and does not end the program."""
-    if settings.output is None:
-        yield
-        return
-    with trio.open_signal_receiver(signal.SIGHUP) as hangups:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_reopen, hangups, sink)
-            yield
-            nursery.cancel_scope.cancel()
+async def _beside(settings: Settings, sink: JsonLines) -> AsyncGenerator[trio.Nursery]:
+    """A nursery for what runs beside the feed.
+
+    With a file as output, SIGHUP says that it was moved away, and does not end the program.
+    """
+    async with trio.open_nursery() as nursery:
+        if settings.output is None:
+            yield nursery
+        else:
+            with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+                nursery.start_soon(_reopen, hangups, sink)
+                yield nursery
+        nursery.cancel_scope.cancel()
 
 
 async def _reopen(hangups: AsyncIterator[int], sink: JsonLines) -> None:
@@ -208,7 +232,7 @@ async def _reopen(hangups: AsyncIterator[int], sink: JsonLines) -> None:
         sink.reopen()
 
 
-async def _finish(feed: Feed, sink: JsonLines, coverage: Path | None) -> None:
+async def _finish(feed: Feed, sink: JsonLines, ledger: CoverageFile | None) -> None:
     """Write what was received but not yet written, within a bound, whatever ended the run.
 
     :raises SinkError: if that was not possible.
@@ -224,8 +248,8 @@ async def _finish(feed: Feed, sink: JsonLines, coverage: Path | None) -> None:
         errors.append(error)
     _tell_coverage(feed)
     try:
-        if coverage is not None:
-            _write_coverage(coverage, feed)
+        if ledger is not None:
+            await ledger.write_at_last()
     except SinkError as error:
         errors.append(error)
     if errors:
@@ -269,14 +293,3 @@ def _tell_coverage(feed: Feed) -> None:
         missing=sum(row.missing for row in rows),
         outages=sum(row.outages for row in rows),
     )
-
-
-def _write_coverage(path: Path, feed: Feed) -> None:
-    data = msgspec.json.format(msgspec.json.encode(feed.coverage())) + b"\n"
-    try:
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            path.write_bytes(data)  # /dev/stdout and the like are written to, and not replaced
-        else:
-            files.replace(path, data, files.SHARED)
-    except OSError as error:
-        raise SinkError(f"cannot write the coverage file {path}: {files.why(error)}") from error

@@ -13,12 +13,15 @@ from pydantic import BeforeValidator, Field
 from ..errors import ConfigError
 from ..settings import Symbol  # noqa: TC001 - pydantic looks at it
 from ..simulator import EndpointConfig, Fault, Limits, RestConfig, ServeConfig, load_faults, serve
+from ..simulator.faults.fault import refuse_unknown
 from ..simulator.serving.gate import listen
 from .options import Options, flag, split
 from .run import EXIT_OK
 from .terminal import put_line
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ..simulator import Running
 
 ENDPOINT_NAMES = "abcdefghijklmnopqrstuvwxyz"
@@ -91,7 +94,7 @@ def _configuration(options: SimulateOptions) -> ServeConfig:
         seed=options.seed,
         rate=options.rate,
         quotes=options.quotes,
-        faults=_faults(options.faults, {*names, REST_NAME, options.venue, "*"}),
+        faults=_faults(options.faults, {*names, REST_NAME, options.venue}, options.symbols),
         limits=Limits(
             client_messages_per_s=options.message_limit,
             streams=options.stream_limit,
@@ -106,7 +109,9 @@ def _configuration(options: SimulateOptions) -> ServeConfig:
     )
 
 
-def _faults(path: Path | None, names: set[str]) -> tuple[Fault, ...]:
+def _faults(
+    path: Path | None, names: Collection[str], symbols: Collection[str]
+) -> tuple[Fault, ...]:
     if path is None:
         return ()
     try:
@@ -115,12 +120,10 @@ def _faults(path: Path | None, names: set[str]) -> tuple[Fault, ...]:
         raise ConfigError(f"--faults {path} cannot be read: {error.strerror or error}") from error
     except msgspec.DecodeError as error:
         raise ConfigError(f"--faults {path}: {error}") from error
-    for fault in faults:
-        if fault.endpoint not in names:
-            raise ConfigError(
-                f"--faults {path}: nothing is called {fault.endpoint!r}; "
-                f"known are {', '.join(sorted(names))}"
-            )
+    try:
+        refuse_unknown(faults, names, symbols)
+    except ValueError as error:
+        raise ConfigError(f"--faults {path}: {error}") from error
     return tuple(faults)
 
 

@@ -6,7 +6,9 @@ import contextlib
 import errno
 import io
 import os
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 PIPE_COLUMNS = 200
 """Width of tables where standard output is not a terminal."""
+TEXT_COLUMNS = 80
+"""Width of text there."""
+MAX_TEXT_COLUMNS = 120
+"""Longer lines are hard to read."""
 
 
 def put(text: str) -> None:
@@ -41,13 +47,41 @@ def put_line(text: str = "") -> None:
     put(f"{text}\n")
 
 
-def put_rich(content: RenderableType) -> None:
-    """Write a rich table or text as plain characters; see :func:`put`."""
+def columns() -> int:
+    """How wide text for people may be: as the terminal, or as one would be."""
+    return min(shutil.get_terminal_size(fallback=(TEXT_COLUMNS, 24)).columns, MAX_TEXT_COLUMNS)
+
+
+def put_wrapped(text: str, first: str = "") -> None:
+    """Write text, wrapped at words; further lines begin below the text, after ``first``."""
+    for line in wrapped(text, columns(), first):
+        put_line(line)
+
+
+def wrapped(text: str, width: int, first: str = "") -> list[str]:
+    """Lines of that width at most, but for words that are longer."""
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def put_rich(content: RenderableType, width: int | None = None) -> None:
+    """Write a rich table or text as plain characters; see :func:`put`.
+
+    :param width: by default that of the terminal, or :data:`PIPE_COLUMNS`.
+    """
     # rich draws its lines from the characters that the encoding has.
     page = io.TextIOWrapper(io.BytesIO(), sys.stdout.encoding, "backslashreplace", newline="\n")
     # rich ends the process by itself when a pipe breaks, so it does not get to see the pipe.
-    width = None if sys.stdout.isatty() else PIPE_COLUMNS
-    Console(file=page, width=width, color_system=None).print(content)
+    if width is None and not sys.stdout.isatty():
+        width = PIPE_COLUMNS
+    console = Console(file=page, width=width, color_system=None, markup=False, emoji=False)
+    console.print(content)
     page.seek(0)
     put("".join(f"{line.rstrip()}\n" for line in page))
 

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import UnknownStreamError
+from .spelling import near_streams, near_symbols
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -165,8 +166,17 @@ _KLINE = re.compile(rf"kline_({_INTERVALS})(@\+08:00)?\Z")
 _WINDOW = re.compile(rf"ticker_({_WINDOWS})\Z")
 _PARTIAL = re.compile(r"depth(5|10|20)(@1000?ms)?\Z")
 _ALL_WINDOWS = re.compile(rf"!ticker_({_WINDOWS})@arr\Z")
+_SUFFIXES = (
+    *_PLAIN,
+    *(f"kline_{interval}" for interval in KLINE_INTERVALS_MS),
+    *(f"ticker_{window}" for window in TICKER_WINDOWS),
+    *(f"depth{levels}{speed}" for levels in (5, 10, 20) for speed in ("", "@100ms", "@1000ms")),
+)
+_WHOLE = ("!miniTicker@arr", *(f"!ticker_{window}@arr" for window in TICKER_WINDOWS))
+"""What is proposed for a name that is none."""
 # Symbols may be non-ASCII; what they may not hold would change the URL or the control message.
-_SYMBOL = re.compile(r"[^\s!,@/?&=#%\"\\]{1,40}\Z")
+# What separates assets elsewhere, or names from each other, is a slip.
+_SYMBOL = re.compile(r"[^\s!,@/?&=#%\"\\;|+\-_.:]{1,40}\Z")
 
 
 def _is_symbol(text: str) -> bool:
@@ -189,23 +199,41 @@ def parse_stream(name: str) -> Stream:
     if match := _ALL_WINDOWS.match(name):
         return Stream(name, Kind.ALL_WINDOW_TICKERS, None, interval=match[1])
     symbol, at, suffix = name.partition("@")
-    if not at or not _is_symbol(symbol):
-        raise UnknownStreamError(
-            f"{name[:80]!r} is not a stream name; write it as symbol@stream, e.g. 'btcusdt@trade'"
+    if at and _is_symbol(symbol):
+        folded, upper = f"{symbol.lower()}@{suffix}", symbol.upper()
+        if kind := _PLAIN.get(suffix):
+            return Stream(folded, kind, upper)
+        if match := _KLINE.match(suffix):
+            return Stream(folded, Kind.KLINE, upper, interval=match[1])
+        if match := _WINDOW.match(suffix):
+            return Stream(folded, Kind.WINDOW_TICKER, upper, interval=match[1])
+        if match := _PARTIAL.match(suffix):
+            return Stream(folded, Kind.PARTIAL_DEPTH, upper, levels=int(match[1]))
+        what = "is not a stream of the exchange"
+        cure = (
+            f"known are {', '.join(_PLAIN)}, depth5/10/20, kline_<interval>, "
+            "ticker_<1h|4h|1d>, !miniTicker@arr, !ticker_<window>@arr"
         )
-    folded, upper = f"{symbol.lower()}@{suffix}", symbol.upper()
-    if kind := _PLAIN.get(suffix):
-        return Stream(folded, kind, upper)
-    if match := _KLINE.match(suffix):
-        return Stream(folded, Kind.KLINE, upper, interval=match[1])
-    if match := _WINDOW.match(suffix):
-        return Stream(folded, Kind.WINDOW_TICKER, upper, interval=match[1])
-    if match := _PARTIAL.match(suffix):
-        return Stream(folded, Kind.PARTIAL_DEPTH, upper, levels=int(match[1]))
-    raise UnknownStreamError(
-        f"{name[:80]!r} is not a stream of the exchange; known are {', '.join(_PLAIN)}, "
-        "depth5/10/20, kline_<interval>, ticker_<1h|4h|1d>, !miniTicker@arr, !ticker_<window>@arr"
-    )
+    else:
+        what = "is not a stream name"
+        cure = "write it as symbol@stream, e.g. 'btcusdt@trade'"
+    if near := near_streams(name, _SUFFIXES, _WHOLE):
+        cure = f"did you mean {near}?"
+    raise UnknownStreamError(f"{name[:80]!r} {what}; {cure}")
+
+
+def parse_symbol(name: str) -> str:
+    """The upper-case symbol that a name in any case stands for.
+
+    :raises UnknownStreamError: if the exchange can have no such symbol.
+    """
+    if _is_symbol(name):
+        return name.upper()
+    if "@" in name:
+        raise UnknownStreamError(f"{name[:80]!r} is not a symbol; name streams in STREAMS")
+    near = near_symbols(name)
+    cure = f"did you mean {near}?" if near else "write it like 'BTCUSDT'"
+    raise UnknownStreamError(f"{name[:80]!r} is not a symbol; {cure}")
 
 
 def shard(streams: Iterable[str], size: int = MAX_STREAMS_PER_CONNECTION) -> Sequence[list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import os
 import re
 import sys
 from contextlib import asynccontextmanager
@@ -133,7 +134,7 @@ def configure(
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
     else:
         renderer = structlog.dev.ConsoleRenderer(
-            colors=out.isatty(),
+            colors=out.isatty() and not os.environ.get("NO_COLOR"),  # as no-color.org asks for
             sort_keys=False,
             exception_formatter=structlog.dev.plain_traceback,  # no locals: they may hold secrets
         )

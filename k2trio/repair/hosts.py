@@ -64,6 +64,12 @@ def rest_venue_of(url: str) -> str:
     return _VENUE_OF_HOST.get(host) or venue_of(host)
 
 
+def rest_urls_of(venue: str, given: Sequence[str]) -> Sequence[str]:
+    """The URLs of a venue's hosts: those given that are of it, or its own public ones."""
+    chosen = [url for url in given if rest_venue_of(url) == venue]
+    return chosen or REST_HOSTS.get(venue, ())
+
+
 class Host:
     """One host, its breaker, and what it answers only with a key."""
 

@@ -192,45 +192,81 @@ class OutputFile(Output):
         self._retired.append(old)
 
     def _open(self) -> int:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL
         try:
             try:
-                fd = os.open(self._path, flags | os.O_CREAT | os.O_EXCL, files.SHARED)
+                fd = os.open(self._path, flags, files.SHARED)
                 self._new_name = True
             except FileExistsError:
-                fd = os.open(self._path, flags)
+                fd = _open_old(self._path)
         except OSError as error:
-            dangling = isinstance(error, FileNotFoundError) and os.path.islink(self._path)  # noqa: PTH114
-            reason = "it is a link to nothing" if dangling else files.why(error)
-            raise SinkError(f"cannot open {self._path}: {reason}") from error
+            raise _cannot_open(self._path, error) from error
         try:
-            status = os.fstat(fd)
-            if not stat.S_ISCHR(status.st_mode):
-                files.hold(fd, f"the output {self._path}")
-            if stat.S_ISREG(status.st_mode):
-                self._cut_torn_line(fd, status.st_size)
+            size, self.cut_bytes = _take(fd, self._path)
+            self.size = size - self.cut_bytes
+            if self.cut_bytes:
+                os.ftruncate(fd, self.size)
+                self._tell("torn_line_cut", output=str(self._path), bytes=self.cut_bytes)
         except BaseException:
             os.close(fd)
             raise
         return fd
 
-    def _cut_torn_line(self, fd: int, size: int) -> None:
-        start = max(0, size - TAIL_BYTES)
-        tail = os.pread(fd, TAIL_BYTES, start)
-        whole = tail.rfind(b"\n") + 1
-        self.size = start + whole
-        self.cut_bytes = len(tail) - whole
-        if not self.cut_bytes:
-            return
-        # Only what can be half a line of ours is cut: the file may be somebody's something else.
-        # A crash of the machine may leave zeros where data was to be.
-        torn = tail[whole:].rstrip(b"\0")[: len(FIRST_BYTES)]
-        if (whole == 0 and start > 0) or not FIRST_BYTES.startswith(torn):
-            raise SinkError(f"{self._path} does not end in JSON lines; choose another file")
-        os.ftruncate(fd, start + whole)
-        self._tell("torn_line_cut", output=str(self._path), bytes=self.cut_bytes)
-
     def _sync_names(self) -> None:
         if self._new_name or self._retired:
             self._new_name = False
             files.sync_directory(self._path)
+
+
+def try_output(path: Path) -> None:
+    """Find out whether a file could be opened to append to, and leave it as it is.
+
+    :raises SinkError: if it cannot be opened, or is somebody's something else.
+    :raises ConfigError: if another program writes to it.
+    """
+    try:
+        if not os.path.lexists(path):
+            files.try_to_replace(path)
+            return
+        fd = _open_old(path)
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    try:
+        _take(fd, path)
+    finally:
+        os.close(fd)
+
+
+def _open_old(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+
+
+def _cannot_open(path: Path, error: OSError) -> SinkError:
+    dangling = isinstance(error, FileNotFoundError) and os.path.islink(path)  # noqa: PTH114
+    reason = "it is a link to nothing" if dangling else files.why(error)
+    return SinkError(f"cannot open {path}: {reason}")
+
+
+def _take(fd: int, path: Path) -> tuple[int, int]:
+    """Lock a file; returns its size, and how many bytes of a torn last line are in that."""
+    status = os.fstat(fd)
+    if not stat.S_ISCHR(status.st_mode):
+        files.hold(fd, f"the output {path}")
+    if not stat.S_ISREG(status.st_mode):
+        return 0, 0
+    return status.st_size, _torn_bytes(fd, status.st_size, path)
+
+
+def _torn_bytes(fd: int, size: int, path: Path) -> int:
+    """How many bytes of a torn last line a file ends in.
+
+    :raises SinkError: if that is no line of ours: the file may be somebody's something else.
+    """
+    start = max(0, size - TAIL_BYTES)
+    tail = os.pread(fd, TAIL_BYTES, start)
+    whole = tail.rfind(b"\n") + 1
+    # A crash of the machine may leave zeros where data was to be.
+    torn = tail[whole:].rstrip(b"\0")[: len(FIRST_BYTES)]
+    if len(tail) > whole and ((whole == 0 and start > 0) or not FIRST_BYTES.startswith(torn)):
+        raise SinkError(f"{path} does not end in JSON lines; choose another file")
+    return len(tail) - whole

@@ -42,9 +42,13 @@ UNREAD_MS = 1000
 """After this time without a byte taken by the client, the kernel ends its connection (Linux)."""
 
 
-def open_socket(host: str, port: int) -> socket.socket:
+SETTINGS = "K2_BINANCE_METRICS_PORT / --metrics-port or K2_BINANCE_METRICS_HOST / --metrics-host"
+
+
+def open_socket(host: str, port: int, settings: str = SETTINGS) -> socket.socket:
     """Bind and listen.
 
+    :param settings: what host and port are set with.
     :raises ConfigError: naming the address and the setting, if that is not possible.
     """
     try:
@@ -70,10 +74,7 @@ def open_socket(host: str, port: int) -> socket.socket:
             why, cure = "is in use", "stop the other program, or choose another port"
         else:
             why, cure = f"cannot be opened ({error.strerror or error})", "choose another address"
-        raise ConfigError(
-            f"port {port} on {host} {why}; {cure} with K2_BINANCE_METRICS_PORT / --metrics-port "
-            "or K2_BINANCE_METRICS_HOST / --metrics-host"
-        ) from error
+        raise ConfigError(f"port {port} on {host} {why}; {cure} with {settings}") from error
     return listener
 
 

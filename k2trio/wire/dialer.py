@@ -145,7 +145,7 @@ async def dial_bounded(endpoint: Endpoint, dial: Dialer, deadline: float) -> tri
             f"{endpoint.name} did not answer in time (DNS, TCP or TLS)"
         ) from None
     except socket.gaierror as error:
-        raise NameResolutionError(f"cannot resolve {endpoint.host}: {error}") from error
+        raise NameResolutionError(f"DNS gives no address of {endpoint.host}: {error}") from error
     except OSError as error:
         kind = LocalResourceError if error.errno in _LOCAL_ERRNOS else DialError
         raise kind(f"cannot connect to {endpoint.name}: {error}") from error

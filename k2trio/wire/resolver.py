@@ -57,7 +57,7 @@ class Resolver:
         if known := self._known.get((host, port)):
             return known
         why = failure or f"no answer within {patience_s:g} s"
-        raise NameResolutionError(f"cannot resolve {host}: {why}") from failure
+        raise NameResolutionError(f"DNS gives no address of {host}: {why}") from failure
 
 
 def _literal(host: str, port: int) -> list[Address]:

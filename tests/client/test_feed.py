@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import trio
 import trio_websocket
-from world import SUBJECT, World, fault, name, open_world
+from world import SUBJECT, World, fault, make_settings, name, open_world
 
 import k2trio
 import k2trio.client.requests
 import k2trio.wire.upgrade
+from k2trio import ConfigError, open_feed
 from k2trio.continuity.items import Gap, Outage
 from k2trio.market.payloads import Event, Trade
 from k2trio.observe import transitions as on
@@ -59,6 +60,17 @@ async def test_backoff_is_5_10_20_40_60_60_while_nothing_answers(autojump_clock:
     assert world.times(on.Dialing) == [0, 5, 15, 35, 75, 135, 195, 255, 315, 375]
     delays = [what.delay_s for _, what in world.of(on.Reconnecting)]
     assert delays == [5, 10, 20, 40, 60, 60, 60, 60, 60, 60]
+
+
+async def test_a_name_that_dns_does_not_know_is_told_as_that(autojump_clock: Any) -> None:
+    """The counter's label has four values only; what people read says more."""
+    async with open_world([fault(0, "dns_failure", duration=60)], endpoints=["a"]) as world:
+        await trio.sleep(1)
+        (_, failed), *_ = world.of(on.DialFailed)
+        assert (failed.reason, failed.error_type) == ("websocket_error", "dns")
+        assert failed.detail.startswith("DNS gives no address of venue.test: ")
+        labels = {"reason": "websocket_error"}
+        assert world.metric("k2_binance_reconnects_total", **labels) == 1
 
 
 async def test_three_failures_open_the_breaker_and_the_probe_waits_for_it(
@@ -127,6 +139,20 @@ async def test_giving_up_comes_after_the_last_event_and_is_not_silent(autojump_c
     assert world.times(on.Dialing) == [0, 20, 25, 35]
     assert world.of(on.GivingUp)[0][0] == 35
     assert world.items
+
+
+@pytest.mark.parametrize(
+    ("streams", "complaint"),
+    [
+        ([], "no streams to open; name some, e.g. ['btcusdt@trade']"),
+        ("btcusdt@trade", "streams are named in a list: write ['btcusdt@trade']"),
+    ],
+)
+async def test_what_is_no_list_of_streams_opens_nothing(streams: Any, complaint: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        async with open_feed(streams, make_settings(["wss://venue.test:1/stream"])):
+            pass
+    assert str(error.value) == complaint
 
 
 async def test_never_gives_up_with_zero_attempts(autojump_clock: Any) -> None:

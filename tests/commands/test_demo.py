@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import time
+from contextlib import suppress
 
 import httpx2
 import pytest
@@ -124,11 +125,36 @@ def test_a_day_of_any_length_is_the_same_day(seconds: float) -> None:
     ]  # fmt: skip
 
 
-def test_the_demo_notices_every_fault_and_its_numbers_add_up() -> None:
+def told(line: str, name: str) -> str:
+    assert line.startswith(f"{name}: ")
+    return line.removeprefix(f"{name}: ").strip()
+
+
+SENTENCE = re.compile(
+    r"([\d,]+) emitted = ([\d,]+) delivered live \+ ([\d,]+) repaired "
+    r"\+ ([\d,]+) declared missing; "
+    r"nothing lost in silence\Z"
+)
+
+
+def numbers(text: str) -> list[int]:
+    """Those of the sentence at the end, wherever it is wrapped."""
+    last = " ".join(text.rstrip().rpartition("\n\n")[2].split())
+    match = SENTENCE.match(last)
+    assert match is not None, last
+    return [int(number.replace(",", "")) for number in match.groups()]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_demo_notices_every_fault_and_its_numbers_add_up(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
     with started("demo", "--seconds", "20", "--seed", "3", "--plain", "--metrics-port", "0") as it:
-        head = list(lines_of(it, 5))
-        metrics_url = head[3].removeprefix("metrics: ").strip()
+        head = list(lines_of(it, 3))
+        page, metrics_url = told(head[1], "status page"), told(head[2], "metrics")
         time.sleep(8)
+        assert "k2trio" in httpx2.get(page, trust_env=False).text
         metrics = httpx2.get(metrics_url, trust_env=False).text
         assert it.stdout is not None
         text = it.stdout.read().decode()
@@ -140,36 +166,61 @@ def test_the_demo_notices_every_fault_and_its_numbers_add_up() -> None:
     assert re.search(r"k2_circuit_breaker_state\{name=\"127.0.0.1:\d+\"\} 0.0", metrics)
     begun = re.findall(r"^ *[\d.]+ s  FAULT  (.+)$", text, re.MULTILINE)
     assert begun == [step.name for step in bad_day(20)]
-    summary = text.partition("noticed after s")[2]
-    assert "never " not in summary.replace("never stopped", "")
+    summary = text.partition("\nat s  fault")[2]
+    assert summary
+    assert "never " not in summary
+    sums = [0, 0, 0, 0]
     for stream in STREAMS:
         (row,) = re.findall(rf"^{stream} +([\d ]+) yes$", summary, re.MULTILINE)
         emitted, before, live, repaired, missing, after = map(int, row.split())
         assert emitted == before + live + repaired + missing + after
         assert live > 300
         assert repaired > 0
-    assert text.endswith(
-        "every message that the exchange emitted was delivered once, or declared missing\n"
-    )
+        row_sums = (emitted - before - after, live, repaired, missing)
+        sums = [one + other for one, other in zip(sums, row_sums, strict=True)]
+    assert numbers(text) == sums
+    assert max(map(len, [*head, *text.splitlines()])) <= columns
+    assert "…" not in text
 
 
-def test_a_busy_metrics_port_is_one_line() -> None:
+def test_where_the_usual_port_is_busy_the_demo_takes_a_free_one() -> None:
+    with socket.socket() as other:
+        with suppress(OSError):  # somebody else has it: as good
+            other.bind(("127.0.0.1", 9090))
+            other.listen()
+        with started("demo", "--plain") as process:
+            page = told(list(lines_of(process, 2))[1], "status page")
+            assert not page.endswith(":9090/")
+            assert httpx2.get(page, trust_env=False).status_code == 200
+            assert stop(process, signal.SIGINT).code == 0
+
+
+def test_a_busy_port_that_was_asked_for_is_one_line() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
         end = k2trio("demo", "--metrics-port", str(port))
     assert (end.returncode, end.stdout) == (2, "")
-    assert end.stderr.startswith(f"k2trio: port {port} on 127.0.0.1 is in use; ")
-    assert end.stderr.count("\n") == 1
+    assert end.stderr == (
+        f"k2trio: port {port} on 127.0.0.1 is in use; stop the other program, or choose another "
+        "port with --metrics-port or --metrics-host\n"
+    )
 
 
-def test_a_signal_ends_the_demo() -> None:
+def test_a_signal_ends_the_demo_with_the_accounts_so_far() -> None:
     with started("demo", "--metrics-port", "0") as process:
         list(lines_of(process, 8))
+        time.sleep(6)
         end = stop(process, signal.SIGINT)
     assert (end.code, end.err) == (0, "")
     assert end.took_s < SHUTDOWN_S
+    text = end.out.decode()
+    assert re.search(r"^stopped after \d+\.\d of 60 s; until then:$", text, re.MULTILINE)
+    assert "connection dropped (FIN)" in text
+    assert "every second message left out" not in text
+    emitted, live, repaired, missing = numbers(text)
+    assert emitted == live + repaired + missing > 200
 
 
 def test_a_reader_that_leaves_ends_the_demo_with_one_line() -> None:
@@ -188,4 +239,4 @@ def test_a_reader_that_leaves_ends_the_demo_with_one_line() -> None:
 def test_a_length_that_cannot_be_is_refused(seconds: str) -> None:
     end = k2trio("demo", "--seconds", seconds)
     assert end.returncode == 2
-    assert end.stderr.startswith("k2trio: --seconds: Input should be ")
+    assert end.stderr.startswith("k2trio: --seconds: must be ")

@@ -534,6 +534,21 @@ async def test_requests_weigh_what_the_exchange_says(
             {"symbol": "BTCUSDT", "fromId": "x"},
             {"code": -1100, "msg": "Illegal characters found in parameter 'fromId'."},
         ),
+        (
+            "exchangeInfo",
+            {"symbols": '["BTCUSDT","DOGEUSDT"]'},
+            {"code": -1121, "msg": "Invalid symbol."},
+        ),
+        (
+            "exchangeInfo",
+            {"symbols": "BTCUSDT"},
+            {"code": -1100, "msg": "Illegal characters found in parameter 'symbols'."},
+        ),
+        (
+            "exchangeInfo",
+            {"symbols": '["BTCUSDT"]', "symbol": "BTCUSDT"},
+            {"code": -1128, "msg": "Combination of optional parameters invalid."},
+        ),
     ],
 )  # fmt: skip
 async def test_bad_requests_get_the_exchanges_error(
@@ -590,6 +605,20 @@ async def test_exchange_info_names_the_symbols(autojump_clock: object) -> None:
             "BTC",
             "USDT",
         )
+        one = (await get(w, "exchangeInfo", symbols='["ETHUSDT"]')).json()
+        assert [row["symbol"] for row in one["symbols"]] == ["ETHUSDT"]
+
+
+async def test_a_symbol_that_is_halted_says_so(autojump_clock: object) -> None:
+    async with world() as w:
+        w.exchange.market.halt(2_000_000, "ETHUSDT")
+
+        async def statuses() -> list[str]:
+            return [row["status"] for row in (await get(w, "exchangeInfo")).json()["symbols"]]
+
+        assert await statuses() == ["TRADING", "HALT"]
+        await trio.sleep(2.1)
+        assert await statuses() == ["TRADING", "TRADING"]
 
 
 # Real sockets
@@ -651,6 +680,33 @@ async def test_no_web_page_from_elsewhere_may_decide_what_goes_wrong(
                 )
             assert answer.status_code == status
             assert len(running.faults.pending()) == (status == 200)
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        ({"endpoint": "nowhere", "kind": "rst"}, "nothing is called 'nowhere'; known are *, "),
+        (
+            {"endpoint": "*", "kind": "ids_jump", "symbol": "DOGEUSDT"},
+            "nothing is called 'DOGEUSDT'; known are BTCUSDT, ETHUSDT",
+        ),
+        ({"endpoint": "*", "kind": "bored"}, "'bored' is no kind of fault; known are refused, "),
+    ],
+)
+async def test_a_fault_that_could_hit_nothing_is_refused_and_ends_nothing(
+    fault: dict[str, Any], complaint: str
+) -> None:
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            running = await nursery.start(serve, ServeConfig(rest=(RestConfig(),)))
+            sound = {"at": 0, "endpoint": "*", "kind": "rst"}
+            async with httpx2.AsyncClient() as client:
+                url = f"{running.rest_urls['rest']}/simulator/faults"
+                answer = await client.post(url, json=[sound, {"at": 0} | fault])
+                assert answer.status_code == 400
+                assert answer.json()["error"].startswith(complaint)
+                assert (await client.get(url)).json() == {"active": [], "pending": []}
             nursery.cancel_scope.cancel()
 
 

@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ..terminal import put_line, put_rich
+from ..terminal import columns, put_line, put_rich, put_wrapped, wrapped
 from .script import GAP, REPAIR, ROTATION
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 REFRESH_S = 0.25
 LINES_SHOWN = 16
+WIDE = 110
+"""Columns from which on the table of faults says as what each was noticed."""
+FACTS_HEIGHT = 7
+BORDER = 2
+"""Of a panel, on two sides together, and the space beside it."""
 STATUS_LINES = 12
 """Lines about the message rate that a plain run prints, evenly spaced."""
 STYLES = {"FAULT": "bold red", "fault": "red", "gap": "yellow", "rate": "dim", "feed": ""}
@@ -54,7 +59,7 @@ class Screen:
     def say(self, at: float, kind: str, text: str) -> None:
         """Show one line."""
         if self._plain:
-            put_line(f"{at:7.2f} s  {kind:<5}  {text}")
+            put_wrapped(text, first=f"{at:7.2f} s  {kind:<5}  ")
         else:
             self._lines.append((at, kind, text))
 
@@ -79,10 +84,14 @@ class Screen:
         with Live(auto_refresh=False, transient=True) as live:
             while True:
                 per_s = rate.look(score.now, score.messages)
-                live.update(self._page(score, feed, per_s), refresh=True)
+                size = live.console.size
+                page = self._page(score, feed, per_s, size.width, size.height)
+                live.update(page, refresh=True)
                 await trio.sleep(REFRESH_S)
 
-    def _page(self, score: Score, feed: Feed, per_s: float) -> RenderableType:
+    def _page(
+        self, score: Score, feed: Feed, per_s: float, width: int, height: int
+    ) -> RenderableType:
         status = feed.status()
         facts = Table.grid(padding=(0, 2))
         facts.add_column(style="dim")
@@ -95,12 +104,16 @@ class Screen:
         facts.add_row("missing", str(score.missing))
         facts.add_row("reconnects", _counts(score.reconnects))
         facts.add_row("rotations", _counts(score.rotations))
-        story = Text(no_wrap=True, overflow="ellipsis")
-        for at, kind, text in self._lines:
-            story.append(f"{at:6.2f} s  {kind:<5}  {text}\n", STYLES.get(kind, ""))
+        shown = max(1, min(LINES_SHOWN, height - FACTS_HEIGHT - 2 * BORDER - 1))
+        lines = [
+            (line, STYLES.get(kind, ""))
+            for at, kind, text in self._lines
+            for line in wrapped(text, width - 2 * BORDER, first=f"{at:6.2f} s  {kind:<5}  ")
+        ]
+        story = Text("\n").join(Text(line, style) for line, style in lines[-shown:])
         return Group(
             Panel(facts, title="k2trio demo", title_align="left"),
-            Panel(story, title="what happens", title_align="left", height=LINES_SHOWN + 2),
+            Panel(story, title="what happens", title_align="left", height=shown + BORDER),
         )
 
 
@@ -114,26 +127,47 @@ def _counts(counts: dict[str, int]) -> str:
 
 def show_summary(score: Score) -> None:
     """Print the tables of the end."""
+    begun = [outcome for outcome in score.outcomes if outcome.began_at is not None]
     put_line()
-    put_rich(_outcome_table(score.outcomes, lambda at: at - score.started_at))
+    put_rich(_outcome_table(begun, lambda at: at - score.started_at), columns())
     put_line()
     accounts = score.accounts()
-    put_rich(_account_table(accounts))
+    put_rich(_account_table(accounts), columns())
     put_line()
-    put_line(f"reconnects: {_counts(score.reconnects)}")
-    put_line(f"rotations: {_counts(score.rotations)}")
+    put_wrapped(f"reconnects: {_counts(score.reconnects)}")
+    put_wrapped(f"rotations: {_counts(score.rotations)}")
     for account in accounts:
         for fault in account.faulty[:5]:
-            put_line(f"WRONG: {account.stream}: {fault}")
+            put_wrapped(f"WRONG: {account.stream}: {fault}")
+    put_line()
+    put_wrapped(sum_of(accounts))
+
+
+def sum_of(accounts: Sequence[Account]) -> str:
+    """The accounts of all streams in one sentence."""
+    emitted, live, repaired, missing = (
+        sum(numbers)
+        for numbers in zip(
+            *((one.spanned, one.live, one.repaired, one.missing) for one in accounts), strict=True
+        )
+    )
+    good = all(account.adds_up for account in accounts)
+    return (
+        f"{emitted:,} emitted {'=' if good else '≠'} {live:,} delivered live + {repaired:,} "
+        f"repaired + {missing:,} declared missing; "
+        + ("nothing lost in silence" if good else "the numbers do not add up")
+    )
 
 
 def _outcome_table(outcomes: Sequence[Outcome], since_start: Callable[[float], float]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("at s", justify="right")
     table.add_column("fault")
-    table.add_column("noticed as")
-    for heading in ("noticed after s", "first message after s", "without data s"):
-        table.add_column(heading, justify="right")
+    wide = columns() >= WIDE
+    if wide:
+        table.add_column("noticed as", no_wrap=True)
+    for heading in ("noticed after s", "first data after s", "no data for s"):
+        table.add_column(heading, justify="right", max_width=8)
     table.add_column("missing", justify="right")
     table.add_column("repaired", justify="right")
     for outcome in outcomes:
@@ -141,7 +175,7 @@ def _outcome_table(outcomes: Sequence[Outcome], since_start: Callable[[float], f
         table.add_row(
             "-" if began is None else f"{since_start(began):.1f}",
             outcome.step.name,
-            ", ".join(sorted(outcome.step.noticed_as)),
+            *([", ".join(sorted(outcome.step.noticed_as))] if wide else []),
             _after(began, outcome.noticed_at),
             _flowing(outcome),
             _outage(outcome),
@@ -157,7 +191,7 @@ def _after(began: float | None, then: float | None) -> str:
 
 def _flowing(outcome: Outcome) -> str:
     if outcome.step.noticed_as & {GAP, REPAIR} and outcome.flowing_at is not None:
-        return "never stopped"
+        return "flows on"
     return _after(outcome.began_at, outcome.flowing_at)
 
 
@@ -169,8 +203,8 @@ def _outage(outcome: Outcome) -> str:
 
 def _account_table(accounts: Sequence[Account]) -> Table:
     table = Table(box=None, pad_edge=False)
-    table.add_column("stream")
-    for heading in ("emitted", "before first", "delivered", "repaired", "missing", "after last"):
+    table.add_column("stream", no_wrap=True)
+    for heading in ("emitted", "before first", "live", "repaired", "missing", "after last"):
         table.add_column(heading, justify="right")
     table.add_column("adds up")
     for account in accounts:

@@ -12,7 +12,7 @@ import trio
 from .kinds import SCOPE, FaultKind, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from .fault import Fault
 
@@ -43,10 +43,17 @@ class FaultBoard:
     """What is wrong right now. Give it a schedule, and run :meth:`run`.
 
     :param schedule: faults with ``at`` relative to the moment when :meth:`run` starts.
+    :param refuse: raises ValueError for faults that cannot be meant; by default any can.
     """
 
-    def __init__(self, schedule: Iterable[Fault] = ()) -> None:
+    def __init__(
+        self,
+        schedule: Iterable[Fault] = (),
+        refuse: Callable[[Sequence[Fault]], None] = lambda _: None,
+    ) -> None:
         self._first = list(schedule)
+        self._refuse = refuse
+        refuse(self._first)
         self._listeners: list[FaultListener] = []
         self._active: list[_Active] = []
         self._serial = itertools.count()
@@ -60,8 +67,10 @@ class FaultBoard:
     def add(self, faults: Iterable[Fault]) -> None:
         """Schedule more faults, ``at`` relative to now.
 
-        :raises ValueError: if the board is full.
+        :raises ValueError: if the board is full, or one of them cannot be meant.
         """
+        faults = list(faults)
+        self._refuse(faults)
         now = trio.current_time()
         for fault in faults:
             if len(self._pending) + len(self._active) >= MAX_FAULTS:

@@ -7,6 +7,7 @@ and the REST side ask the :class:`.board.FaultBoard` what is wrong right now.
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 from .kinds import FaultKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
 
@@ -73,11 +74,47 @@ _FAULTS: msgspec.json.Decoder[Fault | list[Fault]] = msgspec.json.Decoder(Fault 
 def parse_faults(data: bytes | str) -> list[Fault]:
     """Faults from JSON: one object, or a list of them.
 
-    :raises msgspec.ValidationError: if a field is unknown or of the wrong type.
+    :raises msgspec.ValidationError: if a field is unknown or of the wrong type, or a kind unknown.
     :raises msgspec.DecodeError: if it is not JSON.
     """
-    found = _FAULTS.decode(data)
+    try:
+        found = _FAULTS.decode(data)
+    except msgspec.ValidationError as error:
+        if (unknown := _unknown_kind(data)) is None:
+            raise
+        raise msgspec.ValidationError(unknown) from error
     return [found] if isinstance(found, Fault) else found
+
+
+def _unknown_kind(data: bytes | str) -> str | None:
+    """Says of the first kind that is none what the known ones are."""
+    try:
+        found = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    for fault in found if isinstance(found, list) else [found]:  # pyright: ignore[reportUnknownVariableType]
+        kind = fault.get("kind") if isinstance(fault, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        if isinstance(kind, str) and kind not in set(FaultKind):
+            near = difflib.get_close_matches(kind, list(FaultKind), n=1)
+            hint = f" did you mean {near[0]}?" if near else ""
+            return f"{kind[:80]!r} is no kind of fault;{hint} known are {', '.join(FaultKind)}"
+    return None
+
+
+def refuse_unknown(
+    faults: Iterable[Fault], names: Collection[str], symbols: Collection[str]
+) -> None:
+    """Faults that could hit nothing are slips.
+
+    :param names: what faults may be meant for, besides ``"*"``.
+    :param symbols: what is traded.
+    :raises ValueError: naming the first one that nothing is called, and what there is.
+    """
+    for fault in faults:
+        for given, known in ((fault.endpoint, {"*", *names}), (fault.symbol, symbols)):
+            if given is not None and given not in known:
+                there = ", ".join(sorted(known))
+                raise ValueError(f"nothing is called {given[:80]!r}; known are {there}")
 
 
 def load_faults(path: Path) -> list[Fault]:

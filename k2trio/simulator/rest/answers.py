@@ -16,7 +16,7 @@ from ..market.bars import bar_open_ms
 from ..refusals import ApiError
 from . import rows
 from .past import Lag
-from .queries import MAX_LEVELS, integer, row_limit, time_unit
+from .queries import MAX_LEVELS, integer, row_limit, symbol_names, time_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -148,9 +148,10 @@ class Answers:
         }
 
     def _exchange_info(self, request: Request) -> object:
-        wanted = request.query_params.get("symbol")
-        if wanted is not None:
-            self._symbol(request)
+        wanted = symbol_names(request)
+        symbols = self._exchange.market.symbols
+        if wanted is not None and not wanted <= symbols.keys():
+            raise ApiError(-1121, "Invalid symbol.")
         return {
             "timezone": "UTC",
             "serverTime": self._exchange.now_us() // 1000,
@@ -164,11 +165,14 @@ class Answers:
             ],
             "exchangeFilters": [],
             "symbols": [
-                rows.symbol_info(symbol.spec)
-                for name, symbol in self._exchange.market.symbols.items()
-                if wanted in {None, name}
+                rows.symbol_info(symbol.spec, self._status(symbol))
+                for name, symbol in symbols.items()
+                if wanted is None or name in wanted
             ],
         }
+
+    def _status(self, symbol: SymbolMarket) -> str:
+        return "HALT" if self._exchange.now_us() < symbol.halted_until_us else "TRADING"
 
     def _time(self, request: Request) -> object:
         return {"serverTime": self._exchange.now_us() // time_unit(request)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ..market import payloads
 from ..refusals import ApiError
 
@@ -39,6 +41,22 @@ def row_limit(request: Request, most: int = MAX_ROWS, default: int = DEFAULT_ROW
     if limit < 1:
         raise ApiError(-1130, "Data sent for parameter 'limit' is not valid.")
     return min(limit, most)
+
+
+def symbol_names(request: Request) -> set[str] | None:
+    """The symbols that ``symbol`` or ``symbols`` name; None: neither is there, so all.
+
+    :raises ApiError: if both are, or it is no list.
+    """
+    one, many = request.query_params.get("symbol"), request.query_params.get("symbols")
+    if one is not None and many is not None:
+        raise ApiError(-1128, "Combination of optional parameters invalid.")
+    if many is None:
+        return None if one is None else {one}
+    try:
+        return set(msgspec.json.decode(many, type=list[str]))
+    except msgspec.DecodeError as error:
+        raise ApiError(-1100, "Illegal characters found in parameter 'symbols'.") from error
 
 
 def time_unit(request: Request) -> int:

@@ -63,7 +63,7 @@ def kline(bar: Bar, interval: str, unit: int) -> list[object]:
     ]
 
 
-def symbol_info(spec: SymbolSpec) -> dict[str, object]:
+def symbol_info(spec: SymbolSpec, status: str) -> dict[str, object]:
     """A symbol of ``GET /api/v3/exchangeInfo``."""
     base, quote = spec.symbol, ""
     for ending in ("USDT", "USDC", "USD", "BTC", "ETH", "EUR"):
@@ -72,7 +72,7 @@ def symbol_info(spec: SymbolSpec) -> dict[str, object]:
             break
     return {
         "symbol": spec.symbol,
-        "status": "TRADING",
+        "status": status,
         "baseAsset": base,
         "baseAssetPrecision": 8,
         "quoteAsset": quote,

@@ -68,3 +68,14 @@ class ServeConfig:
     host: str = "127.0.0.1"
     ca_path: Path | None = None
     start_ms: int | None = None
+
+    @property
+    def names(self) -> set[str]:
+        """What faults may be meant for."""
+        places: tuple[EndpointConfig | RestConfig, ...] = (*self.endpoints, *self.rest)
+        return {name for place in places for name in (place.name, place.venue)}
+
+    @property
+    def symbol_names(self) -> set[str]:
+        """What is traded."""
+        return {name.upper() if isinstance(name, str) else name.symbol for name in self.symbols}

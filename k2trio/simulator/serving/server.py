@@ -21,6 +21,7 @@ from ...web.guard import Guard
 from ...web.httpserver import Bounds, serve_http
 from ..exchange import Exchange
 from ..faults.board import FaultBoard
+from ..faults.fault import refuse_unknown
 from ..market.market import Market
 from ..rest.server import RestServer
 from .gate import BACKLOG, Gate, listen
@@ -96,8 +97,12 @@ async def serve(
     """Serve venues on real sockets until cancelled; reports a :class:`Running`.
 
     :raises OSError: if a port is taken, before anything is served.
+    :raises ValueError: for a fault that could hit nothing.
     """
-    board = FaultBoard(config.faults)
+    board = FaultBoard(
+        config.faults,
+        functools.partial(refuse_unknown, names=config.names, symbols=config.symbol_names),
+    )
     exchanges = _exchanges(config, board)
     tls: ssl.SSLContext | None = None
     if any(endpoint.tls for endpoint in config.endpoints):

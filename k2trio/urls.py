@@ -1,0 +1,81 @@
+"""URLs of endpoints and REST hosts, as people type and paste them: checked, with a cure."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urlsplit
+
+from .errors import UnknownStreamError
+from .market.streams import parse_stream
+
+PATH = "/stream"
+"""How an endpoint's URL ends: the exchange's path for combined streams."""
+_PASTED = re.compile(
+    r"(?P<base>wss?://(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?)"
+    r"(?:/stream/?\?streams=|/ws/)(?P<streams>[^?#&\s]+)(?:&\S*)?\Z"
+)
+"""A URL of the exchange's documentation, with streams in it."""
+
+
+def websocket_url(url: str) -> str:
+    """Check the URL of an endpoint.
+
+    :raises ValueError: that it cannot be one, and what to write.
+    """
+    _refuse_streams(url)
+    url = _plain_url(url, ("wss", "ws"))
+    parts = urlsplit(url)
+    if parts.query:
+        raise ValueError(f"{url!r} must not hold a query; name streams in STREAMS")
+    if parts.path == "/ws" or parts.path.startswith("/ws/"):
+        raise ValueError(f"{url!r} is for raw streams; end it in {PATH}, for combined ones")
+    if not parts.path.endswith(PATH):
+        cure = "as endpoints do" if parts.path else f"did you mean {url}{PATH}?"
+        raise ValueError(f"{url!r} does not end in {PATH}; {cure}")
+    return url
+
+
+def rest_url(url: str) -> str:
+    """Check the URL of a REST host.
+
+    :raises ValueError: that it cannot be one, and why.
+    """
+    return _plain_url(url, ("https", "http"))
+
+
+def _refuse_streams(url: str) -> None:
+    """A URL with streams in it is no secret, in spite of its ``@``; but it must be just that."""
+    match = _PASTED.match(url)
+    if match is None:
+        return
+    try:
+        names = [parse_stream(unquote(name)).name for name in match["streams"].split("/")]
+    except UnknownStreamError:
+        return
+    base = f"{match['base']}{PATH}"
+    raise ValueError(
+        f"the URL names streams, which go into STREAMS: write {base} here, and "
+        f"--streams {','.join(names)}"
+    )
+
+
+def _plain_url(url: str, schemes: tuple[str, ...]) -> str:
+    if "@" in url:
+        # First of all checks, and without parsing, so that no message can print the secret.
+        host = url.rpartition("@")[2].partition("/")[0]
+        cure = "; name streams in STREAMS" if "/ws/" in url or "streams=" in url else ""
+        raise ValueError(f"the URL for {host[:80]!r} must not hold a user name or password{cure}")
+    if not url.isprintable() or " " in url:
+        raise ValueError(f"{url!r} must not hold white space or control characters")
+    parts = urlsplit(url)
+    if parts.scheme not in schemes:
+        raise ValueError(f"{url!r} must start with {' or '.join(s + '://' for s in schemes)}")
+    if not parts.hostname:
+        raise ValueError(f"{url!r} names no host")
+    if parts.fragment:
+        raise ValueError(f"{url!r} must not hold a fragment (#…)")
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"{url!r}: {error}") from error
+    return url.rstrip("/")
