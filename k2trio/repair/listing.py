@@ -75,7 +75,7 @@ async def untraded(
     hosts = Hosts([venue], settings, verify, transport)
     try:
         with trio.move_on_after(LISTING_TIMEOUT_S):
-            return complaints(symbols, venue, await _statuses(hosts, venue, symbols))
+            return complaints(symbols, venue, await statuses_of(hosts, venue, symbols))
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
             await hosts.aclose()
@@ -102,14 +102,14 @@ def _nearest(symbol: str, known: Sequence[str]) -> list[str]:
     return difflib.get_close_matches(symbol, known, n=HINTS, cutoff=LIKENESS)
 
 
-async def _statuses(hosts: Hosts, venue: str, symbols: Sequence[str]) -> dict[str, str]:
-    """Symbol → status, of all those asked for that the venue lists.
+async def statuses_of(hosts: Hosts, venue: str, symbols: Sequence[str]) -> dict[str, str]:
+    """Symbol → status, of all those asked for that the venue lists; of all that it lists, if none.
 
     :raises BackfillError: if the venue did not answer.
     """
     # The sets of permissions are most of the whole list; not every venue knows how to leave them.
     questions: list[Query] = [{"showPermissionSets": "false"}, {}]
-    if len(symbols) <= MAX_NAMED and all(map(str.isascii, symbols)):
+    if 0 < len(symbols) <= MAX_NAMED and all(map(str.isascii, symbols)):
         questions.insert(0, {"symbols": msgspec.json.encode(symbols).decode()})
     why = BackfillError(f"{venue} was not asked")
     for query in questions:

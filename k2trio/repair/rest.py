@@ -12,6 +12,7 @@ from ..market.payloads import DepthSnapshot, Event, frame_of
 from ..market.streams import Kind, Repair, Stream
 from .asking import Hosts, Query
 from .hosts import BackfillError, NotServedError, Turn
+from .listing import statuses_of
 from .rows import AggRow, KlineRow, TradeRow, agg_of, kline_of, trade_of
 
 if TYPE_CHECKING:
@@ -198,6 +199,13 @@ class Backfill:
         )
         frame = frame_of(stream.name, raw)
         return Event(book, stream.name, venue, self._wall_clock(), frame, "snapshot")
+
+    async def listed(self, venue: str) -> dict[str, str]:
+        """Every symbol that the venue lists → its status.
+
+        :raises BackfillError: if no host of the venue gave an answer.
+        """
+        return await statuses_of(self._hosts, venue, ())
 
     async def newest(self, venue: str, stream: Stream, turn: Turn | None = None) -> Newest | None:
         """The newest that the venue has of what the stream tells; one cheap request.

@@ -23,6 +23,7 @@ companion brings is no excuse for silence, it is the proof against it.
 from __future__ import annotations
 
 import enum
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -33,6 +34,7 @@ from ..market.streams import Kind
 from ..observe.transitions import StreamSilent, SubscriptionRefused
 from .asking import UNKNOWN_SYMBOL
 from .hosts import BackfillError, UnknownSymbolError
+from .listing import LISTING_TIMEOUT_S, complaints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -300,17 +302,21 @@ class StalenessCheck:
                     self._unknown.pop((track.venue, name), None)  # it speaks: it was listed since
             elif await self._missed(carrier, track, heard_at):
                 await self._act(carrier, track, silence)
-            self._tell_unknown(carrier, name)
+            await self._tell_unknown(carrier, track)
             if not carrier.connected:
                 return
 
-    def _tell_unknown(self, carrier: Carrier, name: str) -> None:
+    async def _tell_unknown(self, carrier: Carrier, track: Track) -> None:
         """Name a stream that will bring nothing: a new connection would not help it."""
-        where = carrier.endpoint
-        if self._unknown.get((where.venue, name)) is False:
-            self._unknown[where.venue, name] = True
-            why = f"{where.venue} has no such symbol"
-            self._emit(SubscriptionRefused(carrier.line, where.name, (name,), UNKNOWN_SYMBOL, why))
+        where, name, symbol = carrier.endpoint, track.stream.name, track.stream.symbol or ""
+        if self._unknown.get((where.venue, name)) is not False:
+            return
+        self._unknown[where.venue, name] = True
+        why = f"{symbol} is not a symbol of {where.venue}"
+        with trio.move_on_after(LISTING_TIMEOUT_S), suppress(BackfillError):
+            statuses = await self._backfill.listed(where.venue)
+            why = complaints([symbol], where.venue, statuses).get(symbol, why)
+        self._emit(SubscriptionRefused(carrier.line, where.name, (name,), UNKNOWN_SYMBOL, why))
 
     def _heard_at(self, carrier: Carrier, track: Track) -> float:
         """When the connection last brought something of the stream, or was dialled."""

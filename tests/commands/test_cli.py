@@ -190,7 +190,7 @@ def test_logs_are_json_lines_on_standard_error_if_asked(exchange: Simulator) -> 
     events = [json.loads(line) for line in end.err.splitlines()]
     names = [event["event"] for event in events]
     assert "exporting" in names
-    feed = ["dialing", "connected", "flowing", "stopping", "coverage"]
+    feed = ["dialing", "connected", "flowing", "stopping", "coverage", "closed"]
     assert [name for name in names if name != "exporting"] == feed
     connected = events[names.index("connected")]
     assert {"line", "endpoint", "url_index", "venue", "handshake_s"} <= set(connected)

@@ -477,17 +477,22 @@ async def test_a_symbol_that_the_venue_does_not_have_is_named_once_and_nobody_is
     autojump_clock: Any,
 ) -> None:
     """The exchange accepts such a subscription and stays silent; REST knows better."""
-    settings = {"streams": [SUBJECT, "ghostusdt@trade", "ghostusdt@bookTicker"]}
+    settings = {"streams": [SUBJECT, "btcusd@trade", "ghostusdt@bookTicker"]}
     async with open_world(
         endpoints=["a"], rate=0.02, strict_symbols=False, settings=settings
     ) as world:
         await trio.sleep(1800)
         (problem,) = world.feed.status().problems
         shown = world.metric("k2_binance_unknown_streams")
-    assert problem == "the exchange has no such symbol: ghostusdt@bookTicker, ghostusdt@trade"
+    assert problem == "the exchange has no such symbol: btcusd@trade, ghostusdt@bookTicker"
     assert shown == 2
-    named = [(what.streams, what.code) for _, what in world.of(on.SubscriptionRefused)]
-    assert named == [(("ghostusdt@trade",), -1121), (("ghostusdt@bookTicker",), -1121)]
+    named = [
+        (*what.streams, what.code, what.detail) for _, what in world.of(on.SubscriptionRefused)
+    ]
+    assert named == [
+        ("btcusd@trade", -1121, "BTCUSD is not a symbol of venue.test; did you mean BTCUSDT?"),
+        ("ghostusdt@bookTicker", -1121, "GHOSTUSDT is not a symbol of venue.test"),
+    ]
     assert silences(world) == []
     assert world.of(on.ConnectionLost) == []
 
