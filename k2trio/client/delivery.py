@@ -66,8 +66,7 @@ class Delivery:
         if self._agreement is not None:
             self._compare_lines(self._agreement, source, venue, events, duplicates)
         if self._arbiter.strays:
-            strays, self._arbiter.strays = self._arbiter.strays, []
-            _refuse(strays)
+            self._refuse_strays()
         if self._arbiter.gap_opened:
             self._arbiter.gap_opened = False
             self._gap_opened()
@@ -76,6 +75,11 @@ class Delivery:
             self.tell(item for item in items if not isinstance(item, Event))
         if items:
             self._put(items)
+
+    def dismiss(self) -> None:
+        """Tell what still waits to be believed, and will not be."""
+        self._arbiter.dismiss()
+        self._refuse_strays()
 
     async def publish(self, items: list[Item]) -> None:
         """Hand over what a repair brought; returns when the consumer has room."""
@@ -88,6 +92,10 @@ class Delivery:
         """Tell the observers what is missing among these items, and what was repaired."""
         for transition in told_by(items):
             self._emit(transition)
+
+    def _refuse_strays(self) -> None:
+        strays, self._arbiter.strays = self._arbiter.strays, []
+        _refuse(strays)
 
     def _put(self, items: list[Item]) -> None:
         if items[0].venue != self._venues.only:

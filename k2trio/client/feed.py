@@ -126,6 +126,7 @@ class Feed:
         ``state`` fetches both. See :meth:`write_off` for that.
         """
         items = self._outbox.drain()
+        self._parts.delivery.dismiss()
         released: list[Item] = []
         for track in self._arbiter.gapped():
             if not self._left_to_restart(track):

@@ -113,6 +113,13 @@ class Arbiter:
         """The tracks of which everything that comes has been dropped for a while."""
         return [track for track in self.tracks if track.barren(now)]
 
+    def dismiss(self) -> None:
+        """Refute what still waits for others to speak for it, at the end."""
+        for track in self.tracks:
+            track.dismiss()
+            self.strays += track.strays
+            track.strays.clear()
+
     def offer(
         self, venue: str, events: Sequence[Event], now: float, source: Source | None = None
     ) -> Decision:

@@ -78,6 +78,14 @@ class Judging(Numbering):
         else:
             self._weigh(Held(first, last, now, event, source), place, now, out)
 
+    def dismiss(self) -> None:
+        """Refute all suspects: nothing will come any more that could speak for them."""
+        if self.doubts is not None:
+            for chain in list(self.doubts.chains):
+                gone = self.doubts.remove(chain)
+                self._refuse([refuted(held, held.source) for held in gone])
+            self.doubts = None
+
     def _weigh(self, held: Held, place: Place, now: float, out: list[Item]) -> None:
         """Take a message that is suspect, or that speaks for or against some that are."""
         doubts = self.doubts or Doubts(self._near(), self._memory, contiguous=self.contiguous)

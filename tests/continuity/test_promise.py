@@ -114,6 +114,7 @@ def play(rng: random.Random, *, redundant: bool) -> Run:
     track = bench.arbiter.track("v", TRADES)
     while track.held:
         track.abandon("not_repaired", bench.items)
+    bench.arbiter.dismiss()
     return run
 
 

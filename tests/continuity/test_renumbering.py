@@ -210,6 +210,16 @@ def test_an_old_replay_is_never_believed_and_is_told_as_barren() -> None:
     assert bench.arbiter.barren(bench.now) == []
 
 
+def test_what_nobody_has_confirmed_at_the_end_is_told() -> None:
+    bench, line = Bench(), Line()
+    bench.offer(*[trade(n, n) for n in LIVE])
+    assert bench.offer(trade(7, 600), trade(8, 601), source=line) == []
+    bench.arbiter.dismiss()
+    assert bench.refuted == [7, 8]
+    bench.arbiter.dismiss()
+    assert bench.refuted == [7, 8]
+
+
 # -- single absurd keys ---------------------------------------------------------------------------
 
 
