@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -217,14 +217,13 @@ async def _beside(settings: Settings, sink: JsonLines) -> AsyncGenerator[trio.Nu
 
     With a file as output, SIGHUP says that it was moved away, and does not end the program.
     """
-    async with trio.open_nursery() as nursery:
-        if settings.output is None:
-            yield nursery
-        else:
-            with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+    moved = nullcontext() if settings.output is None else trio.open_signal_receiver(signal.SIGHUP)
+    with moved as hangups:
+        async with trio.open_nursery() as nursery:
+            if hangups is not None:
                 nursery.start_soon(_reopen, hangups, sink)
-                yield nursery
-        nursery.cancel_scope.cancel()
+            yield nursery
+            nursery.cancel_scope.cancel()
 
 
 async def _reopen(hangups: AsyncIterator[int], sink: JsonLines) -> None:
