@@ -238,6 +238,18 @@ def test_ids_can_jump_by_millions() -> None:
     assert second[0] - first[1] == 5_000_001
 
 
+def test_an_id_that_was_skipped_is_not_shared() -> None:
+    market = Market(["BTCUSDT"], rate=10)
+    run(market, "btcusdt@aggTrade", seconds=2)
+    market.jump_ids(1000)
+    market.share_next_id()
+    messages = run(market, seconds=2)
+    ids = [payload["a"] for _, payload in messages]
+    first, second = market.symbols["BTCUSDT"].agg_ids.ranges
+    assert ids == list(range(second[0], second[1] + 1))
+    assert second[0] - first[1] == 1001
+
+
 def test_a_burst_makes_that_many_orders_at_once() -> None:
     market = Market(["BTCUSDT"], rate=0)
     market.watch("btcusdt@aggTrade")

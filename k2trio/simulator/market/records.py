@@ -83,6 +83,11 @@ class Ids:
         self.ranges: list[list[int]] = []
         self._broken = False
 
+    @property
+    def issued_last(self) -> bool:
+        """Whether the last id was given to something, and not skipped or taken back."""
+        return bool(self.ranges) and self.ranges[-1][1] == self.last and not self._broken
+
     def take(self) -> int:
         """The next id."""
         self.last += 1

@@ -215,9 +215,9 @@ class SymbolMarket:
             listener.on_agg_trade(self, agg)
 
     def _next_agg_id(self) -> int:
-        if not self._shares_id:
+        shares, self._shares_id = self._shares_id, False
+        if not shares or not self.agg_ids.issued_last:  # ids leapt, or began anew, just before
             return self.agg_ids.take()
-        self._shares_id = False
         self.shared_ids.append(self.agg_ids.last)
         return self.agg_ids.last
 
