@@ -49,6 +49,8 @@ def sending(rng: random.Random, least: int) -> list[Sent]:
     sent: list[Sent] = []
     time_ms, number = 0, rng.randint(1000, 3000)
     was_near = False
+    # Far numberings are far from each other too: of two that touch, a loss between may not show.
+    far = rng.sample(range(1, 10), 4)
     for _ in range(rng.randint(1, 3)):
         begins = len(sent)
         for _ in range(rng.randint(least, least + 8)):
@@ -62,7 +64,11 @@ def sending(rng: random.Random, least: int) -> list[Sent]:
             number += 1
         near = rng.random() < 0.5
         sent[begins:] = [replace(one, near=near or was_near) for one in sent[begins:]]
-        number = max(0, number - rng.randint(1, 30)) if near else rng.randint(1000, 10**9)
+        number = (
+            max(0, number - rng.randint(1, 30))
+            if near
+            else far.pop() * 10**8 + rng.randint(0, 10**7)
+        )
         was_near = near
         time_ms += 1
     sent += [Sent(number + n, time_ms + n, near=was_near) for n in range(TAIL)]
