@@ -495,6 +495,7 @@ async def test_a_snapshot_and_the_diffs_after_it_give_the_book(autojump_clock: o
         ("historicalTrades", {"symbol": "BTCUSDT"}, 25),
         ("trades", {"symbol": "BTCUSDT"}, 25),
         ("klines", {"symbol": "BTCUSDT", "interval": "1m"}, 2),
+        ("depth", {"symbol": "BTCUSDT"}, 5),
         ("depth", {"symbol": "BTCUSDT", "limit": 100}, 5),
         ("depth", {"symbol": "BTCUSDT", "limit": 101}, 25),
         ("depth", {"symbol": "BTCUSDT", "limit": 1000}, 50),

@@ -16,7 +16,7 @@ from ..market.bars import bar_open_ms
 from ..refusals import ApiError
 from . import rows
 from .past import Lag
-from .queries import MAX_LEVELS, integer, row_limit, symbol_names, time_unit
+from .queries import DEFAULT_LEVELS, MAX_LEVELS, integer, row_limit, symbol_names, time_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ..market.records import History, RecordT
     from ..market.trading import SymbolMarket
 
-DEFAULT_LEVELS = 100
 DEFAULT_KEPT_ROWS = 10
 HOLE_EVERY = 7
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..refusals import ApiError
-from .queries import MAX_LEVELS, row_limit
+from .queries import DEFAULT_LEVELS, MAX_LEVELS, row_limit
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -38,7 +38,7 @@ def request_weight(path: str, request: Request) -> int:
     """
     if path != "depth":
         return WEIGHTS[path]
-    limit = row_limit(request, MAX_LEVELS)
+    limit = row_limit(request, MAX_LEVELS, DEFAULT_LEVELS)
     return next(weight for most, weight in DEPTH_WEIGHTS if limit <= most)
 
 
