@@ -104,7 +104,12 @@ class Reporter:
         warnings = _warnings(feed, health, now)
         streams = _streams(tracks, lines)
         return Status(
-            state=_state(health, warnings, silent=not (look.total or history.outages)),
+            state=_state(
+                health,
+                warnings,
+                feed.settings.health_check_timeout,
+                silent=not (look.total or history.outages),
+            ),
             problems=list(health.problems[:MAX_ROWS]),
             warnings=warnings[:MAX_ROWS],
             at=self._wall_clock(),
@@ -209,10 +214,13 @@ def _rate(messages: int, look: _Look, before: _Look) -> float:
     return messages / (look.at - before.at) if look.at > before.at else 0.0
 
 
-def _state(health: FeedStatus, warnings: Sequence[str], *, silent: bool) -> State:
-    if health.problems:
-        return "starting" if silent else "down"
-    return "degraded" if warnings else "ok"
+def _state(health: FeedStatus, warnings: Sequence[str], limit_s: float, *, silent: bool) -> State:
+    """The verdict; not ready is not the same as down, as one stream may be what is wrong."""
+    if silent and health.problems:
+        return "starting"
+    if not health.connected or 0 < limit_s <= health.silence_s:
+        return "down"
+    return "degraded" if health.problems or warnings else "ok"
 
 
 def _line_state(line: Line) -> LineState:

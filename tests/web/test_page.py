@@ -327,6 +327,23 @@ async def test_a_last_message_that_never_came_has_no_time(chromium: Browser) -> 
         await trio.to_thread.run_sync(look)
 
 
+@pytest.mark.parametrize(
+    ("problems", "verdict"),
+    [([], "Data is flowing, with warnings"), (["one"], "Data is flowing, with problems")],
+)
+async def test_what_is_wrong_while_data_flows_is_told_as_that(
+    chromium: Browser, problems: list[str], verdict: str
+) -> None:
+    report = msgspec.structs.replace(QUIET, state="degraded", problems=problems, warnings=["two"])
+
+    def look() -> None:
+        chromium.driver.get(url)
+        chromium.wait("#verdict", lambda text: text == verdict)
+
+    async with serving(report=lambda: report) as url:
+        await trio.to_thread.run_sync(look)
+
+
 async def test_losses_and_repairs_are_told_in_words(chromium: Browser) -> None:
     def look() -> None:
         chromium.driver.get(url)

@@ -265,6 +265,19 @@ async def test_nothing_is_said_to_flow_ten_seconds_into_an_outage(autojump_clock
     assert status.messages.silence_s == pytest.approx(10, abs=0.5)
 
 
+async def test_one_stream_that_brings_nothing_does_not_make_the_others_look_dead(
+    autojump_clock: Any,
+) -> None:
+    """It is not ready, but not down: all else flows."""
+    streams = ["btcusdt@trade", "btcusd@trade"]
+    async with watched(rate=20, strict_symbols=False, settings={"streams": streams}) as seen:
+        await trio.sleep(200)
+        status = seen.status()
+    assert status.problems == ["the exchange has no such symbol: btcusd@trade"]
+    assert status.state == "degraded"
+    assert status.messages.rate > 0
+
+
 async def test_where_no_message_ever_came_there_is_no_last_one(autojump_clock: Any) -> None:
     async with watched([fault(0, "refused", "*", duration=1000)]) as seen:
         await trio.sleep(49)

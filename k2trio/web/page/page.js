@@ -9,6 +9,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const VERDICTS = {
   ok: "All data is flowing",
   degraded: "Data is flowing, with warnings",
+  troubled: "Data is flowing, with problems",
   down: "Data is not flowing",
   starting: "Starting",
   unknown: "State unknown",
@@ -325,12 +326,13 @@ function tally(counts, noun) {
 function show(report) {
   const { state, messages, coverage, buffer } = report;
   document.body.dataset.state = state;
-  setText($("verdict"), VERDICTS[state]);
+  const verdict = VERDICTS[state === "degraded" && report.problems.length ? "troubled" : state];
+  setText($("verdict"), verdict);
   const reasons = [...report.problems, ...report.warnings];
   if ([...$("reasons").children].map((item) => item.textContent).join("\n") !== reasons.join("\n")) {
     $("reasons").replaceChildren(...reasons.map((reason) => element("li", reason)));
   }
-  document.title = `${state === "ok" ? "" : `${VERDICTS[state]} · `}k2trio`;
+  document.title = `${state === "ok" ? "" : `${verdict} · `}k2trio`;
   setText($("version"), report.version);
   setText($("heard"), `updated ${clock(report.at)}`);
 
