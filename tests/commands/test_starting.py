@@ -117,11 +117,11 @@ def test_with_an_output_the_log_tells_what_was_started(exchange: Simulator, tmp_
     path = tmp_path / "out.jsonl"
     with started("run", "--output", str(path), **exchange.variables() | LOGGED) as process:
         assert process.stderr is not None
-        seen: list[dict[str, Any]] = []
-        while not seen or seen[-1]["event"] != "started":
-            seen.append(json.loads(process.stderr.readline()))
+        seen = [
+            json.loads(process.stderr.readline()) for _ in ("exporting", "started", "connected")
+        ]
         assert stop(process, signal.SIGTERM).code == 0
-    told = seen[-1]
+    (told,) = [event for event in seen if event["event"] == "started"]
     ports = [exchange.urls[name].removeprefix("ws://").partition("/")[0] for name in "ab"]
     assert (told["version"], told["output"], told["endpoints"]) == ("0.1.0", str(path), ports)
     assert (told["streams"], told["named"]) == (2, ["btcusdt@trade", "ethusdt@trade"])
