@@ -124,7 +124,7 @@ class AggTrack(Track):
         self.held.put(at, held)
         return True
 
-    def _drop_covered(self, held: Held) -> None:
+    def _drop(self, held: Held, other: Held | None = None) -> None:
         self.duplicates += 1
 
 

@@ -131,7 +131,7 @@ class Track(Judging):
     def _take(self, held: Held, out: list[Item]) -> None:
         """Deliver a message if it is the next one; hold it if it lies beyond a gap."""
         if self.next is not None and not self._is_new(held):
-            self.duplicates += 1
+            self._drop(held)
         elif self.next is None or held.first <= self.next or not self.contiguous:
             self._deliver(held.event, held.first, held.last, out)
             if self.held:
@@ -291,7 +291,8 @@ class Track(Judging):
 
     def _hold(self, held: Held, out: list[Item]) -> None:
         if not self._insert(held):
-            self._drop_covered(held)
+            at = bisect_left(self.held, held.first, key=operator.itemgetter(0))
+            self._drop(held, self.held[at] if self.one_id else None)
             return
         gap = self.gap
         if gap is None:
@@ -319,14 +320,21 @@ class Track(Judging):
             self.held.put(at, held)
         return True
 
-    def _drop_covered(self, held: Held) -> None:
-        """Drop a message whose id one that is held has: a copy, if it has the time as well."""
-        at = bisect_left(self.held, held.first, key=operator.itemgetter(0))
-        times = {self._time_of_held(at), self.time_known(held.event)} if self.one_id else {None}
-        if len(times) == 1 or None in times:
+    def _drop(self, held: Held, other: Held | None = None) -> None:
+        """Drop a message whose id another one has: a copy, if it has the time as well.
+
+        :param other: the other one; None if it was delivered.
+        """
+        time: int | None = None
+        if other is not None:
+            time = self.time_known(other.event)
+        elif self.one_id and self.next == held.last + 1:
+            time = self._delivered_time()
+        own = self.time_known(held.event)
+        if time is None or own is None or time == own:
             self.duplicates += 1
         else:
-            self._refuse([refuted(held, self.held[at].source)])
+            self._refuse([refuted(held, held.source if other is None else other.source)])
 
     def _covers(self, one: Held, other: Held) -> bool:
         return one.first <= other.first and one.last >= other.last
@@ -353,7 +361,7 @@ class Track(Judging):
             if self._is_new(held):
                 self._deliver(held.event, held.first, held.last, out)
             else:
-                self.duplicates += 1
+                self._drop(held)
         self.held.drop(released)
         if released and (gap := self.gap) is not None and self._width(gap) > self._max_gap:
             self.abandon("jump", out)  # it lay behind another gap

@@ -168,6 +168,16 @@ def test_what_is_held_is_refuted_when_the_stream_goes_on_before_it() -> None:
 # -- copies ---------------------------------------------------------------------------------------
 
 
+def test_what_is_held_with_an_id_that_another_message_then_has_is_told() -> None:
+    """It cannot be delivered any more, and is no copy: it was made at another time."""
+    bench, line = Bench(), Line()
+    bench.offer(*[trade(n, n / 1000) for n in LIVE])
+    assert bench.offer(trade(506, 2), source=line) == []
+    items = bench.offer(trade(504, 1.0), trade(505, 1.1), trade(506, 1.2))
+    assert told(items) == [(505, 505, "reset"), 504, 505, 506]
+    assert [stray.event for stray in bench.strays] == [trade(506, 2)]
+
+
 def test_copies_of_the_same_moment_are_duplicates_in_any_order() -> None:
     bench = Bench()
     bench.offer(*[trade(n, 1) for n in LIVE])
