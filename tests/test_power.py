@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 from disk import FOLDER, Disk
-from program import COVERAGE, OUTPUT, STATE, Place, ids, lacking, positions
+from program import COVERAGE, OUTPUT, STATE, Place, gaps, ids, lacking, positions
+
+from k2trio.simulator import draw_schedule
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+
+def named(files: dict[str, bytes], stream: str) -> list[int]:
+    """The ids that gaps of the output declare."""
+    return [at for first, last, _ in gaps(files, stream) for at in range(first, last + 1)]
 
 
 @pytest.fixture
@@ -69,6 +76,38 @@ async def test_after_a_cut_of_power_a_restart_brings_what_it_took(
             new = set(found[stream]) - set(ids(left).get(stream, ()))
             first = min(ids(disk.files())[stream]) if stream in stored else min(new)
             assert lacking(found[stream], first, max(found[stream])) == set()
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_cuts_of_power_amid_the_exchanges_own_faults_lose_nothing_unnamed(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Every run ends with a cut, at any write; the next one has what the disk then kept.
+
+    A stream's own gaps name what it lost; what nobody declares must be in one file or the other.
+    """
+    rng = random.Random(seed)
+    faults = draw_schedule(
+        rng, ["a"], 400, mean_interval_s=5, max_duration_s=5, rest=["venue.rest"]
+    )
+    place = Place(monkeypatch, faults)
+    files: dict[str, bytes] = {}
+    began: dict[str, int] = {}
+    async with trio.open_nursery() as nursery:
+        await nursery.start(place.network.run)
+        for _ in range(12):
+            disk = Disk(files)
+            cuts: list[dict[str, bytes]] = []
+            disk.changed = lambda disk=disk, cuts=cuts: cuts.append(disk.cut(rng))  # type: ignore[misc]
+            await place.run(disk, rng.uniform(2, 20), max_reconnect_attempts=0)
+            files = rng.choice(cuts)
+            found = ids(files)
+            for stream, position in positions(files).items():
+                first = began.setdefault(stream, min(found[stream], default=position + 1))
+                there = [*found[stream], *named(files, stream)]
+                assert lacking(there, first, position) == set(), faults
+        nursery.cancel_scope.cancel()
+    assert len(began) == 2
 
 
 async def test_the_order_is_output_then_state_then_its_name(
