@@ -183,6 +183,15 @@ def test_an_output_that_was_moved_away_is_opened_anew(
     assert_without_a_hole(ids(moved.read_bytes(), path.read_bytes()))
 
 
+@pytest.fixture
+def heeding_hangups() -> Generator[None]:
+    """A program inherits what its parent ignores; and a parent may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("heeding_hangups")
 def test_without_an_output_file_sighup_ends_in_order_unless_it_is_ignored(
     exchange: Simulator,
 ) -> None:

@@ -295,7 +295,9 @@ async def test_a_failed_dial_has_its_own_error(
         raise error
 
     with pytest.raises(ConnectionFailed) as caught:
-        async with open_connection(endpoint(), STREAMS, make_settings(["ws://localhost:1"]), dial):
+        async with open_connection(
+            endpoint(), STREAMS, make_settings(["ws://localhost:1/stream"]), dial
+        ):
             raise AssertionError
     assert type(caught.value) is kind
 
@@ -305,7 +307,9 @@ async def test_a_bug_in_the_dialer_stays_loud(autojump_clock: object) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        async with open_connection(endpoint(), STREAMS, make_settings(["ws://localhost:1"]), dial):
+        async with open_connection(
+            endpoint(), STREAMS, make_settings(["ws://localhost:1/stream"]), dial
+        ):
             raise AssertionError
 
 

@@ -16,7 +16,7 @@ from ..violation import demand
 from .bars import check_bars
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from k2trio.continuity.items import Item
 
@@ -70,6 +70,10 @@ def _check_ids(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, fl
         # At the edges of a numbering ids name nothing; times do, if the feed was away just then.
         away = _sent_in_outages(run, history, [item for item, _ in timed])
         lost = [one for one in lost if not _at_edge(one, sent) and not away.issuperset(_ids(one))]
+        if _renumbered_in_outage(run, truth.renumbered, [item for item, _ in timed]):
+            # Of what it sent before it began anew, the exchange has forgotten when that was.
+            ends = {last for _, last in sent[:-1]}
+            lost = [one for one in lost if one[1] not in ends]
     demand(not lost, 16, f"{venue} {stream}: sent, and neither delivered nor named: {lost[:3]}")
 
 
@@ -87,6 +91,16 @@ def _sent_in_outages(run: Run, history: History, items: Sequence[Item]) -> set[i
             places = slice(bisect_right(times, since - MOMENT_S), bisect_right(times, until))
             away.update(ids[places])
     return away
+
+
+def _renumbered_in_outage(run: Run, renumbered: Iterable[float], items: Sequence[Item]) -> bool:
+    """Whether ids began anew in a time that the feed told of."""
+    spans = [
+        (arrival(run.plan, item.since), arrival(run.plan, item.until))
+        for item in items
+        if isinstance(item, Outage)
+    ]
+    return any(since <= at <= until for at in renumbered for since, until in spans)
 
 
 def _history(run: Run, venue: str, stream: str) -> History:
