@@ -97,10 +97,22 @@ class Delivery:
         strays, self._arbiter.strays = self._arbiter.strays, []
         _refuse(strays)
 
+    def told(self, items: list[Item]) -> list[Item]:
+        """Tell of items of one stream that are released at the end; returns them for delivery."""
+        self.tell(items)
+        return self._marked(items) if items else items
+
+    def _marked(self, items: list[Item]) -> list[Item]:
+        """The items, of one venue, with changes of venue before them."""
+        if items[0].venue == self._venues.only:
+            return items
+        marked = self._venues.marked(items)
+        if len(marked) != len(items):
+            self.tell(item for item in marked if isinstance(item, VenueChanged))
+        return marked
+
     def _put(self, items: list[Item]) -> None:
-        if items[0].venue != self._venues.only:
-            items = self._venues.marked(items)
-            self.tell(item for item in items if isinstance(item, VenueChanged))
+        items = self._marked(items)
         if lost := self._outbox.put(items):
             self.tell(lost)
 

@@ -127,15 +127,14 @@ class Feed:
         """
         items = self._outbox.drain()
         self._parts.delivery.dismiss()
-        released: list[Item] = []
         for track in self._arbiter.gapped():
+            released: list[Item] = []
             if not self._left_to_restart(track):
                 while track.held:
                     if track.gap is not None:
                         self.metrics.gap("declared")
                     track.abandon("shutdown", released)
-        self._parts.delivery.tell(released)
-        items += released
+            items += self._parts.delivery.told(released)
         rest = [*self._items, *items]
         self._items = iter(())
         self._handed_out += items

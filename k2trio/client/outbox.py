@@ -45,7 +45,9 @@ class Outbox:
         self._lose = lose
         self._batches: deque[tuple[list[Item], int]] = deque()
         """Each with the memory that it is counted with."""
-        self._lost: dict[tuple[str, str], list[Gap | Outage | VenueChanged]] = {}
+        self._lost: dict[tuple[str, str], list[Gap | Outage]] = {}
+        self._moved: dict[str, VenueChanged] = {}
+        """Stream → from which venue to which it went in what was dropped."""
         self._closed: K2Error | None = None
         self._filled = trio.Event()
         self._drained = trio.Event()
@@ -63,7 +65,7 @@ class Outbox:
         cost = self._cost_of(items) if self._batches else 0
         if self._lose is not None and self.size and self._filled_up(len(items), cost):
             return self._drop(items, self._lose)
-        if self._lost:
+        if self._lost or self._moved:
             items = [*self._declarations(), *items]
         self._batches.append((items, cost))
         self.size += len(items)
@@ -88,7 +90,7 @@ class Outbox:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._batches:
-            if self._lost:
+            if self._lost or self._moved:
                 return self._declarations()
             if self._closed is not None:
                 raise self._closed
@@ -129,11 +131,13 @@ class Outbox:
             if isinstance(item, Event):
                 lost.append(lose(item))
                 self._declare(lost[-1])
+            elif isinstance(item, VenueChanged):
+                self._move(item)
             else:
                 self._declare(item)
         return lost
 
-    def _declare(self, lost: Gap | Outage | VenueChanged) -> None:
+    def _declare(self, lost: Gap | Outage) -> None:
         """Remember a loss. What a stream loses until it is told is one range, or one time.
 
         Nothing of the stream was kept in between, so ranges of one reason have nothing between
@@ -142,8 +146,6 @@ class Outbox:
         before = self._lost.setdefault((lost.venue, lost.stream), [])
         for index in range(len(before) - 1, -1, -1):
             match before[index], lost:
-                case VenueChanged(), VenueChanged():
-                    return
                 case Outage() as last, Outage():
                     before[index] = msgspec.structs.replace(last, until=lost.until)
                     return
@@ -156,7 +158,22 @@ class Outbox:
                     pass
         before.append(lost)
 
+    def _move(self, change: VenueChanged) -> None:
+        """Remember a change of venue: of all until they are told, the stream made one, or none."""
+        first = self._moved.get(change.stream)
+        if first is None:
+            self._moved[change.stream] = change
+        elif first.previous == change.venue:
+            del self._moved[change.stream]
+        else:
+            self._moved[change.stream] = msgspec.structs.replace(
+                change, previous=first.previous, since=first.since
+            )
+
     def _declarations(self) -> list[Item]:
+        """What was dropped; a change of venue comes last, as it is of what follows."""
         lost: list[Item] = [item for items in self._lost.values() for item in items]
+        lost += self._moved.values()
         self._lost.clear()
+        self._moved.clear()
         return lost

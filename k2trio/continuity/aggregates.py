@@ -96,6 +96,9 @@ class AggTrack(Track):
 
     def _deliver(self, event: Event, first: int, last: int, out: list[Item]) -> None:
         due = self._due_trade
+        if not 0 <= event.data.first_trade_id <= event.data.last_trade_id:
+            super()._deliver(event, first, last, out)  # it names no trades
+            return
         if due is not None and first == self.next and event.data.first_trade_id > due:
             until = event.received if event.origin == "live" else self._held_after(last)
             out.append(self._gap(first, last, "shared_id", self.delivered_at, until))

@@ -71,7 +71,7 @@ class Judging(Numbering):
         place = self._place(event, first, last, now)
         if place is Place.COPY:
             self.duplicates += 1
-            if last >= 0:  # an empty array says nothing
+            if last >= 0 and not self._repeats(event, last):  # an empty array says nothing
                 self._note_dropped(now)
         elif place in (Place.NEXT, Place.BEYOND) and self.doubts is None:
             self._take(Held(first, last, now, event, source), out)

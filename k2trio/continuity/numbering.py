@@ -15,7 +15,7 @@ from ..market.keys import ID_KEYED, grow, key_getters, time_getter
 from ..market.streams import Kind, Rule, Stream
 from .held import Memory, Waiting
 from .renumbering import Doubts, Place
-from .times import AHEAD_S, Clock, units_per_second
+from .times import AHEAD_S, US, Clock, units_per_second
 
 if TYPE_CHECKING:
     from ..market.payloads import Event
@@ -175,7 +175,7 @@ class Numbering:
             return Place.LOW
         if due is None or first <= due:
             return Place.NEXT
-        if self._is_out_of_order(event, first):
+        if self._is_out_of_order(event, first) and (self.held or not self._starves(now)):
             return Place.ODD
         frontier = self.held[-1].last if self.held else due - 1
         return Place.BEYOND if first - 1 - frontier <= self._max_gap else Place.FAR
@@ -186,13 +186,15 @@ class Numbering:
             if last < 0 or not self.clock.is_ahead(due - 1, event.received):
                 return Place.COPY
         else:
-            before = self._delivered_time()
+            before = self._delivered_time(event.received)
             order = self._compare(event, before)
             if order > 0:
                 return Place.LOW
             if order < 0:
                 # A copy of the last one delivered has its very time.
                 return Place.ODD if self.one_id and last == due - 1 else Place.COPY
+            if self._repeats(event, last):
+                return Place.COPY
             if before is None or self.time_of(event.data) is None:
                 if self.delivered_at is None or due - last > RESET_IDS:
                     return Place.LOW
@@ -210,7 +212,8 @@ class Numbering:
         at = 0
         if self.one_id:  # else they may overlap, cut differently by two servers
             at = bisect_left(self.held, first, key=operator.itemgetter(0))
-        if self._compare(event, self._time_of_held(at - 1) if at else self._delivered_time()) < 0:
+        before = self._time_of_held(at - 1) if at else self._delivered_time(event.received)
+        if self._compare(event, before) < 0:
             return True
         if not self.one_id or at == len(self.held) or self.held[at].first == first:
             return False
@@ -219,18 +222,31 @@ class Numbering:
     def _time_of_held(self, at: int) -> int | None:
         return self.time_known(self.held[at].event)
 
-    def _delivered_time(self) -> int | None:
-        """When the last message delivered was made, if its time can be believed."""
+    def _repeats(self, event: Event, last: int) -> bool:
+        """Whether a message without a time has the very key of the last one, as a quiet book has
+        when it is sent again.
+        """
+        untimed = not self._keyed_by_time and self.time_of(event.data) is None
+        return untimed and self.next == last + 1
+
+    def _delivered_time(self, received: float) -> int | None:
+        """When the last message delivered was made, if its time can be believed.
+
+        :param received: of another message; for a time that a state file remembers.
+        """
         time, at = self.delivered_time, self.delivered_at
-        absurd = time is not None and at is not None and self.clock.is_ahead(time, at)
-        return None if absurd else time
+        at = received if at is None else at
+        return None if time is None or self.clock.is_ahead(time, at) else time
 
     def _compare(self, event: Event, before: int | None) -> int:
         """Whether a message was made before (-1) or after (1) that time; 0 where nothing tells."""
         time = self.time_known(event)
         if time is None or before is None:
             return 0
-        skew = self._skew_s * units_per_second(time, event.received)
+        ours, theirs = (units_per_second(at, event.received) for at in (time, before))
+        if ours != theirs:
+            time, before, ours = time * US // ours, before * US // theirs, US
+        skew = self._skew_s * ours
         return (time > before + skew) - (time < before - skew)
 
     def _grows_to(self, key: int, event: Event) -> bool:

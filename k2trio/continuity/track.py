@@ -268,7 +268,7 @@ class Track(Judging):
             self.first = first
         if event.origin == "live":
             self.delivered_at = event.received
-        time, before = self.time_of(event.data), self._delivered_time()
+        time, before = self.time_of(event.data), self._delivered_time(event.received)
         if time is None or before is None or time > before:
             self.delivered_time = time  # an absurd one does not turn back the clock
         self.next = last + 1
@@ -329,7 +329,7 @@ class Track(Judging):
         if other is not None:
             time = self.time_known(other.event)
         elif self.one_id and self.next == held.last + 1:
-            time = self._delivered_time()
+            time = self._delivered_time(held.event.received)
         own = self.time_known(held.event)
         if time is None or own is None or time == own:
             self.duplicates += 1

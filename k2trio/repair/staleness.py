@@ -284,8 +284,11 @@ class StalenessCheck:
         """Look at every stream once per health interval, for ever."""
         while True:
             await trio.sleep(self._settings.health_check_interval)
-            carried = {name for carrier in carriers() for name in carrier.streams}
-            self._unknown = {key: told for key, told in self._unknown.items() if key[1] in carried}
+            carried = {
+                (carrier.endpoint.venue, name) for carrier in carriers() for name in carrier.streams
+            }
+            if carried:
+                self._unknown = {key: told for key, told in self._unknown.items() if key in carried}
             for carrier in carriers():
                 if carrier.judgeable:
                     await self._look_at(carrier)

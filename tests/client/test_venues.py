@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import trio
 from msgspec import structs
 from numbered import TRADES, trade
 from world import SUBJECT, World, fault, open_world
 
+from k2trio.client.outbox import Outbox
 from k2trio.continuity.arbiter import Arbiter
 from k2trio.continuity.items import VenueChanged
 from k2trio.continuity.venues import Venues
@@ -71,6 +73,62 @@ async def test_what_is_dropped_does_not_take_the_change_with_it(autojump_clock: 
         items = world.feed.drain()
     (change,) = (item for item in items if isinstance(item, VenueChanged))
     assert (change.previous, change.venue) == ("home.test", "abroad.test")
+
+
+def message(number: int, venue: str) -> Event:
+    return structs.replace(trade(number, 0), venue=venue)
+
+
+def change(previous: str, venue: str) -> VenueChanged:
+    return VenueChanged(venue, TRADES, previous, 1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "told"),
+    [
+        ([change("x", "y"), change("y", "x")], []),
+        ([change("x", "y"), change("y", "z")], [("x", "z")]),
+        ([change("x", "y"), change("y", "x"), change("x", "y")], [("x", "y")]),
+    ],
+)
+async def test_of_several_changes_that_are_dropped_the_one_that_they_make_is_told(
+    dropped: list[VenueChanged], told: list[tuple[str, str]]
+) -> None:
+    arbiter = Arbiter(10)
+    outbox = Outbox(1, 10**9, lambda event: arbiter.track(event.venue, event.stream).lose(event))
+    outbox.put([message(1, "x")])
+    for one in dropped:
+        outbox.put([one, message(2, one.venue)])
+    items = outbox.drain()
+    changes = [item for item in items if isinstance(item, VenueChanged)]
+    assert [(item.previous, item.venue) for item in changes] == told
+    assert items[len(items) - len(changes) :] == changes  # right before what comes next
+
+
+async def test_what_is_released_at_the_end_says_that_it_is_of_the_venue_before(
+    autojump_clock: Any,
+) -> None:
+    faults = [
+        fault(20, "dropped", "a", share=1, duration=1),
+        fault(20, "rest_refused", "home.rest", duration=1000),
+        fault(22, "outage", "a", duration=1000),
+    ]
+    settings = {"repair_hold": 60}
+    async with open_world(faults, venues=TWO, rate=5, settings=settings) as world:
+        await trio.sleep(30)
+        items = [item for _, item in world.items] + world.feed.drain()
+    at = None
+    for item in items:
+        if isinstance(item, VenueChanged):
+            assert item.previous == at
+            at = item.venue
+        elif isinstance(item, Event):
+            assert at in (None, item.venue)
+            at = item.venue
+    assert [item.venue for item in items if isinstance(item, VenueChanged)] == [
+        "abroad.test",
+        "home.test",
+    ]
 
 
 def test_streams_that_change_one_by_one_are_told_one_by_one() -> None:

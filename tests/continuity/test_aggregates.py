@@ -53,6 +53,13 @@ def test_an_aggregate_that_shared_its_id_and_was_lost_is_named(offer: Any) -> No
     assert told(bench.items) == [(5, 50), "shared_id", (6, 53), (7, 54), (8, 61)]
 
 
+@pytest.mark.parametrize("offer", [Bench.offer, Bench.at_once])
+def test_an_aggregate_that_names_no_trades_says_nothing_of_those(offer: Any) -> None:
+    """Old history of REST has some, with -1 for their trades."""
+    items = offer(Bench(), agg(1, 10, 11), agg(2, -1, -1), agg(3, 12, 12))
+    assert told(items) == [(1, 10), (2, -1), (3, 12)]
+
+
 def test_a_gap_in_the_ids_says_enough_of_the_trades() -> None:
     bench = Bench()
     bench.offer(SHARED[0], agg(7, 70, 70, 4))

@@ -98,6 +98,32 @@ def test_after_a_restart_a_server_that_is_late_brings_copies(time: int | None) -
     assert bench.strays == []
 
 
+@pytest.mark.parametrize("ahead_ms", [5, 3_600_000, NOW_MS * 999])
+def test_a_time_that_was_saved_too_high_silences_nothing_for_long(ahead_ms: int) -> None:
+    """A gap is opened for what is missing, at the latest after seconds in which nothing fitted."""
+    bench = Bench()
+    track = bench.arbiter.track("v", TRADES)
+    track.resume(100, 1000, NOW_MS + ahead_ms)
+    for number in range(200, 220):
+        bench.now += 1
+        bench.offer(trade(number, number / 1e6))
+    gap = track.gap
+    assert gap is not None
+    assert gap[0] == 101
+    assert gap[1] < 210
+    assert len(track.held) > 10
+
+
+def test_a_quiet_book_that_is_sent_again_and_again_is_no_trouble() -> None:
+    bench = Bench()
+    for second in range(20):
+        bench.now += 1
+        bench.offer(top(500, second))
+        assert bench.arbiter.barren(bench.now) == []
+    assert told(bench.offer(top(508, 21))) == [508]
+    assert bench.strays == []
+
+
 def test_two_messages_are_not_enough_and_the_old_numbering_refutes_them() -> None:
     bench, line = Bench(), Line()
     bench.offer(*[trade(n, 0) for n in LIVE])

@@ -497,6 +497,21 @@ async def test_a_symbol_that_the_venue_does_not_have_is_named_once_and_nobody_is
     assert world.of(on.ConnectionLost) == []
 
 
+async def test_a_symbol_is_unknown_to_a_venue_only_while_that_one_is_in_use(
+    autojump_clock: Any,
+) -> None:
+    settings = {"streams": [SUBJECT, "btcusd@trade"]}
+    venues = {"a": "home", "b": "abroad"}
+    away = fault(200, "outage", "a", duration=1000)
+    async with open_world(
+        [away], venues=venues, rate=5, strict_symbols=False, settings=settings
+    ) as world:
+        for wait in (150, 400):
+            await trio.sleep(wait)
+            assert world.metric("k2_binance_unknown_streams") == 1
+    assert len(world.of(on.SubscriptionRefused)) == 2
+
+
 # -- two connections ----------------------------------------------------------------------------
 
 
