@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from k2trio.continuity.items import Gap, Outage, VenueChanged
@@ -60,9 +61,8 @@ def what_was_sent_is_delivered_or_named(run: Run) -> None:
 def _check_ids(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, float]]) -> None:
     history = _history(run, venue, stream)
     spans, truth = _spans(timed, stream, history), run.truth(venue)
-    begun = dict(zip(reversed(history[1]), reversed(history[0]), strict=True))
-    # What began after the last message came: whether the feed keeps up is another invariant.
-    sent = [span for span in truth.ranges(stream) if begun.get(span[0], 0.0) <= timed[-1][1]]
+    # Whether the feed keeps up is another invariant.
+    sent = _begun_by(timed[-1][1], truth.ranges(stream), truth.renumbered, history)
     lost = _lost(sent, spans)
     if truth.renumbered and any(
         isinstance(item, Gap) and item.reason == "reset" for item, _ in timed
@@ -75,6 +75,22 @@ def _check_ids(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, fl
             ends = {last for _, last in sent[:-1]}
             lost = [one for one in lost if one[1] not in ends]
     demand(not lost, 16, f"{venue} {stream}: sent, and neither delivered nor named: {lost[:3]}")
+
+
+def _begun_by(
+    at: float, sent: Sequence[Span], renumbered: Iterable[float], history: History
+) -> list[Span]:
+    """The ranges that began until then. Each new numbering began lower than the one before ended;
+    what was sent before one, the exchange has forgotten, but when they began it knows.
+    """
+    begun = dict(zip(reversed(history[1]), reversed(history[0]), strict=True))
+    left = [span for span in sent if begun.get(span[0], 0.0) <= at]
+    later = sum(when > at for when in renumbered)
+    later -= sum(first <= before for (_, before), (first, _) in pairwise(sent[len(left) - 1 :]))
+    while later > 0 and len(left) > 1:
+        later -= left[-1][0] <= left[-2][1]
+        left.pop()
+    return left
 
 
 def _ids(span: Span) -> range:
