@@ -44,8 +44,8 @@ def check_bars(run: Run, venue: str, stream: str, items: Sequence[Item]) -> None
                 due = None
                 continue
             named = [place for at, place in places.items() if item.first <= at <= item.last]
-            if not named and _halted(run, item.first):
-                continue  # on the grid, but the exchange made no bar of it; who could know?
+            if not named and (_halted(run, item.first) or run.is_absurd(venue, stream, item.first)):
+                continue  # the exchange made no bar of it, or one by a fault; who could know?
             demand(bool(named), 16, f"{stream}: {item} names no bar that ever was")
             demand(due is None or named[0] == due, 1, f"{stream}: bar {due} is not in {item}")
             due = named[-1] + 1
