@@ -63,6 +63,11 @@ def _check_ids(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, fl
     spans, truth = _spans(timed, stream, history), run.truth(venue)
     # Whether the feed keeps up is another invariant.
     sent = _begun_by(timed[-1][1], truth.ranges(stream), truth.renumbered, history)
+    # Nor are numberings that had ended before the first message came.
+    earlier = sum(when < timed[0][1] for when in truth.renumbered)
+    while earlier > 0 and len(sent) > 1:
+        earlier -= sent[1][0] <= sent[0][1]
+        del sent[0]
     lost = _lost(sent, spans)
     if truth.renumbered and any(
         isinstance(item, Gap) and item.reason == "reset" for item, _ in timed
