@@ -18,9 +18,9 @@ from .track import Track
 if TYPE_CHECKING:
     from ..market.payloads import Event
     from ..market.streams import Stream
-    from .held import Held, Memory, Source
+    from .held import Held, Source
     from .items import GapReason, Item
-    from .times import Clock
+    from .numbering import Shared
 
 _first_trade = operator.attrgetter("first_trade_id")
 _last_trade = operator.attrgetter("last_trade_id")
@@ -31,15 +31,10 @@ class AggTrack(Track):
 
     __slots__ = ("_due_trade",)
 
-    def __init__(
-        self,
-        venue: str,
-        stream: Stream,
-        max_held: int,
-        memory: Memory | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        super().__init__(venue, stream, max_held, memory, clock, simple=False)
+    simple = False
+
+    def __init__(self, venue: str, stream: Stream, shared: Shared) -> None:
+        super().__init__(venue, stream, shared)
         self._due_trade: int | None = None
         """The trade that comes next; None where that cannot be told."""
 

@@ -17,6 +17,7 @@ from .aggregates import AggTrack
 from .books import BookTrack
 from .held import Memory
 from .klines import KlineTrack
+from .numbering import Shared
 from .times import Clock
 from .track import Track
 
@@ -64,10 +65,8 @@ class Arbiter:
         max_held_bytes: float = float("inf"),
         redundant: Callable[[Track], bool] | None = None,
     ) -> None:
-        self._max_held = max_held
         self._redundant = redundant
-        self._memory = Memory(max_held_bytes)
-        self._clock = Clock()
+        self._shared = Shared(max_held, Memory(max_held_bytes), Clock())
         self._tracks: dict[str, dict[str, Track]] = {}
         self.gap_opened = False
         self.more_told = False
@@ -104,7 +103,7 @@ class Arbiter:
         if track is None:
             parsed = parse_stream(stream)
             kind = _TRACKS.get(parsed.kind, Track)
-            track = tracks[stream] = kind(venue, parsed, self._max_held, self._memory, self._clock)
+            track = tracks[stream] = kind(venue, parsed, self._shared)
             if self._redundant is not None:
                 track.contested = functools.partial(self._redundant, track)
         return track
@@ -129,7 +128,7 @@ class Arbiter:
         mostly they are simply the next ones. What is left is decided one by one.
         """
         tracks = self._tracks.setdefault(venue, {})
-        self._clock.note(events[-1].received, now)
+        self._shared.clock.note(events[-1].received, now)
         streams = [event.stream for event in events]
         followed: Collection[str] = ()
         if len(streams) >= RUN_MESSAGES:

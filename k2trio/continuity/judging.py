@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from .held import Held, Memory, Source, Stray, refuted
-from .numbering import MAX_GAP_IDS, Numbering
+from .held import Held, Source, Stray, refuted
+from .numbering import MAX_GAP_IDS, Numbering, Shared
 from .renumbering import CONFIRMING, Doubts, Place, Suspect, Verdict
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ..market.payloads import Event
     from ..market.streams import Stream
     from .items import Item
-    from .times import Clock
 
 LEFT_OVER_S = 10.0
 """For how long after a new numbering began messages of the old one are looked out for (s)."""
@@ -38,7 +37,6 @@ class Judging(Numbering):
     __slots__ = (
         "_began_at",
         "_memory",
-        "_simple",
         "contested",
         "duplicates",
         "flows",
@@ -47,18 +45,17 @@ class Judging(Numbering):
         "strays",
     )
 
-    def __init__(
-        self, stream: Stream, max_held: int, memory: Memory, clock: Clock, *, simple: bool = True
-    ) -> None:
-        super().__init__(stream, max_held, memory, clock)
+    simple: ClassVar[bool] = True
+    """Whether ids tell all that there is to know of what comes next."""
+
+    def __init__(self, stream: Stream, shared: Shared) -> None:
+        super().__init__(stream, shared)
         self.duplicates: int = 0
         self.refused: int = 0
         self.strays: list[Stray] = []
         self.contested: Callable[[], bool] = bool  # nobody contests
-        self._memory = memory
+        self._memory = shared.memory
         self._began_at = float("-inf")
-        self._simple = simple
-        """Whether ids tell all that there is to know of what comes next."""
         self._set_flow()
 
     def offer(
@@ -164,7 +161,7 @@ class Judging(Numbering):
         self._set_flow()
 
     def _set_flow(self) -> None:
-        self.flows = self.contiguous and self._simple and not self.paused and not self.wary
+        self.flows = self.contiguous and self.simple and not self.paused and not self.wary
         self.rises = self.grows and not self.wary
 
     def _take(self, held: Held, out: list[Item]) -> None:

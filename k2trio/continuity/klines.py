@@ -15,12 +15,13 @@ from ..market.keys import grow
 from ..market.streams import KLINE_INTERVALS_MS, Stream
 from .items import Gap, GapReason, Item, Outage
 from .renumbering import Place
-from .times import AHEAD_S, Clock, units_per_second
+from .times import AHEAD_S, units_per_second
 from .track import Track
 
 if TYPE_CHECKING:
     from ..market.payloads import Bar, Event
-    from .held import Held, Memory, Source
+    from .held import Held, Source
+    from .numbering import Shared
 
 _DAY_MS = 86_400_000
 _MONTH_MS = 31 * _DAY_MS
@@ -36,15 +37,8 @@ class KlineTrack(Track):
 
     __slots__ = ("_ends", "_latest", "_open_bar", "_step")
 
-    def __init__(
-        self,
-        venue: str,
-        stream: Stream,
-        max_held: int,
-        memory: Memory | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        super().__init__(venue, stream, max_held, memory, clock)
+    def __init__(self, venue: str, stream: Stream, shared: Shared) -> None:
+        super().__init__(venue, stream, shared)
         self._open_bar: int | None = None
         """Where the earliest bar opens whose close has not been delivered; or would, on the grid,
         as long as nothing of it has come."""

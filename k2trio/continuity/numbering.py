@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..market.keys import ID_KEYED, grow, key_getters, time_getter
 from ..market.streams import Kind, Rule, Stream
@@ -34,6 +34,19 @@ FORGOTTEN_S = 60.0
 _SKEW_S = 1.0
 """By how much the clocks of a venue's servers may differ (s). Trades carry the one time of the
 trade itself; a book's updates are stamped, and cut, by the server that sends them."""
+
+
+class Shared(NamedTuple):
+    """What the tracks of a feed have in common.
+
+    :ivar max_held: messages that each of them may hold.
+    :ivar memory: what they hold together.
+    :ivar clock: by which times are judged.
+    """
+
+    max_held: int
+    memory: Memory
+    clock: Clock
 
 
 class Numbering:
@@ -76,7 +89,7 @@ class Numbering:
         "wary",
     )
 
-    def __init__(self, stream: Stream, max_held: int, memory: Memory, clock: Clock) -> None:
+    def __init__(self, stream: Stream, shared: Shared) -> None:
         self.next: int | None = None
         self.received = 0
         self.seen_at = float("-inf")
@@ -86,8 +99,8 @@ class Numbering:
         self.one_id = stream.order.first == stream.order.last
         self.first_of, self.last_of = key_getters(stream.kind)
         self.time_of = time_getter(stream.kind)
-        self.clock = clock
-        self.held = Waiting(max_held, memory)
+        self.clock = shared.clock
+        self.held = Waiting(shared.max_held, shared.memory)
         """Messages that wait for a gap to close, by id."""
         self.doubts: Doubts | None = None
         self.wary = self.paused = self.interrupted = False

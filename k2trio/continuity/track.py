@@ -14,12 +14,11 @@ import operator
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from .held import Held, Memory, refuted
+from .held import Held, refuted
 from .items import Gap, GapReason, Item, Outage
 from .judging import Judging
 from .ledger import Coverage, Ledger
-from .numbering import MAX_GAP_IDS
-from .times import Clock
+from .numbering import MAX_GAP_IDS, Shared
 
 if TYPE_CHECKING:
     from ..market.payloads import Event
@@ -44,17 +43,8 @@ class Track(Judging):
         "wants_snapshot",
     )
 
-    def __init__(
-        self,
-        venue: str,
-        stream: Stream,
-        max_held: int,
-        memory: Memory | None = None,
-        clock: Clock | None = None,
-        *,
-        simple: bool = True,
-    ) -> None:
-        super().__init__(stream, max_held, memory or Memory(), clock or Clock(), simple=simple)
+    def __init__(self, venue: str, stream: Stream, shared: Shared) -> None:
+        super().__init__(stream, shared)
         self.venue = venue
         self.stream = stream
         self.first: int | None = None

@@ -12,9 +12,12 @@ from msgspec import structs
 
 from k2trio.continuity import ledger as ledger_module
 from k2trio.continuity.arbiter import Arbiter
+from k2trio.continuity.held import Memory
 from k2trio.continuity.items import Gap, Item, Outage
 from k2trio.continuity.klines import KlineTrack
 from k2trio.continuity.ledger import Missing
+from k2trio.continuity.numbering import Shared
+from k2trio.continuity.times import Clock
 from k2trio.continuity.track import Track
 from k2trio.market.cost import cost_of
 from k2trio.market.payloads import (
@@ -28,7 +31,7 @@ from k2trio.market.payloads import (
     MiniTicker,
     Trade,
 )
-from k2trio.market.streams import KLINE_INTERVALS_MS
+from k2trio.market.streams import KLINE_INTERVALS_MS, parse_stream
 
 TRADES, DEPTH, BOOK = "btcusdt@trade", "btcusdt@depth", "btcusdt@bookTicker"
 MINUTES = "btcusdt@kline_1m"
@@ -790,7 +793,7 @@ def test_every_bar_closes_once_or_is_declared(
     updates: list[tuple[int, int, bool]], repairs: list[tuple[int, int]]
 ) -> None:
     """Any order of updates, closes and repairs: bars never go back, each ends exactly once."""
-    track = KlineTrack("v", Arbiter(1).track("v", MINUTES).stream, 5)
+    track = KlineTrack("v", parse_stream(MINUTES), Shared(5, Memory(), Clock()))
     out: list[Item] = []
     for at, (number, second, closed) in enumerate(updates):
         track.offer(minute(number, 60 if closed else second, closed=closed), 0.0, out)
