@@ -16,7 +16,7 @@ from ..continuity.items import Gap
 from ..errors import GaveUp
 from ..market.payloads import Event
 from ..market.streams import Repair, parse_stream
-from .health import FeedStatus, line_status
+from .health import FeedStatus, line_status, stream_problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from .resume import Resume
     from .shards import Shards
 
-NAMED_STREAMS = 3
-"""Streams that one problem names."""
 CLOSE_TIMEOUT_S = 1.0
 """Bound on closing idle REST connections at shutdown."""
 
@@ -216,16 +214,9 @@ class Feed:
             problems.append(self._parts.resume.problem)
         problems += self._parts.repairs.problems(trio.current_time())
         barren = [track.stream.name for track in self._arbiter.barren(trio.current_time())]
-        for streams, what in (
-            (barren, "all that comes is old and dropped"),
-            (self._parts.staleness.unknown, "the exchange has no such symbol"),
-        ):
-            if streams:
-                names = ", ".join(streams[:NAMED_STREAMS])
-                more = (
-                    f" and {len(streams) - NAMED_STREAMS} more" if streams[NAMED_STREAMS:] else ""
-                )
-                problems.append(f"{what}: {names}{more}")
+        problems += stream_problem("all that comes is old and dropped", barren)
+        unknown = self._parts.staleness.unknown
+        problems += stream_problem("the exchange has no such symbol", unknown)
         return FeedStatus(
             connected=not disconnected,
             silence_s=silence,

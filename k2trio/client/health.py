@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .line import Line
+
+NAMED_STREAMS = 3
+"""Streams that one problem names."""
 
 
 @dataclass(frozen=True)
@@ -56,3 +61,12 @@ def line_status(line: Line) -> LineStatus:
         line.connected and session.stable,
         len(line.streams),
     )
+
+
+def stream_problem(what: str, streams: Sequence[str]) -> list[str]:
+    """One problem that names some of the streams that have it; none if no stream does."""
+    if not streams:
+        return []
+    names = ", ".join(streams[:NAMED_STREAMS])
+    more = f" and {len(streams) - NAMED_STREAMS} more" if len(streams) > NAMED_STREAMS else ""
+    return [f"{what}: {names}{more}"]

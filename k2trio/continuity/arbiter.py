@@ -116,8 +116,11 @@ class Arbiter:
         """Refute what still waits for others to speak for it, at the end."""
         for track in self.tracks:
             track.dismiss()
-            self.strays += track.strays
-            track.strays.clear()
+            self._collect_strays(track)
+
+    def _collect_strays(self, track: Track) -> None:
+        self.strays += track.strays
+        track.strays.clear()
 
     def offer(
         self, venue: str, events: Sequence[Event], now: float, source: Source | None = None
@@ -171,8 +174,7 @@ class Arbiter:
                 if track.held or track.wants_snapshot:
                     self.gap_opened = True
                 if track.strays:
-                    self.strays += track.strays
-                    track.strays.clear()
+                    self._collect_strays(track)
                 continue
             track.delivered_at = event.received
             track.delivered_time = track.time_of(data)
