@@ -1,9 +1,10 @@
 """k2trio: the Binance market-data client that does not lose messages."""
 
-from .client.feed import Feed
+from . import streams
+from .client.feed import Batches, Feed
 from .client.health import FeedStatus, LineStatus
-from .client.opening import open_feed
-from .continuity.items import Gap, Outage, VenueChanged
+from .client.opening import FeedOptions, open_feed
+from .continuity.items import Gap, GapReason, Item, Outage, VenueChanged
 from .errors import (
     CircuitOpen,
     ConfigError,
@@ -26,7 +27,9 @@ from .market.payloads import (
     Kline,
     Level,
     MiniTicker,
+    Origin,
     PartialDepth,
+    Payload,
     ReferencePrice,
     Ticker,
     Trade,
@@ -36,10 +39,12 @@ from .market.streams import Kind, Stream, parse_stream
 from .observe.metrics import Metrics
 from .policy.breaker import CircuitBreaker
 from .settings import Settings, load_settings
+from .streams import StreamName
 
 __all__ = [
     "AggTrade",
     "AvgPrice",
+    "Batches",
     "Bar",
     "BlockTrade",
     "BookTicker",
@@ -51,9 +56,12 @@ __all__ = [
     "DepthSnapshot",
     "Event",
     "Feed",
+    "FeedOptions",
     "FeedStatus",
     "Gap",
+    "GapReason",
     "GaveUp",
+    "Item",
     "K2Error",
     "Kind",
     "Kline",
@@ -61,12 +69,15 @@ __all__ = [
     "LineStatus",
     "Metrics",
     "MiniTicker",
+    "Origin",
     "Outage",
     "PartialDepth",
+    "Payload",
     "ReferencePrice",
     "Settings",
     "SinkError",
     "Stream",
+    "StreamName",
     "SubscriptionRejected",
     "Ticker",
     "Trade",
@@ -76,4 +87,5 @@ __all__ = [
     "load_settings",
     "open_feed",
     "parse_stream",
+    "streams",
 ]

@@ -7,14 +7,15 @@ together; what the consumer reads comes out of one bounded outbox.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 import msgspec
 import trio
+from typing_extensions import TypeVar
 
 from ..continuity.items import Gap
 from ..errors import GaveUp
-from ..market.payloads import Event
+from ..market.payloads import Event, Payload
 from ..market.streams import Repair, parse_stream
 from .health import FeedStatus, line_status, stream_problem
 
@@ -31,12 +32,15 @@ if TYPE_CHECKING:
     from ..repair.rest import Backfill
     from ..repair.staleness import StalenessCheck
     from ..settings import Settings
+    from ..streams import StreamName
     from .delivery import Delivery
     from .line import Line
     from .outbox import Outbox
     from .resume import Resume
     from .shards import Shards
 
+P = TypeVar("P", bound=Payload, default=Payload)
+"""What the streams of a feed carry."""
 CLOSE_TIMEOUT_S = 1.0
 """Bound on closing idle REST connections at shutdown."""
 
@@ -60,20 +64,20 @@ class Parts:
     tasks: Sequence[Callable[[], Awaitable[None]]]
 
 
-class Batches:
+class Batches(Generic[P]):
     """Iterates a feed batch by batch. Not a generator: it needs no closing when it is left."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed[P]) -> None:
         self._feed = feed
 
-    def __aiter__(self) -> Batches:
+    def __aiter__(self) -> Batches[P]:
         return self
 
-    async def __anext__(self) -> list[Item]:
+    async def __anext__(self) -> list[Item[P]]:
         return await self._feed.next_batch()
 
 
-class Feed:
+class Feed(Generic[P]):
     """An open feed; iterate it for events. Made by :func:`open_feed`."""
 
     def __init__(self, settings: Settings, metrics: Metrics, parts: Parts) -> None:
@@ -83,8 +87,8 @@ class Feed:
         self._arbiter = parts.arbiter
         self._outbox = parts.outbox
         self._shards = parts.shards
-        self._items: Iterator[Item] = iter(())
-        self._handed_out: list[Item] = []
+        self._items: Iterator[Item[P]] = iter(())
+        self._handed_out: list[Item[P]] = []
         self._started_at = trio.current_time()
         self._nursery: trio.Nursery | None = None
 
@@ -93,31 +97,31 @@ class Feed:
 
     # -- for the consumer ---------------------------------------------------------------------
 
-    def __aiter__(self) -> Feed:
+    def __aiter__(self) -> Feed[P]:
         return self
 
-    async def __anext__(self) -> Item:
+    async def __anext__(self) -> Item[P]:
         # No checkpoint inside a batch: iteration costs next to nothing per event.
         for item in self._items:
             return item
         self._items = iter(await self._next_batch())
         return next(self._items)
 
-    def batches(self) -> Batches:
+    def batches(self) -> Batches[P]:
         """Whole batches: everything that one socket read made deliverable, in order.
 
         Iteration raises :class:`GaveUp` when the feed has ended, after the last batch.
         """
         return Batches(self)
 
-    async def next_batch(self) -> list[Item]:
+    async def next_batch(self) -> list[Item[P]]:
         """The next batch, or what is left of the one that single events were taken from.
 
         :raises GaveUp: when the feed has ended, after the last batch.
         """
         return list(self._items) or await self._next_batch()
 
-    def drain(self) -> list[Item]:
+    def drain(self) -> list[Item[P]]:
         """All that can be delivered now, without waiting: for the last write at shutdown.
 
         What waits behind a gap is delivered too, and the gap declared; unless a restart with
@@ -126,14 +130,14 @@ class Feed:
         items = self._outbox.drain()
         self._parts.delivery.dismiss()
         for track in self._arbiter.gapped():
-            released: list[Item] = []
+            released: list[Item[Any]] = []
             if not self._left_to_restart(track):
                 while track.held:
                     if track.gap is not None:
                         self.metrics.gap("declared")
                     track.abandon("shutdown", released)
             items += self._parts.delivery.told(released)
-        rest = [*self._items, *items]
+        rest: list[Item[P]] = [*self._items, *items]
         self._items = iter(())
         self._handed_out += items
         return rest
@@ -156,7 +160,7 @@ class Feed:
         """
         lost: dict[tuple[str, str, str], Gap] = {}
 
-        def enter(item: Item, reason: GapReason) -> None:
+        def enter(item: Item[Any], reason: GapReason) -> None:
             if isinstance(item, Event):
                 item = self._arbiter.track(item.venue, item.stream).lose(item, reason)
             if isinstance(item, Gap):
@@ -170,7 +174,7 @@ class Feed:
         self._handed_out = []
         for track in self._arbiter.gapped():
             while track.held:
-                items: list[Item] = []
+                items: list[Item[Any]] = []
                 track.abandon("shutdown", items)
                 for item in items:
                     enter(item, "shutdown")
@@ -246,6 +250,10 @@ class Feed:
         """What is known of each stream that brought something; to look at, not to change."""
         return self._arbiter.tracks
 
+    @overload
+    async def subscribe(self, *streams: StreamName[P]) -> None: ...
+    @overload
+    async def subscribe(self: Feed, *streams: str) -> None: ...
     async def subscribe(self, *streams: str) -> None:
         """Add streams while the feed runs; they stay subscribed across reconnects.
 
@@ -299,7 +307,7 @@ class Feed:
             and track.held_behind <= self.settings.resume_limit
         )
 
-    async def _next_batch(self) -> list[Item]:
+    async def _next_batch(self) -> list[Item[P]]:
         self.acknowledge()
         self._handed_out = await self._outbox.get()
         return self._handed_out

@@ -6,7 +6,7 @@ import functools
 import random
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import trio
 
@@ -35,18 +35,46 @@ from .suspend import suspended_s
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     import httpx2
 
     from ..continuity.items import Gap, Outage
     from ..market.payloads import Event
     from ..observe.transitions import Observer, Transition
+    from ..streams import StreamName
     from ..wire.dialer import Dialer
+    from .feed import P
 
 UNKNOWN_PROBE_TIMEOUT_S = 60.0
 """Stands in for ``health_check_timeout`` in a probe's deadline where that is switched off."""
 
 
+class FeedOptions(TypedDict, total=False):
+    """The keywords of :func:`open_feed`, which tells what they are for."""
+
+    dial: Dialer | None
+    metrics: Metrics | None
+    observers: Sequence[Observer]
+    rng: random.Random | None
+    wall_clock: Callable[[], float]
+    suspended: Callable[[], float]
+    backfill_transport: httpx2.AsyncBaseTransport | None
+    sync: Callable[[], None] | None
+
+
+@overload
+def open_feed(
+    streams: Sequence[StreamName[P]],
+    settings: Settings | None = None,
+    **options: Unpack[FeedOptions],
+) -> AbstractAsyncContextManager[Feed[P]]: ...
+@overload
+def open_feed(
+    streams: Sequence[str] | None = None,
+    settings: Settings | None = None,
+    **options: Unpack[FeedOptions],
+) -> AbstractAsyncContextManager[Feed]: ...
 @asynccontextmanager
 async def open_feed(
     streams: Sequence[str] | None = None,
@@ -60,10 +88,11 @@ async def open_feed(
     suspended: Callable[[], float] = suspended_s,
     backfill_transport: httpx2.AsyncBaseTransport | None = None,
     sync: Callable[[], None] | None = None,
-) -> AsyncGenerator[Feed]:
+) -> AsyncGenerator[Feed[Any]]:
     """Open a feed of market data; leaving the block closes every connection, within a bound.
 
     Iterate the feed for :class:`Event` and :class:`Gap` values in the venue's own order per stream.
+    Of streams that are named by :mod:`k2trio.streams`, the types of the events are known.
     When the feed gives up, iteration raises :class:`GaveUp` after the last event.
 
     :param streams: exact stream names, e.g. ``["btcusdt@trade"]``; by default the settings'.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
@@ -83,7 +83,7 @@ class Outbox:
         while self.full:
             await self._drained.wait()
 
-    async def get(self) -> list[Item]:
+    async def get(self) -> list[Item[Any]]:
         """The next batch.
 
         :raises K2Error: what ended the feed, after everything before it was taken.
@@ -102,7 +102,7 @@ class Outbox:
         self._wake_producers()
         return items
 
-    def drain(self) -> list[Item]:
+    def drain(self) -> list[Item[Any]]:
         """Everything that is ready, without waiting."""
         items = [item for batch, _ in self._batches for item in batch]
         self._batches.clear()

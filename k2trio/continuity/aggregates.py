@@ -39,7 +39,7 @@ class AggTrack(Track):
         """The trade that comes next; None where that cannot be told."""
 
     def offer(
-        self, event: Event, now: float, out: list[Item], source: Source | None = None
+        self, event: Event[Any], now: float, out: list[Item], source: Source | None = None
     ) -> None:
         """Take a message; append to ``out`` what may be delivered because of it."""
         data = event.data
@@ -74,14 +74,14 @@ class AggTrack(Track):
             return Place.COPY  # of the first of two that share the last id
         return place
 
-    def _is_told(self, event: Event) -> bool:
+    def _is_told(self, event: Event[Any]) -> bool:
         """Whether all its trades have been delivered, and its id has."""
         data, due = event.data, self._due_trade
         if self.next is None or due is None:
             return False
         return bool(data.agg_id < self.next and data.last_trade_id < due)
 
-    def _shares_its_id(self, event: Event) -> bool:
+    def _shares_its_id(self, event: Event[Any]) -> bool:
         """Whether it has the last id again, but goes on with the trades."""
         data = event.data
         return bool(data.agg_id + 1 == self.next and data.first_trade_id == self._due_trade)
@@ -89,7 +89,7 @@ class AggTrack(Track):
     def _is_new(self, held: Held) -> bool:
         return super()._is_new(held) or self._shares_its_id(held.event)
 
-    def _deliver(self, event: Event, first: int, last: int, out: list[Item]) -> None:
+    def _deliver(self, event: Event[Any], first: int, last: int, out: list[Item]) -> None:
         due = self._due_trade
         if not 0 <= event.data.first_trade_id <= event.data.last_trade_id:
             super()._deliver(event, first, last, out)  # it names no trades

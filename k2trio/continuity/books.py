@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .track import Track
 
@@ -56,7 +56,7 @@ class BookTrack(Track):
         gap = self.gap
         return last >= (self.next - 1 if gap is None else gap[1])
 
-    def snapshot(self, event: Event, out: list[Item]) -> bool:
+    def snapshot(self, event: Event[Any], out: list[Item]) -> bool:
         """Take a snapshot for what is missing; False if it is too old to be joined.
 
         Source: Binance spot API docs, "How to manage a local order book correctly".

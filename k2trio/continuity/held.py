@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..market.cost import cost_of
 
@@ -37,7 +37,7 @@ class Held(NamedTuple):
     first: int
     last: int
     since: float
-    event: Event
+    event: Event[Any]
     source: Source | None = None
 
 
@@ -48,7 +48,7 @@ class Stray(NamedTuple):
     :ivar error_type: what it is counted as.
     """
 
-    event: Event
+    event: Event[Any]
     source: Source | None
     disputed: bool
     error_type: str = "stray"

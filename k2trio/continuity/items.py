@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from ..market.payloads import Event
+from ..market.payloads import Event, P_co
 
 GapReason: TypeAlias = Literal[
     "not_repaired",
@@ -99,4 +99,5 @@ class VenueChanged(msgspec.Struct, frozen=True):
     until: float
 
 
-Item: TypeAlias = Event | Gap | Outage | VenueChanged
+Item: TypeAlias = Event[P_co] | Gap | Outage | VenueChanged
+"""What a feed delivers."""

@@ -64,7 +64,7 @@ class KlineTrack(Track):
         self._resume_by(limit)
 
     def offer(
-        self, event: Event, now: float, out: list[Item], source: Source | None = None
+        self, event: Event[Any], now: float, out: list[Item], source: Source | None = None
     ) -> None:
         """Take a message; append to ``out`` what may be delivered because of it."""
         kline = event.data
@@ -83,7 +83,7 @@ class KlineTrack(Track):
         else:
             super().offer(event, now, out, source)
 
-    def _place(self, event: Event, first: int, last: int, now: float) -> Place:
+    def _place(self, event: Event[Any], first: int, last: int, now: float) -> Place:
         bar = event.data.bar.open_time
         ahead = int(AHEAD_S) * units_per_second(last, event.received)
         if (bar != self._open_bar and bar > last + ahead) or not self._grows_to(last, event):
@@ -122,18 +122,18 @@ class KlineTrack(Track):
         self._latest = open_bar, keys[-1]
         return keys[-1] + 1
 
-    def repair_key(self, event: Event) -> int:
+    def repair_key(self, event: Event[Any]) -> int:
         """Where in a gap a message belongs: the open time of its bar."""
         return int(event.data.bar.open_time)
 
-    def position_after(self, item: Event | Gap) -> int:
+    def position_after(self, item: Event[Any] | Gap) -> int:
         """What :meth:`resume` takes to go on after this message or gap."""
         if isinstance(item, Gap):
             return self._after(item.last)
         bar = item.data.bar
         return self._end_of(bar) if bar.closed else int(bar.open_time)
 
-    def repair(self, event: Event, out: list[Item]) -> None:
+    def repair(self, event: Event[Any], out: list[Item]) -> None:
         """Take a closed bar that a repair brought; one that is not of this series is ignored."""
         gap = self.gap
         bar = event.data.bar
@@ -148,7 +148,7 @@ class KlineTrack(Track):
         self._open_bar, self._ends = self._end_of(bar), None
         self._release(out)
 
-    def lose(self, event: Event, reason: GapReason = "overflow") -> Gap | Outage:
+    def lose(self, event: Event[Any], reason: GapReason = "overflow") -> Gap | Outage:
         """An event that had been decided on does not reach the consumer after all."""
         bar = event.data.bar
         if not bar.closed:
@@ -169,7 +169,7 @@ class KlineTrack(Track):
         self._open_bar, self._ends = max(after, last + 1), None
         self._release(out)
 
-    def _deliver(self, event: Event, first: int, last: int, out: list[Item]) -> None:
+    def _deliver(self, event: Event[Any], first: int, last: int, out: list[Item]) -> None:
         due = self.next
         super()._deliver(event, first, last, out)
         if due is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import operator
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .held import Held, refuted
 from .items import Gap, GapReason, Item, Outage
@@ -169,7 +169,7 @@ class Track(Judging):
         """Where in a gap a message belongs."""
         return self.first_of(event.data)
 
-    def position_after(self, item: Event | Gap) -> int:
+    def position_after(self, item: Event[Any] | Gap) -> int:
         """What :meth:`resume` takes to go on after this message or gap."""
         if isinstance(item, Gap):
             return item.last

@@ -9,10 +9,11 @@ Source: Binance spot API docs, "WebSocket Streams".
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Generic, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, field
+from typing_extensions import TypeVar  # its default is of Python 3.13
 
 from .streams import Kind
 
@@ -246,10 +247,14 @@ PAYLOADS: dict[Kind, Any] = {
 }
 """The type of ``Event.data`` per stream kind."""
 
-Origin = Literal["live", "backfill", "snapshot"]
+P_co = TypeVar("P_co", bound=Payload, covariant=True, default=Payload)
+"""The payload of an event; where the kind of its stream is not known, any of them."""
+
+Origin: TypeAlias = Literal["live", "backfill", "snapshot"]
+"""Where an event comes from: a connection, REST, or REST as the snapshot of a book."""
 
 
-class Event(msgspec.Struct, frozen=True, gc=False):
+class Event(msgspec.Struct, Generic[P_co], frozen=True, gc=False):
     """One message of the venue.
 
     :ivar data: the typed payload; its type follows from the stream's kind (``PAYLOADS``).
@@ -261,7 +266,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     :ivar origin: ``"live"``, or where else it came from.
     """
 
-    data: Any
+    data: P_co
     stream: str
     venue: str
     received: float

@@ -195,9 +195,9 @@ def parse_stream(name: str) -> Stream:
     Source: Binance spot API docs, "WebSocket Streams".
     """
     if name == "!miniTicker@arr":
-        return Stream(name, Kind.ALL_MINI_TICKERS, None)
+        return Stream(str(name), Kind.ALL_MINI_TICKERS, None)  # of a str that is a bit more, too
     if match := _ALL_WINDOWS.match(name):
-        return Stream(name, Kind.ALL_WINDOW_TICKERS, None, interval=match[1])
+        return Stream(str(name), Kind.ALL_WINDOW_TICKERS, None, interval=match[1])
     symbol, at, suffix = name.partition("@")
     if at and _is_symbol(symbol):
         folded, upper = f"{symbol.lower()}@{suffix}", symbol.upper()

@@ -187,7 +187,7 @@ class Backfill:
         levels: int,
         weight: int,
         turn: Turn | None = None,
-    ) -> Event:
+    ) -> Event[DepthSnapshot]:
         """A depth snapshot with so many levels a side.
 
         :param turn: has been waited for already.
