@@ -44,8 +44,8 @@ from .streams import StreamName
 __all__ = [
     "AggTrade",
     "AvgPrice",
-    "Batches",
     "Bar",
+    "Batches",
     "BlockTrade",
     "BookTicker",
     "CircuitBreaker",
