@@ -3,80 +3,34 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from . import files
 from .environment import complaints
 from .errors import ConfigError
+from .fields import OptionalFile, RestURLs, StreamNames, Symbols, WebSocketURL, WebSocketURLs
 from .loopback import is_loopback
-from .market.streams import MAX_STREAMS_PER_CONNECTION, parse_stream, parse_symbol
-from .urls import rest_url, websocket_url
+from .market.streams import MAX_STREAMS_PER_CONNECTION
 from .wording import describe, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 ENV_PREFIX = "K2_BINANCE_"
-
-
-def _split(value: object) -> object:
-    """Accept ``a,b`` and ``["a","b"]`` alike, as both are common in environments."""
-    if isinstance(value, str):
-        text = value.strip()
-        if text.startswith("["):
-            try:
-                return json.loads(text)
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"looks like a JSON list but is not one: {error}") from error
-        return [part.strip() for part in text.split(",") if part.strip()]
-    if isinstance(value, list | tuple):
-        # A command line may repeat the flag, each time with a list.
-        parts: list[object] = []
-        for item in value:  # pyright: ignore[reportUnknownVariableType]
-            split = _split(item) if isinstance(item, str) else item  # pyright: ignore[reportUnknownVariableType]
-            parts += split if isinstance(split, list) else [split]
-        return parts
-    return value
-
-
-def _empty_is_none(value: object) -> object:
-    """Compose files and the like set a variable to nothing where they mean to leave it unset."""
-    return None if value == "" else value
+Keywords = ParamSpec("Keywords")
 
 
 def _endpoint_key(url: str) -> tuple[str, int]:
     """What names an endpoint in metrics and breakers: see ``failover.Endpoint``."""
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
-
-
-def _stream(name: str) -> str:
-    return parse_stream(name).name
-
-
-def _config_error_as_value_error(value: str, check: Any) -> str:
-    try:
-        return str(check(value))
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
-
-
-WebSocketURL = Annotated[str, AfterValidator(websocket_url)]
-RestURL = Annotated[str, AfterValidator(rest_url)]
-Symbol = Annotated[
-    str, AfterValidator(lambda name: _config_error_as_value_error(name, parse_symbol))
-]
-StreamName = Annotated[
-    str, AfterValidator(lambda name: _config_error_as_value_error(name, _stream))
-]
 
 
 class Settings(BaseSettings):
@@ -98,175 +52,221 @@ class Settings(BaseSettings):
     )
 
     websocket_url: WebSocketURL = Field(
-        "wss://stream.binance.com:9443/stream", description="First endpoint of the failover list."
+        default="wss://stream.binance.com:9443/stream",
+        description="First endpoint of the failover list.",
     )
-    failover_urls: Annotated[tuple[WebSocketURL, ...], NoDecode, BeforeValidator(_split)] = Field(
-        (
+    failover_urls: WebSocketURLs = Field(
+        default=(
             "wss://stream.binance.com:443/stream",
             "wss://data-stream.binance.vision/stream",
             "wss://stream.binance.us:9443/stream",
         ),
         description="Further endpoints, in order of preference. Another host may be another venue.",
     )
-    symbols: Annotated[tuple[Symbol, ...], NoDecode, BeforeValidator(_split)] = Field(
-        ("BTCUSDT", "ETHUSDT"), description="Symbols whose trades to stream; see also STREAMS."
+    symbols: Symbols = Field(
+        default=("BTCUSDT", "ETHUSDT"),
+        description="Symbols whose trades to stream; see also STREAMS.",
     )
-    streams: Annotated[tuple[StreamName, ...], NoDecode, BeforeValidator(_split)] = Field(
-        (), description="Exact stream names, e.g. btcusdt@aggTrade; replaces SYMBOLS when given."
+    streams: StreamNames = Field(
+        default=(),
+        description="Exact stream names, e.g. btcusdt@aggTrade; replaces SYMBOLS when given.",
     )
 
     reconnect_delay: float = Field(
-        5, ge=0.01, le=3600, description="Delay before the first retry (s); doubles each time."
+        default=5,
+        ge=0.01,
+        le=3600,
+        description="Delay before the first retry (s); doubles each time.",
     )
     max_reconnect_delay: float = Field(
-        60, ge=0.01, le=86400, description="Longest delay between retries (s)."
+        default=60, ge=0.01, le=86400, description="Longest delay between retries (s)."
     )
     reconnect_jitter: float = Field(
-        0.2, ge=0, le=0.5, description="Random share of the delay, both ways (0.2 = ±20 %)."
+        default=0.2, ge=0, le=0.5, description="Random share of the delay, both ways (0.2 = ±20 %)."
     )
     max_reconnect_attempts: int = Field(
-        10, ge=0, le=1_000_000, description="Failed retries in a row before giving up; 0 = never."
+        default=10,
+        ge=0,
+        le=1_000_000,
+        description="Failed retries in a row before giving up; 0 = never.",
     )
     stable_after: float = Field(
-        5, ge=0, le=3600, description="Data must flow this long (s) before a connection counts."
+        default=5,
+        ge=0,
+        le=3600,
+        description="Data must flow this long (s) before a connection counts.",
     )
     handshake_timeout: float = Field(
-        10, gt=0, le=300, description="Bound (s) on DNS, TCP, TLS and upgrade together."
+        default=10, gt=0, le=300, description="Bound (s) on DNS, TCP, TLS and upgrade together."
     )
-    close_timeout: float = Field(2, gt=0, le=60, description="Bound (s) on the closing handshake.")
+    close_timeout: float = Field(
+        default=2, gt=0, le=60, description="Bound (s) on the closing handshake."
+    )
 
     health_check_interval: float = Field(
-        30, gt=0, le=3600, description="Silence (s) after which the peer is pinged."
+        default=30, gt=0, le=3600, description="Silence (s) after which the peer is pinged."
     )
     health_check_timeout: float = Field(
-        60, ge=0, le=86400, description="Longest time (s) without a data message; 0 disables."
+        default=60,
+        ge=0,
+        le=86400,
+        description="Longest time (s) without a data message; 0 disables.",
     )
     transport_timeout: float = Field(
-        45, gt=0, le=86400, description="Longest time (s) without any byte, pings included."
+        default=45, gt=0, le=86400, description="Longest time (s) without any byte, pings included."
     )
 
     enable_circuit_breaker: bool = Field(
-        True, description="Let each endpoint's circuit breaker refuse attempts."
+        default=True, description="Let each endpoint's circuit breaker refuse attempts."
     )
     failure_threshold: int = Field(
-        3, ge=1, le=1000, description="Consecutive failures that open a breaker."
+        default=3, ge=1, le=1000, description="Consecutive failures that open a breaker."
     )
     success_threshold: int = Field(
-        2, ge=1, le=1000, description="Half-open successes that close a breaker."
+        default=2, ge=1, le=1000, description="Half-open successes that close a breaker."
     )
     recovery_timeout: float = Field(
-        30, gt=0, le=86400, description="Time (s) a breaker stays open before it admits a probe."
+        default=30,
+        gt=0,
+        le=86400,
+        description="Time (s) a breaker stays open before it admits a probe.",
     )
 
     redundancy: int = Field(
-        1,
+        default=1,
         ge=1,
         le=2,
         description="Lines per set of streams; 2 is hot standby on two endpoints of a venue.",
     )
-    rest_urls: Annotated[tuple[RestURL, ...], NoDecode, BeforeValidator(_split)] = Field(
-        (), description="REST hosts for repair; by default the venue's own public ones."
+    rest_urls: RestURLs = Field(
+        default=(), description="REST hosts for repair; by default the venue's own public ones."
     )
     rest_weight_limit: int = Field(
-        3000, ge=100, le=6000, description="REST weight a minute that repairs may use, per venue."
+        default=3000,
+        ge=100,
+        le=6000,
+        description="REST weight a minute that repairs may use, per venue.",
     )
     repair_hold: float = Field(
-        10,
+        default=10,
         ge=0,
         le=3600,
         description="Time (s) without progress after which a gap is declared; what waits for its"
         " turn at REST gets up to 60 s more.",
     )
     repair_concurrency: int = Field(
-        4, ge=1, le=64, description="Streams that are repaired at the same time."
+        default=4, ge=1, le=64, description="Streams that are repaired at the same time."
     )
     overflow: Literal["block", "drop"] = Field(
-        "block", description="A slow consumer: make the sender wait, or drop and declare."
+        default="block", description="A slow consumer: make the sender wait, or drop and declare."
     )
-    state: Annotated[Path | None, BeforeValidator(_empty_is_none)] = Field(
-        None, description="File that remembers the last delivered ids, to resume after a restart."
+    state: OptionalFile = Field(
+        default=None,
+        description="File that remembers the last delivered ids, to resume after a restart.",
     )
     state_interval: float = Field(
-        1, gt=0, le=3600, description="How often (s) the state file is written."
+        default=1, gt=0, le=3600, description="How often (s) the state file is written."
     )
     resume_limit: int = Field(
-        100_000, ge=0, le=10_000_000, description="Ids per stream that a restart may go back."
+        default=100_000,
+        ge=0,
+        le=10_000_000,
+        description="Ids per stream that a restart may go back.",
     )
-    coverage: Annotated[Path | None, BeforeValidator(_empty_is_none)] = Field(
-        None, description="File for the ledger of ids (JSON), written every minute and at exit."
+    coverage: OptionalFile = Field(
+        default=None,
+        description="File for the ledger of ids (JSON), written every minute and at exit.",
     )
 
     rotate_after: float = Field(
-        82_800, gt=0, le=86_400, description="Age (s) at which a connection is replaced (23 h)."
+        default=82_800,
+        gt=0,
+        le=86_400,
+        description="Age (s) at which a connection is replaced (23 h).",
     )
     rotation_overlap: float = Field(
-        10, gt=0, le=300, description="Longest time (s) that old and new connection run together."
+        default=10,
+        gt=0,
+        le=300,
+        description="Longest time (s) that old and new connection run together.",
     )
     arbitration_hold: float = Field(
-        0.2, ge=0, le=60, description="Time (s) a gap waits for another connection to fill it."
+        default=0.2,
+        ge=0,
+        le=60,
+        description="Time (s) a gap waits for another connection to fill it.",
     )
     max_held_messages: int = Field(
-        100_000, ge=1, le=1 << 26, description="Messages held per stream behind a gap."
+        default=100_000, ge=1, le=1 << 26, description="Messages held per stream behind a gap."
     )
     list_subscriptions_interval: float = Field(
-        0,
+        default=0,
         ge=0,
         le=86400,
         description="Compare subscriptions with the server's this often (s); 0 = off.",
     )
 
     max_message_bytes: int = Field(
-        1 << 20, ge=1024, le=1 << 30, description="Largest message accepted from the exchange."
+        default=1 << 20,
+        ge=1024,
+        le=1 << 30,
+        description="Largest message accepted from the exchange.",
     )
     max_buffered_bytes: int = Field(
-        64 << 20,
+        default=64 << 20,
         ge=1 << 16,
         le=1 << 36,
         description="Received but unread bytes kept per connection before TCP pushes back.",
     )
     max_buffered_messages: int = Field(
-        65_536, ge=1, le=1 << 26, description="Decoded messages kept for a slow consumer."
+        default=65_536, ge=1, le=1 << 26, description="Decoded messages kept for a slow consumer."
     )
     max_decoded_bytes: int = Field(
-        128 << 20,
+        default=128 << 20,
         ge=1 << 20,
         le=1 << 40,
         description="Memory (bytes) for decoded messages that wait for a slow consumer, and as much"
         " again for those behind gaps.",
     )
     busy_poll: float = Field(
-        0,
+        default=0,
         ge=0,
         le=1,
         description="Time (s) after each read for which the socket is asked again and again instead"
         " of waited for: lower latency for a core of its own. 0 = off.",
     )
     streams_per_connection: int = Field(
-        MAX_STREAMS_PER_CONNECTION,
+        default=MAX_STREAMS_PER_CONNECTION,
         ge=1,
         le=MAX_STREAMS_PER_CONNECTION,
         description="Streams that one connection carries; more streams make more connections.",
     )
 
-    output: Annotated[Path | None, BeforeValidator(_empty_is_none)] = Field(
-        None, description="File to append to, one JSON line per message; default standard output."
+    output: OptionalFile = Field(
+        default=None,
+        description="File to append to, one JSON line per message; default standard output.",
     )
     output_rotate_bytes: int = Field(
-        0, ge=0, le=1 << 50, description="Start a new file at this size, the old one gets a number."
+        default=0,
+        ge=0,
+        le=1 << 50,
+        description="Start a new file at this size, the old one gets a number.",
     )
-    metrics_host: str = Field("127.0.0.1", description="Address of the metrics exporter.")
-    metrics_port: int = Field(9090, ge=0, le=65535, description="Its port; 0 picks a free one.")
+    metrics_host: str = Field(default="127.0.0.1", description="Address of the metrics exporter.")
+    metrics_port: int = Field(
+        default=9090, ge=0, le=65535, description="Its port; 0 picks a free one."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Lowest level that is logged."
+        default="info", description="Lowest level that is logged."
     )
     log_format: Literal["console", "json"] = Field(
-        "console", description="Logs for people or for machines."
+        default="console", description="Logs for people or for machines."
     )
-    ca_file: Annotated[Path | None, BeforeValidator(_empty_is_none)] = Field(
-        None, description="PEM file with further certificate authorities to trust."
+    ca_file: OptionalFile = Field(
+        default=None, description="PEM file with further certificate authorities to trust."
     )
     allow_insecure: bool = Field(
-        False, description="Allow ws:// to hosts other than this machine (no encryption)."
+        default=False, description="Allow ws:// to hosts other than this machine (no encryption)."
     )
 
     @model_validator(mode="after")
@@ -336,6 +336,14 @@ def check_environment(
         raise ConfigError("\n".join(lines))
 
 
+def _taking_the_keywords_of(
+    model: Callable[Keywords, Settings],
+) -> Callable[[Callable[..., Settings]], Callable[Keywords, Settings]]:
+    """Let editors and type checkers know the keywords of a function by those of a model."""
+    return lambda function: function
+
+
+@_taking_the_keywords_of(Settings)
 def load_settings(**values: Any) -> Settings:
     """Build settings from the environment and keyword arguments, with errors people can read.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
@@ -19,8 +20,6 @@ from ..settings import ENV_PREFIX, Settings
 from ..wording import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pydantic.fields import FieldInfo
 
 HELP_COLUMN = 36
@@ -127,7 +126,7 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
 def _metavar(name: str, item: FieldInfo) -> str:
     """What to write after the option: ``SECONDS``, ``URL``, ``PORT[,PORT…]``."""
     kind = item.annotation
-    if get_origin(kind) is tuple:
+    if get_origin(kind) in (tuple, Sequence):
         word = LIST_WORDS.get(name, "URL")
         return f"{word}[,{word}…]"
     if get_origin(kind) is Literal:

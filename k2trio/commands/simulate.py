@@ -11,7 +11,7 @@ import trio
 from pydantic import BeforeValidator, Field
 
 from ..errors import ConfigError
-from ..settings import Symbol  # noqa: TC001 - pydantic looks at it
+from ..fields import Symbol  # noqa: TC001 - pydantic looks at it
 from ..simulator import EndpointConfig, Fault, Limits, RestConfig, ServeConfig, load_faults, serve
 from ..simulator.faults.fault import refuse_unknown
 from ..simulator.serving.gate import listen

@@ -1,0 +1,78 @@
+"""The types of settings: what a text in an environment becomes, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, GetPydanticSchema
+from pydantic_settings import NoDecode
+
+from .errors import ConfigError
+from .market.streams import parse_stream, parse_symbol
+from .urls import rest_url, websocket_url
+
+
+def _split(value: object) -> object:
+    """Accept ``a,b`` and ``["a","b"]`` alike, as both are common in environments."""
+    if isinstance(value, str):
+        text = value.strip()
+        if text.startswith("["):
+            try:
+                return json.loads(text)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"looks like a JSON list but is not one: {error}") from error
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if isinstance(value, list | tuple):
+        # A command line may repeat the flag, each time with a list.
+        parts: list[object] = []
+        for item in value:  # pyright: ignore[reportUnknownVariableType]
+            split = _split(item) if isinstance(item, str) else item  # pyright: ignore[reportUnknownVariableType]
+            parts += split if isinstance(split, list) else [split]
+        return parts
+    return value
+
+
+def _empty_is_none(value: object) -> object:
+    """Compose files and the like set a variable to nothing where they mean to leave it unset."""
+    return None if value == "" else value
+
+
+def _stream(name: str) -> str:
+    return parse_stream(name).name
+
+
+def _config_error_as_value_error(value: str, check: Any) -> str:
+    try:
+        return str(check(value))
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+WebSocketURL = Annotated[str, AfterValidator(websocket_url)]
+RestURL = Annotated[str, AfterValidator(rest_url)]
+Symbol = Annotated[
+    str, AfterValidator(lambda name: _config_error_as_value_error(name, parse_symbol))
+]
+Stream = Annotated[str, AfterValidator(lambda name: _config_error_as_value_error(name, _stream))]
+
+
+def _kept_as(kind: Any) -> GetPydanticSchema:
+    """For a field that is checked and kept as one type, of which the annotation promises less."""
+    return GetPydanticSchema(lambda _annotation, schema_of: schema_of(kind))
+
+
+OptionalFile = Annotated[Path | None, BeforeValidator(_empty_is_none)]
+# Any sequence may be given, also the one text that stands in an environment; it becomes a tuple.
+WebSocketURLs = Annotated[
+    Sequence[str], _kept_as(tuple[WebSocketURL, ...]), NoDecode, BeforeValidator(_split)
+]
+RestURLs = Annotated[
+    Sequence[str], _kept_as(tuple[RestURL, ...]), NoDecode, BeforeValidator(_split)
+]
+Symbols = Annotated[Sequence[str], _kept_as(tuple[Symbol, ...]), NoDecode, BeforeValidator(_split)]
+StreamNames = Annotated[
+    Sequence[str], _kept_as(tuple[Stream, ...]), NoDecode, BeforeValidator(_split)
+]
