@@ -128,7 +128,7 @@ class Judging(Numbering):
         """Deliver what was suspect, in its place; the numbering may begin anew with it."""
         first, newer = suspects[0], list[Held]()
         beyond = sum(one.first > first.first for one in self.held)
-        if self.next is not None and first.last < self.next:
+        if self._lies_below(first):
             newer = self._begin_anew_with(first, out)
         elif beyond and (beyond < CONFIRMING[Place.LOW] or first.first == self.next):
             gone = self.held.cut(len(self.held) - beyond)
@@ -139,6 +139,10 @@ class Judging(Numbering):
             self._take(held, out)
         if self.next is not None and self.next > first.first:  # else it waits behind a gap
             self._began, self._began_at = self.time_known(first.event), now
+
+    def _lies_below(self, held: Held) -> bool:
+        """Whether only a new numbering has room for a message that is believed."""
+        return self.next is not None and held.last < self.next
 
     def _begin_anew_with(self, first: Held, out: list[Item]) -> list[Held]:
         """Begin a new numbering; returns what was held and is of it already."""

@@ -88,10 +88,40 @@ class KlineTrack(Track):
         ahead = int(AHEAD_S) * units_per_second(last, event.received)
         if (bar != self._open_bar and bar > last + ahead) or not self._grows_to(last, event):
             return Place.FAR  # the one time is absurd, or the other
+        if not self._is_on_grid(bar) or self._ends_suspect(bar):
+            return Place.FAR
         if self._open_bar is None or (bar, last) > max(self._latest, (self._open_bar, -1)):
             return Place.BEYOND if self._missing_before(bar) else Place.NEXT
+        if self._overlaps(event.data.bar):
+            return Place.LOW  # of the two only one is a bar of this series
         absurd = self.next is not None and self.clock.is_ahead(self.next - 1, event.received)
         return Place.LOW if absurd and self._starves(now) else Place.COPY
+
+    def _is_on_grid(self, open_time: int) -> bool:
+        """Whether a bar that opens then needs no second message to be believed.
+
+        After a halt one opens late; a single message of such a bar may be a false one.
+        """
+        due = self._open_bar
+        if due is None or open_time <= due:
+            return True
+        start = due if self._ends is None else self._ends
+        return open_time == self._at(start, self._whole_bars(start, open_time))
+
+    def _lies_below(self, held: Held) -> bool:
+        return super()._lies_below(held) or self._overlaps(held.event.data.bar)
+
+    def _overlaps(self, bar: Bar) -> bool:
+        """Whether a bar ends within the open one, of which something has come."""
+        begun, ends = self._open_bar, self._ends
+        return begun is not None and ends is not None and bar.open_time < begun < self._end_of(bar)
+
+    def _ends_suspect(self, open_time: int) -> bool:
+        """Whether a bar that opens then speaks for a suspect: for one that closes there."""
+        if self.doubts is None:
+            return False
+        bars = (held.event.data.bar for held in self.doubts.held)
+        return any(bar.closed and self._end_of(bar) == open_time for bar in bars)
 
     def _begin_anew(self, held: Held, out: list[Item]) -> None:
         super()._begin_anew(held, out)

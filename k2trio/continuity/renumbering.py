@@ -195,6 +195,11 @@ class Doubts:
     def __len__(self) -> int:
         return sum(len(chain.suspects) for chain in self.chains)
 
+    @property
+    def held(self) -> list[Held]:
+        """All suspects."""
+        return [suspect.held for chain in self.chains for suspect in chain.suspects]
+
     def hear(
         self,
         one: Suspect,

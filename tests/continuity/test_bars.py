@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
-from numbered import ABSURD, MINUTE, MINUTES, NOW_MS, YEAR_MS, Bench, bar
+from numbered import ABSURD, MINUTE, MINUTES, NOW_MS, YEAR_MS, Bench, bar, told
 
 from k2trio.continuity.items import Gap
-
-if TYPE_CHECKING:
-    from k2trio.market.payloads import Event
+from k2trio.market.payloads import Event
 
 SANE = [bar(0, 2), bar(0, 4), bar(0, 60, closed=True), bar(1, 62)]
 
@@ -63,7 +59,7 @@ def test_bars_that_stay_off_the_grid_follow_each_other() -> None:
 
 def test_only_bars_that_fit_whole_are_missing_before_a_late_one() -> None:
     bench = Bench()
-    bench.offer(bar(0, 60, closed=True), bar(3.5, 215, end=4))
+    bench.offer(bar(0, 60, closed=True), bar(3.5, 215, end=4), bar(3.5, 217, end=4))
     track = bench.arbiter.track("v", MINUTES)
     track.abandon("not_repaired", bench.items)
     gap = next(item for item in bench.items if isinstance(item, Gap))
@@ -74,7 +70,7 @@ def test_only_bars_that_fit_whole_are_missing_before_a_late_one() -> None:
 
 def test_a_late_bar_whose_close_is_missing_is_named_by_its_own_time() -> None:
     bench = Bench()
-    bench.offer(bar(0, 60, closed=True), bar(1.5, 100, end=2), bar(4, 242))
+    bench.offer(bar(0, 60, closed=True), bar(1.5, 100, end=2), bar(1.5, 102, end=2), bar(4, 242))
     bench.arbiter.track("v", MINUTES).abandon("not_repaired", bench.items)
     gap = next(item for item in bench.items if isinstance(item, Gap))
     assert [(time - NOW_MS) / MINUTE for time in (gap.first, gap.last)] == [1.5, 3]
@@ -98,3 +94,32 @@ def test_a_restart_goes_on_after_a_late_bar_where_that_one_ended() -> None:
     position = track.position_after(bar(1.5, 120, closed=True, end=2))
     track.resume(position, 100)
     assert bench.offer(bar(2, 122)) == [bar(2, 122)]
+
+
+@pytest.mark.parametrize("redundant", [False, True])
+def test_one_update_of_a_bar_off_the_grid_does_not_take_the_place_of_the_true_one(
+    redundant: bool,
+) -> None:
+    bench = Bench()
+    false = bar(1.5, 80, end=2.5, ahead_ms=30_000)
+    bars = [bar(0, 60, closed=True), bar(1, 82), bar(1, 120, closed=True), bar(2, 122)]
+    feed = [bars[0], false, *bars[1:]]
+    assert bench.offer(*feed, *(feed if redundant else [])) == bars
+    bench.offer(bar(2, 130))
+    assert [stray.event for stray in bench.strays] == [false] * (1 + redundant)
+
+
+def test_a_bar_off_the_grid_of_which_only_the_close_came_is_known_by_its_successor() -> None:
+    bars = [bar(0, 60, closed=True), bar(1.5, 120, closed=True, end=2), bar(2, 122)]
+    bench = Bench()
+    assert bench.offer(*bars) == bars
+    assert bench.strays == []
+
+
+def test_a_stream_that_began_with_a_false_bar_is_followed_back() -> None:
+    bench = Bench()
+    bench.offer(bar(0.5, 20))
+    updates = [bar(0, 20 + 2 * n) for n in range(1, 5)]
+    bench.offer(*updates)
+    assert told(bench.items) == ["outage of 2 s"]
+    assert [item for item in bench.items if isinstance(item, Event)][1:] == updates

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from itertools import pairwise, zip_longest
+from typing import TYPE_CHECKING, Any
 
 from k2trio.continuity.items import Gap, Outage, VenueChanged
 from k2trio.market.keys import key_getters
@@ -17,7 +17,7 @@ from ..violation import demand
 from .bars import check_bars
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from k2trio.continuity.items import Item
 
@@ -133,19 +133,21 @@ def _history(run: Run, venue: str, stream: str) -> History:
 def _spans(timed: Sequence[tuple[Item, float]], stream: str, history: History) -> list[Span]:
     """Ids that were delivered or named, as runs in the order of delivery.
 
-    What a gap names before it is sent, by an id that was absurd, is not named by it.
+    What a gap names before it is sent, by an id that was absurd, is not named by it. And where ids
+    begin anew a gap's id is a place only, unless what was held behind that gap follows it.
     """
     times, ids = history
     first_of, last_of = key_getters(parse_stream(stream).kind)
     spans: list[Span] = []
-    for item, at in timed:
+    followers = [item for item, _ in timed[1:]]
+    for (item, at), follower in zip_longest(timed, followers):
         if isinstance(item, Outage | VenueChanged):
             continue
         if isinstance(item, Event) and item.origin == "snapshot":
             continue
         if isinstance(item, Gap):
-            if item.reason == "reset":
-                continue  # its id is a place only
+            if item.reason == "reset" and not _is_followed(item, follower, first_of):
+                continue
             first, last = item.first, item.last
             place = bisect_right(times, at)
             if 0 < place < len(ids):
@@ -159,6 +161,12 @@ def _spans(timed: Sequence[tuple[Item, float]], stream: str, history: History) -
         else:
             spans.append((first, last))
     return spans
+
+
+def _is_followed(gap: Gap, item: Item | None, first_of: Callable[[Any], int]) -> bool:
+    """Whether the message after a gap goes on where that ends."""
+    live = isinstance(item, Event) and item.origin != "snapshot"
+    return live and first_of(item.data) == gap.last + 1
 
 
 def _lost(sent: Sequence[Span], spans: Sequence[Span]) -> list[Span]:
