@@ -127,7 +127,8 @@ class HandshakeRefused(ConnectionFailed):
     :ivar retry_after: seconds asked for by ``Retry-After``, if any.
     """
 
-    error_type = "handshake_refused"
+    error_type: str = "handshake_refused"
+    trips: bool = False
 
     def __init__(self, status: int, retry_after: float | None = None) -> None:
         wait = "" if retry_after is None else f", retry after {retry_after:g} s"
@@ -154,6 +155,7 @@ class Dropped(ConnectionFailed):
 
     error_type = "dropped"
     reason = ReconnectReason.CONNECTION_CLOSED
+    cooldown_factor: float = 1
 
     def __init__(self, detail: str, code: int | None = None) -> None:
         super().__init__(detail)
@@ -188,7 +190,7 @@ class Stale(ConnectionFailed):
         ``"stream"`` (one dead subscription) or ``"suspend"`` (the machine slept).
     """
 
-    error_type = "stale"
+    error_type: str = "stale"
     reason = ReconnectReason.HEALTH_CHECK_TIMEOUT
 
     def __init__(self, tier: str, silence_s: float) -> None:

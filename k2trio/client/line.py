@@ -55,7 +55,7 @@ class Line:
         place: int = 0,
     ) -> None:
         self.name = name
-        self.streams = list(streams)
+        self.streams: list[str] = list(streams)
         self.companions: list[Line] = []
         """Other lines that carry the same streams."""
         self.current: Session | None = None

@@ -38,8 +38,8 @@ class Outbox:
         limit_bytes: int,
         lose: Callable[[Event], Gap | Outage] | None = None,
     ) -> None:
-        self.size = 0
-        self.bytes = 0
+        self.size: int = 0
+        self.bytes: int = 0
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._lose = lose

@@ -53,17 +53,17 @@ class Session:
         self.streams = streams
         self.failure: ConnectionFailed | None = None
         self.connection: Connection | None = None
-        self.started_at = trio.current_time()
+        self.started_at: float = trio.current_time()
         self.first_data_at: float | None = None
         self.last_data_at: float | None = None
-        self.stable = False
+        self.stable: bool = False
         self.proven = False
         """Stable, and its line and breaker have taken note."""
-        self.shutdown_announced = False
-        self.retired = False
+        self.shutdown_announced: bool = False
+        self.retired: bool = False
         self.heard: dict[str, float] | None = {} if runtime.settings.redundancy > 1 else None
         """While set: when each stream last delivered here, whatever other connections bring."""
-        self.accounted = trio.Event()
+        self.accounted: trio.Event = trio.Event()
         """Set when the breaker knows how the session ended, or that it never began."""
         self._runtime = runtime
         self._settings = runtime.settings

@@ -41,7 +41,7 @@ class CoverageFile:
     def __init__(
         self, path: Path, ledger: Callable[[], Sequence[Coverage]], tell: Callable[..., object]
     ) -> None:
-        self.due_at = trio.current_time() + INTERVAL_S
+        self.due_at: float = trio.current_time() + INTERVAL_S
         self._path = path
         self._ledger = ledger
         self._tell = tell

@@ -31,6 +31,11 @@ class AggTrack(Track):
 
     __slots__ = ("_due_trade",)
 
+    next: int | None
+    duplicates: int
+    delivered_at: float | None
+    delivered_time: int | None
+
     simple = False
 
     def __init__(self, venue: str, stream: Stream, shared: Shared) -> None:

@@ -68,8 +68,8 @@ class Arbiter:
         self._redundant = redundant
         self._shared = Shared(max_held, Memory(max_held_bytes), Clock())
         self._tracks: dict[str, dict[str, Track]] = {}
-        self.gap_opened = False
-        self.more_told = False
+        self.gap_opened: bool = False
+        self.more_told: bool = False
         self.strays: list[Stray] = []
 
     @property

@@ -22,6 +22,9 @@ class BookTrack(Track):
 
     __slots__ = ()
 
+    paused: bool
+    wants_snapshot: bool
+
     @property
     def newest(self) -> int:
         """The last update that came, be it held or delivered."""

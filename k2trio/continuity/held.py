@@ -64,7 +64,7 @@ class Memory:
     """What the held messages of all streams take, and may take, in bytes (see :func:`cost_of`)."""
 
     def __init__(self, limit: float = float("inf")) -> None:
-        self.used = 0
+        self.used: int = 0
         self.limit = limit
 
     @property

@@ -47,6 +47,7 @@ class Judging(Numbering):
 
     simple: ClassVar[bool] = True
     """Whether ids tell all that there is to know of what comes next."""
+    wary: bool
 
     def __init__(self, stream: Stream, shared: Shared) -> None:
         super().__init__(stream, shared)
@@ -56,6 +57,8 @@ class Judging(Numbering):
         self.contested: Callable[[], bool] = bool  # nobody contests
         self._memory = shared.memory
         self._began_at = float("-inf")
+        self.flows: bool
+        self.rises: bool
         self._set_flow()
 
     def offer(

@@ -37,6 +37,10 @@ class KlineTrack(Track):
 
     __slots__ = ("_ends", "_latest", "_open_bar", "_step")
 
+    duplicates: int
+    delivered_at: float | None
+    delivered_time: int | None
+
     def __init__(self, venue: str, stream: Stream, shared: Shared) -> None:
         super().__init__(venue, stream, shared)
         self._open_bar: int | None = None

@@ -55,11 +55,11 @@ class Ledger:
     __slots__ = ("forgotten", "missing", "missing_ranges", "repaired", "repaired_ranges")
 
     def __init__(self) -> None:
-        self.repaired = 0
-        self.missing = 0
+        self.repaired: int = 0
+        self.missing: int = 0
         self.repaired_ranges: list[tuple[int, int]] = []
         self.missing_ranges: list[Missing] = []
-        self.forgotten = 0
+        self.forgotten: int = 0
         """Ranges that are in the sums but no longer in the lists."""
 
     def __repr__(self) -> str:

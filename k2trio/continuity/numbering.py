@@ -18,6 +18,8 @@ from .renumbering import Doubts, Place
 from .times import AHEAD_S, US, Clock, units_per_second
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..market.payloads import Event
 
 MAX_GAP_IDS = 1_000_000
@@ -91,19 +93,23 @@ class Numbering:
 
     def __init__(self, stream: Stream, shared: Shared) -> None:
         self.next: int | None = None
-        self.received = 0
-        self.seen_at = float("-inf")
-        self.ceiling = -1
-        self.contiguous = stream.order.rule is Rule.CONTIGUOUS
-        self.grows = not self.contiguous and stream.kind is not Kind.KLINE
-        self.one_id = stream.order.first == stream.order.last
+        self.received: int = 0
+        self.seen_at: float = float("-inf")
+        self.ceiling: int = -1
+        self.contiguous: bool = stream.order.rule is Rule.CONTIGUOUS
+        self.grows: bool = not self.contiguous and stream.kind is not Kind.KLINE
+        self.one_id: bool = stream.order.first == stream.order.last
+        self.first_of: Callable[[Any], int]
+        self.last_of: Callable[[Any], int]
         self.first_of, self.last_of = key_getters(stream.kind)
-        self.time_of = time_getter(stream.kind)
-        self.clock = shared.clock
-        self.held = Waiting(shared.max_held, shared.memory)
+        self.time_of: Callable[[Any], int | None] = time_getter(stream.kind)
+        self.clock: Clock = shared.clock
+        self.held: Waiting = Waiting(shared.max_held, shared.memory)
         """Messages that wait for a gap to close, by id."""
         self.doubts: Doubts | None = None
-        self.wary = self.paused = self.interrupted = False
+        self.wary: bool = False
+        self.paused: bool = False
+        self.interrupted: bool = False
         # Of the last live message that was delivered. The message itself is not kept: with many
         # streams, that much memory would no longer be in the caches when its turn comes.
         self.delivered_at: float | None = None

@@ -102,7 +102,7 @@ class Chain:
 
     def __init__(self, place: Place, one: Suspect, near: int) -> None:
         self.place = place
-        self.suspects = [one]
+        self.suspects: list[Suspect] = [one]
         self._near = near
         self._sources = {one.held.source}
 

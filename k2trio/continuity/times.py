@@ -20,7 +20,7 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        self.behind_s = 0.0
+        self.behind_s: float = 0.0
         self._furthest = float("-inf")
 
     def note(self, received: float, now: float) -> None:

@@ -22,7 +22,7 @@ from .numbering import MAX_GAP_IDS, Shared
 
 if TYPE_CHECKING:
     from ..market.payloads import Event
-    from ..market.streams import Stream
+    from ..market.streams import Repair, Stream
 
 
 class Track(Judging):
@@ -43,16 +43,23 @@ class Track(Judging):
         "wants_snapshot",
     )
 
+    # What a base declares is declared again where it is set, for ``pyright --verifytypes``.
+    next: int | None
+    duplicates: int
+    interrupted: bool
+    delivered_at: float | None
+    delivered_time: int | None
+
     def __init__(self, venue: str, stream: Stream, shared: Shared) -> None:
         super().__init__(stream, shared)
-        self.venue = venue
-        self.stream = stream
+        self.venue: str = venue
+        self.stream: Stream = stream
         self.first: int | None = None
-        self.began_at = float("-inf")
-        self.ledger = Ledger()
-        self.outages = 0
-        self.wants_snapshot = False
-        self.repair_kind = stream.order.repair
+        self.began_at: float = float("-inf")
+        self.ledger: Ledger = Ledger()
+        self.outages: int = 0
+        self.wants_snapshot: bool = False
+        self.repair_kind: Repair = stream.order.repair
         self._resume_limit: int | None = None
 
     def __repr__(self) -> str:

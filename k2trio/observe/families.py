@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..errors import ReconnectReason
 from .rows import CounterRow, GaugeRow, HistogramRow, ScrapedCounterRow, Table
 from .transitions import RotationReason
@@ -25,151 +27,155 @@ OUTAGES = (0.01, 0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)
 class Families(Table):
     """The metrics of a feed. The README lists them in this order."""
 
-    connected = GaugeRow(
+    connected: Final = GaugeRow(
         "k2_binance_connection_status",
         "1 while data can flow on every line of the feed, else 0.",
         ("symbols",),
     )
-    received = ScrapedCounterRow(
+    received: Final = ScrapedCounterRow(
         "k2_binance_messages_received",
         "Data messages received, duplicates of a second connection included.",
         ("symbol",),
     )
-    message_errors = CounterRow(
+    message_errors: Final = CounterRow(
         "k2_binance_message_errors",
         "Messages that were not understood and skipped.",
         ("error_type",),
         shown=MESSAGE_ERRORS,
     )
-    reconnects = CounterRow(
+    reconnects: Final = CounterRow(
         "k2_binance_reconnects",
         "Reconnects, by what made them necessary.",
         ("reason",),
         shown=tuple(ReconnectReason),
     )
-    connection_errors = CounterRow(
+    connection_errors: Final = CounterRow(
         "k2_binance_connection_errors", "Failed attempts and lost connections.", ("error_type",)
     )
-    last_message = GaugeRow(
+    last_message: Final = GaugeRow(
         "k2_binance_last_message_timestamp_seconds",
         "Unix time of the last data message.",
         ("symbols",),
     )
-    reconnect_delay = GaugeRow(
+    reconnect_delay: Final = GaugeRow(
         "k2_binance_reconnect_delay_seconds",
         "Nominal backoff before the current or last retry.",
         ("symbols",),
     )
-    attempts = GaugeRow(
+    attempts: Final = GaugeRow(
         "k2_binance_reconnect_attempts",
         "Retries since data last flowed for long enough to count.",
         ("line",),
     )
-    attempts_limit = GaugeRow(
+    attempts_limit: Final = GaugeRow(
         "k2_binance_reconnect_attempts_limit",
         "Retries in a row after which the feed gives up; +Inf: never.",
     )
-    breaker_state = GaugeRow(
+    breaker_state: Final = GaugeRow(
         "k2_circuit_breaker_state", "0 closed, 1 open, 2 half-open.", ("name",)
     )
-    rank = GaugeRow(
+    rank: Final = GaugeRow(
         "k2_binance_endpoint_rank",
         "Place in the failover list; 0 is the first choice.",
         ("endpoint", "venue"),
     )
-    in_use = GaugeRow(
+    in_use: Final = GaugeRow(
         "k2_binance_endpoint_in_use",
         "1 for the endpoint that carries the line.",
         ("line", "endpoint", "venue"),
     )
-    dials = CounterRow(
+    dials: Final = CounterRow(
         "k2_binance_dials", "Connection attempts, whether they succeed or not.", ("endpoint",)
     )
-    connects = CounterRow("k2_binance_connects", "Successful upgrades.", ("endpoint",))
-    handshake = HistogramRow(
+    connects: Final = CounterRow("k2_binance_connects", "Successful upgrades.", ("endpoint",))
+    handshake: Final = HistogramRow(
         "k2_binance_handshake_seconds", "DNS, TCP, TLS and upgrade together.", buckets=SECONDS
     )
-    outage = HistogramRow(
+    outage: Final = HistogramRow(
         "k2_binance_outage_seconds",
         "From the last message before a reconnect to the first one after it.",
         buckets=OUTAGES,
     )
-    rotations = CounterRow(
+    rotations: Final = CounterRow(
         "k2_binance_rotations",
         "Planned replacements of a connection.",
         ("reason",),
         shown=tuple(RotationReason),
     )
-    duplicates = CounterRow("k2_binance_duplicates", "Messages dropped as delivered before.")
-    gaps = CounterRow(
+    duplicates: Final = CounterRow("k2_binance_duplicates", "Messages dropped as delivered before.")
+    gaps: Final = CounterRow(
         "k2_binance_gaps",
         "Gaps in a stream's ids, by how they ended.",
         ("outcome",),
         shown=GAP_OUTCOMES,
     )
-    repaired = CounterRow("k2_binance_repaired_messages", "Messages that a repair brought.")
-    held = GaugeRow("k2_binance_held_messages", "Messages that wait behind gaps under repair.")
-    oldest_gap = GaugeRow(
+    repaired: Final = CounterRow("k2_binance_repaired_messages", "Messages that a repair brought.")
+    held: Final = GaugeRow(
+        "k2_binance_held_messages", "Messages that wait behind gaps under repair."
+    )
+    oldest_gap: Final = GaugeRow(
         "k2_binance_oldest_gap_seconds", "Age of the oldest gap that is open; 0 if none is."
     )
-    repairs_waiting = GaugeRow(
+    repairs_waiting: Final = GaugeRow(
         "k2_binance_repairs_waiting", "REST requests that wait for weight of the venue's budget."
     )
-    barren_streams = GaugeRow(
+    barren_streams: Final = GaugeRow(
         "k2_binance_barren_streams",
         "Streams of which everything that comes has been dropped for 10 s or longer.",
     )
-    unknown_streams = GaugeRow(
+    unknown_streams: Final = GaugeRow(
         "k2_binance_unknown_streams",
         "Streams of symbols that the exchange does not have: they will bring nothing.",
     )
-    broken_books = GaugeRow(
+    broken_books: Final = GaugeRow(
         "k2_binance_broken_books",
         "Depth streams that lack a snapshot since a gap was declared.",
     )
-    unproven = CounterRow(
+    unproven: Final = CounterRow(
         "k2_binance_unproven_seconds",
         "Stream-seconds for which messages without provable ids may be missing.",
     )
-    dropped = CounterRow(
+    dropped: Final = CounterRow(
         "k2_binance_dropped_messages", "Messages dropped, and declared, for a slow consumer."
     )
-    line_first = CounterRow(
+    line_first: Final = CounterRow(
         "k2_binance_line_first_messages", "Messages that this line brought first.", ("line",)
     )
-    line_late = CounterRow(
+    line_late: Final = CounterRow(
         "k2_binance_line_late_messages",
         "Messages that another line had brought before this one.",
         ("line",),
     )
-    line_lost = CounterRow(
+    line_lost: Final = CounterRow(
         "k2_binance_line_lost_ids",
         "Ids that this line skipped, whoever else brought them.",
         ("line",),
     )
-    ping = HistogramRow(
+    ping: Final = HistogramRow(
         "k2_binance_ping_seconds", "Round trip of WebSocket pings of ours.", buckets=SECONDS
     )
-    lag = GaugeRow(
+    lag: Final = GaugeRow(
         "k2_binance_event_lag_seconds",
         "Receive time minus the exchange's event time, last message of the last batch.",
     )
-    buffered = GaugeRow(
+    buffered: Final = GaugeRow(
         "k2_binance_buffered_messages", "Decoded messages that wait for the consumer."
     )
-    buffer_limit = GaugeRow(
+    buffer_limit: Final = GaugeRow(
         "k2_binance_buffer_limit_messages", "Decoded messages that may wait for the consumer."
     )
-    blocked = CounterRow(
+    blocked: Final = CounterRow(
         "k2_binance_consumer_blocked_seconds", "Time for which receiving waited for the consumer."
     )
-    budget = GaugeRow(
+    budget: Final = GaugeRow(
         "k2_binance_connect_budget_left",
         "Connection attempts that the venue admits in the current 5 minutes.",
         ("venue",),
     )
-    log_dropped = ScrapedCounterRow(
+    log_dropped: Final = ScrapedCounterRow(
         "k2_binance_log_lines_dropped",
         "Lines of the log that were dropped, since nobody read standard error fast enough.",
     )
-    build = GaugeRow("k2_binance_build_info", "1, labelled with versions.", ("version", "python"))
+    build: Final = GaugeRow(
+        "k2_binance_build_info", "1, labelled with versions.", ("version", "python")
+    )

@@ -55,7 +55,8 @@ class History:
     def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self.reconnects: Counter[str] = Counter()
         self.rotations: Counter[str] = Counter()
-        self.outages = self.losses = 0
+        self.outages: int = 0
+        self.losses: int = 0
         self._wall_clock = wall_clock
         self._failures: dict[str, OutageReport] = {}
         """Line → what its last failure would be as an outage."""

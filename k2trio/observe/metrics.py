@@ -38,7 +38,7 @@ class Metrics:
         version: str = "",
         registry: CollectorRegistry | None = None,
     ) -> None:
-        self.registry = CollectorRegistry() if registry is None else registry
+        self.registry: CollectorRegistry = CollectorRegistry() if registry is None else registry
         self._families = families = Families(self.registry)
         self._symbols = (*symbols, OTHER)
         label = ",".join(symbols)

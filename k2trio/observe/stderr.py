@@ -48,7 +48,7 @@ class NeverBlocking(io.TextIOBase):
 
     def __init__(self, fd: int | None, encoding: str = "utf-8") -> None:
         super().__init__()
-        self.dropped = 0
+        self.dropped: int = 0
         self.tell_dropped: Callable[[int], str] = "k2trio: {} log lines were dropped\n".format
         self._fd = fd
         self._encoding = encoding

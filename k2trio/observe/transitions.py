@@ -210,7 +210,7 @@ class Recurring:
 class MalformedMessage(Recurring):
     """A payload was not understood and skipped."""
 
-    alike = "endpoint", "error_type"
+    alike: ClassVar[tuple[str, ...]] = "endpoint", "error_type"
     counted = "messages"
 
     line: str
@@ -229,9 +229,9 @@ class GapDeclared(Recurring):
     which lie between ``first`` and ``last``. ``since`` and ``until`` are those of the ``Gap``s.
     """
 
-    alike = "venue", "stream", "reason"
+    alike: ClassVar[tuple[str, ...]] = "venue", "stream", "reason"
     counted = "gaps"
-    earlier = "first", "since"
+    earlier: ClassVar[tuple[str, ...]] = "first", "since"
 
     venue: str
     stream: str
@@ -251,10 +251,10 @@ class OutageDeclared(Recurring):
     told together, as ``outages``; ``unproven_s`` is how long they lasted.
     """
 
-    alike = "venue", "stream"
+    alike: ClassVar[tuple[str, ...]] = "venue", "stream"
     counted = "outages"
-    summed = ("unproven_s",)
-    earlier = ("since",)
+    summed: ClassVar[tuple[str, ...]] = ("unproven_s",)
+    earlier: ClassVar[tuple[str, ...]] = ("since",)
 
     venue: str
     stream: str
@@ -271,7 +271,7 @@ class VenueSwitched(Recurring):
     Those of a batch are told together, as ``streams``; ``stream`` is the last one.
     """
 
-    alike = "venue", "previous"
+    alike: ClassVar[tuple[str, ...]] = "venue", "previous"
     counted = "streams"
 
     venue: str
@@ -287,7 +287,7 @@ class Repaired(Recurring):
     ``origin`` is ``"backfill"`` for the messages themselves, and ``"snapshot"`` for a book.
     """
 
-    alike = "venue", "stream", "origin"
+    alike: ClassVar[tuple[str, ...]] = "venue", "stream", "origin"
     counted = "messages"
 
     venue: str

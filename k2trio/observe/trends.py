@@ -26,7 +26,7 @@ class Trends(Generic[K]):
     """
 
     def __init__(self, now: float) -> None:
-        self.at = now
+        self.at: float = now
         self._counts: Mapping[K, int] = {}
         self._rates: dict[K, array[float]] = {}
         self._all: array[float] = array("f")

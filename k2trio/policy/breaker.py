@@ -105,9 +105,9 @@ class CircuitBreaker:
         on_change: Callable[[CircuitBreaker, State, Signal], None] | None = None,
     ) -> None:
         self.name = name
-        self.state = State.CLOSED
+        self.state: State = State.CLOSED
         self.enabled = enabled
-        self.retry_at = float("-inf")
+        self.retry_at: float = float("-inf")
         """When OPEN: the time from which a probe is admitted."""
         self._failure_threshold = failure_threshold
         self._success_threshold = success_threshold

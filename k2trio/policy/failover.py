@@ -180,7 +180,7 @@ class Retries:
         order: Sequence[Endpoint] | None = None,
         rank: Callable[[Endpoint], int | None] = lambda _: 0,
     ) -> None:
-        self.order = list(endpoints.all if order is None else order)
+        self.order: list[Endpoint] = list(endpoints.all if order is None else order)
         self._rank = rank
         self._endpoints = endpoints
         self._settings = settings

@@ -53,7 +53,7 @@ class Office:
         self.publish = publish
         self.metrics = metrics
         self.redundant = redundant
-        self.limit = trio.CapacityLimiter(settings.repair_concurrency)
+        self.limit: trio.CapacityLimiter = trio.CapacityLimiter(settings.repair_concurrency)
         self.ask_at: dict[Track, float] = {}
 
     def well(self, venue: str) -> bool:
@@ -74,12 +74,12 @@ class Attendance:
     def __init__(self, office: Office, track: Track) -> None:
         self.office = office
         self.track = track
-        self.hold = Hold(office.settings.repair_hold)
-        self.pages = Pages()
-        self.blocked = False
-        self.news = trio.Event()
-        self.opened = trio.Event()
-        self.paused_at = float("-inf")
+        self.hold: Hold = Hold(office.settings.repair_hold)
+        self.pages: Pages = Pages()
+        self.blocked: bool = False
+        self.news: trio.Event = trio.Event()
+        self.opened: trio.Event = trio.Event()
+        self.paused_at: float = float("-inf")
         self._last: int | None = None
         """Where the gap ends that is attended to, and what the ledger said when that began."""
         self._missing = self._repaired = 0

@@ -59,10 +59,10 @@ class Wish:
     __slots__ = ("asked_at", "leaves", "overtook", "weight")
 
     def __init__(self, weight: int, asked_at: float, leaves: float) -> None:
-        self.weight = weight
-        self.asked_at = asked_at
-        self.leaves = leaves
-        self.overtook = False
+        self.weight: int = weight
+        self.asked_at: float = asked_at
+        self.leaves: float = leaves
+        self.overtook: bool = False
 
     def __repr__(self) -> str:
         return f"<Wish for {self.weight} at {self.asked_at:g}>"
@@ -82,7 +82,7 @@ class Budget:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.frozen_until = float("-inf")
+        self.frozen_until: float = float("-inf")
         self._waiting: list[Wish] = []
         self._spent: deque[tuple[float, Wish]] = deque()
         self._sum = self._overtaken = 0

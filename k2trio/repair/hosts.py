@@ -75,7 +75,7 @@ class Host:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.breaker = CircuitBreaker(urlsplit(url).netloc)
+        self.breaker: CircuitBreaker = CircuitBreaker(urlsplit(url).netloc)
         self._key_wanted_until: dict[str, float] = {}
 
     def wants_key(self, path: str) -> None:
@@ -91,8 +91,8 @@ class Venue:
     """REST hosts of one venue, and what it has counted against us."""
 
     def __init__(self, urls: Sequence[str], limit: int) -> None:
-        self.hosts = [Host(url) for url in urls]
-        self.budget = Budget(limit)
+        self.hosts: list[Host] = [Host(url) for url in urls]
+        self.budget: Budget = Budget(limit)
         self.answers = True
         """Whether the last request was answered, be it by a refusal."""
         self._granted: dict[Wish, trio.Event] = {}

@@ -33,7 +33,7 @@ class RestHost:
         self.url = url
         self.venue = venue
         self.took_s: float | None = None
-        self.problem = ""
+        self.problem: str = ""
 
     async def ask(
         self,

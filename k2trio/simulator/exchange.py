@@ -64,9 +64,9 @@ class Exchange:
     ) -> None:
         self.venue = venue
         self.market = market
-        self.faults = FaultBoard() if faults is None else faults
-        self.limits = Limits() if limits is None else limits
-        self.truth = Truth(market)
+        self.faults: FaultBoard = FaultBoard() if faults is None else faults
+        self.limits: Limits = Limits() if limits is None else limits
+        self.truth: Truth = Truth(market)
         self.sessions: dict[int, Session] = {}
         self.endpoints: dict[str, None] = {}
         self._broadcast = Broadcast(market, self.truth, tick_s)

@@ -56,7 +56,7 @@ class JsonLines:
         tell: Callable[..., object] = _say_nothing,
     ) -> None:
         self._rotate_bytes = rotate_bytes
-        self.whole = 0
+        self.whole: int = 0
         self._broken: str | None = None
         self._file = OutputFile(path, tell) if path is not None else None
         self._output = self._file or _standard_output()

@@ -40,9 +40,9 @@ class Output:
         self.fd = fd
         self.name = name
         mode = os.fstat(fd).st_mode
-        self.regular = stat.S_ISREG(mode)
-        self.waits = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
-        self.dirty = False
+        self.regular: bool = stat.S_ISREG(mode)
+        self.waits: bool = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
+        self.dirty: bool = False
         self._retired: list[int] = []
         """Files that are no longer written to and not synced yet."""
         self._one_sync = threading.Lock()
@@ -123,8 +123,11 @@ class OutputFile(Output):
     :raises ConfigError: if another program writes to it.
     """
 
+    fd: int
+
     def __init__(self, path: Path, tell: Callable[..., object]) -> None:
-        self.cut_bytes = self.size = 0
+        self.cut_bytes: int = 0
+        self.size: int = 0
         self._path = path
         self._tell = tell
         self._new_name = False

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hypercorn.typing import Framework  # pyright: ignore[reportUnknownVariableType]
     from starlette.types import ASGIApp
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class Connection:
     ) -> None:
         self.endpoint = endpoint
         self.tap = tap
-        self.opened_at = trio.current_time()
+        self.opened_at: float = trio.current_time()
         self.handshake_s = handshake_s
         self.unsubscribed = unsubscribed
         self._websocket = websocket

@@ -17,7 +17,7 @@ class PingThinner:
     """
 
     def __init__(self) -> None:
-        self.pending = b""
+        self.pending: bytes = b""
         self._answered: deque[float] = deque(maxlen=PINGS_PER_S)
 
     def due(self, ping: bytes) -> bytes:

@@ -50,8 +50,8 @@ class FrameScanner:
         self._parts_bytes = 0
         self.violation: ProtocolViolation | None = None
         self.close_code: int | None = None
-        self.close_reason = ""
-        self.closed = False
+        self.close_reason: str = ""
+        self.closed: bool = False
 
     def feed(self, data: bytes) -> Scan:
         """Scan the next bytes of the stream; look at :attr:`violation` afterwards."""

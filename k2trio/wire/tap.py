@@ -88,8 +88,9 @@ class FrameTap(trio.abc.Stream):
         self._pings = PingThinner()
         self.failure: ConnectionFailed | None = None
         self.hand_over: Callable[[Batch], bool] | None = None
-        self.down = trio.Event()
-        self.last_bytes_at = self.last_text_at = trio.current_time()
+        self.down: trio.Event = trio.Event()
+        self.last_bytes_at: float = trio.current_time()
+        self.last_text_at: float = self.last_bytes_at
 
     @property
     def blocked(self) -> bool:
@@ -143,7 +144,8 @@ class FrameTap(trio.abc.Stream):
             self._room.set()
             self._room = None
             # The silence while we did not read was ours.
-            self.last_bytes_at = self.last_text_at = trio.current_time()
+            self.last_bytes_at = trio.current_time()
+        self.last_text_at = self.last_bytes_at
         return self._batches.popleft()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:

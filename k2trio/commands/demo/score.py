@@ -110,13 +110,13 @@ class Score:
         names: Mapping[str, str],
         say: Callable[[float, str, str], None],
     ) -> None:
-        self.outcomes = [Outcome(step) for step in steps]
-        self.delivered = {stream: Delivered() for stream in streams}
+        self.outcomes: list[Outcome] = [Outcome(step) for step in steps]
+        self.delivered: dict[str, Delivered] = {stream: Delivered() for stream in streams}
         self.reconnects: dict[str, int] = {}
         self.rotations: dict[str, int] = {}
-        self.endpoint = "-"
-        self.breakers = dict.fromkeys(names.values(), "closed")
-        self.started_at = trio.current_time()
+        self.endpoint: str = "-"
+        self.breakers: dict[str, str] = dict.fromkeys(names.values(), "closed")
+        self.started_at: float = trio.current_time()
         self._truth = truth
         self._names = names
         self._say = say

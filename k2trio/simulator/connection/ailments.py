@@ -36,10 +36,12 @@ class Ailments:
         self._refreshed = trio.lowlevel.ParkingLot()
         self.faults: list[Fault] = []
         self.lost: set[str] = set()
-        self.darkened = False
+        self.darkened: bool = False
         self.muted = False
+        self.left: int | None = None
+        self.dead: bool = False
         if beside and board.take(names, (FaultKind.REPLACEMENT_DEAD,)) is not None:
-            self.left, self.dead = None, True
+            self.dead = True
             return
         inborn = board.take(names, SESSION_KINDS)
         self.left = 1 if inborn is not None and inborn.kind is FaultKind.FLAPPING else None

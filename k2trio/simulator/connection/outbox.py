@@ -47,9 +47,9 @@ class Outbox:
         self._limits = limits
         self._ailments = ailments
         self.nursery: trio.Nursery | None = None
-        self.closing = False
-        self.cause = "client"
-        self.idle = True
+        self.closing: bool = False
+        self.cause: str = "client"
+        self.idle: bool = True
         self._held_open = False
         self._ending: How | None = None
         self._waiting: list[bytes] = []

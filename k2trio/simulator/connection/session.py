@@ -54,13 +54,15 @@ class Session:
     ) -> None:
         self.number = number
         self.endpoint = endpoint
-        self.names = (endpoint, venue.name)
+        self.names: tuple[str, str] = (endpoint, venue.name)
         beside = venue.truth.open_connections > 0
-        self.ailments = Ailments(venue.faults, self.names, beside=beside)
+        self.ailments: Ailments = Ailments(venue.faults, self.names, beside=beside)
         venue.truth.begin(number, endpoint)
-        self.outbox = Outbox(stream, venue.limits, self.ailments)
+        self.outbox: Outbox = Outbox(stream, venue.limits, self.ailments)
         delivery = Delivery(self.outbox, self.ailments, number, venue.truth, venue.rng)
-        self.subscriptions = Subscriptions(venue, number, shape, delivery.deliver, self.ailments)
+        self.subscriptions: Subscriptions = Subscriptions(
+            venue, number, shape, delivery.deliver, self.ailments
+        )
         now_us = venue.broadcast.pace.now_us
         self._keeper = Keeper(self.outbox, venue.limits, opened_at, now_us)
         self._inbox = Inbox(

@@ -41,6 +41,8 @@ class Subscriptions:
         self._deliver = deliver
         self._ailments = ailments
         self._live: dict[str, bool] = {}
+        self.combined: bool
+        self.unit: int
         self.combined, self.unit = shape
 
     def subscribe(self, names: Sequence[str]) -> None:

@@ -33,7 +33,7 @@ class Upgrade:
         self._stream = stream
         self._endpoint = endpoint
         self._client = client
-        self.ws = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+        self.ws: wsproto.WSConnection = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
 
     async def address(self) -> Address | None:
         """What the client asks for, to be accepted or refused; None if it got its answer."""

@@ -117,7 +117,7 @@ class Bars:
 
     def __init__(self, start_ms: int, price: int) -> None:
         self.start_ms = start_ms
-        self.price = price
+        self.price: int = price
         self.first_price = price
         self.second: Bar | None = None
         self._halts: list[tuple[int, int]] = []

@@ -23,7 +23,7 @@ class Side:
     __slots__ = ("keys", "quantities", "sign")
 
     def __init__(self, sign: int) -> None:
-        self.sign = sign
+        self.sign: int = sign
         self.keys: list[int] = []
         self.quantities: dict[int, int] = {}
 
@@ -66,8 +66,8 @@ class Book:
     __slots__ = ("asks", "bids")
 
     def __init__(self) -> None:
-        self.bids = Side(+1)
-        self.asks = Side(-1)
+        self.bids: Side = Side(+1)
+        self.asks: Side = Side(-1)
 
     def other(self, side: Side) -> Side:
         """The side opposite to ``side``."""

@@ -58,7 +58,8 @@ class Market:
         history: int = HISTORY,
     ) -> None:
         self.seed = seed
-        self.start_us = self.now_us = start_ms * 1000
+        self.start_us: int = start_ms * 1000
+        self.now_us: int = self.start_us
         self.symbols: dict[str, SymbolMarket] = {}
         self._voices: dict[str, Voice] = {}
         self._out: list[Message] = []

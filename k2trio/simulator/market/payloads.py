@@ -8,15 +8,17 @@ Source: Binance spot API docs, "WebSocket Streams".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .bars import Bar
     from .records import AggTrade, Trade
 
-encode = msgspec.json.Encoder().encode
+encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 
 MILLISECOND = 1000
 """The default time unit of the wire, in microseconds."""

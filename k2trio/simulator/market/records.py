@@ -79,7 +79,7 @@ class Ids:
     __slots__ = ("_broken", "last", "ranges")
 
     def __init__(self, last: int) -> None:
-        self.last = last
+        self.last: int = last
         self.ranges: list[list[int]] = []
         self._broken = False
 

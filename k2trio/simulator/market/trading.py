@@ -72,18 +72,18 @@ class SymbolMarket:
         # A string seed is hashed by SHA-512 and not by hash(): the same in every process.
         self._random = random.Random(f"{seed}/{spec.symbol}")
         self.spec = spec
-        self.rate = rate
+        self.rate: float = rate
         self.quotes = quotes
         draw = self._random.randrange
-        self.trade_ids = Ids(draw(10**8, 10**9))
-        self.agg_ids = Ids(draw(10**7, 10**8))
-        self.block_ids = Ids(draw(10**5, 10**6))
-        self.update_id = draw(10**9, 10**10)
+        self.trade_ids: Ids = Ids(draw(10**8, 10**9))
+        self.agg_ids: Ids = Ids(draw(10**7, 10**8))
+        self.block_ids: Ids = Ids(draw(10**5, 10**6))
+        self.update_id: int = draw(10**9, 10**10)
         self.trades: History[Trade] = History(history)
         self.agg_trades: History[AggTrade] = History(history)
-        self.bars = Bars(start_us // 1000, spec.price)
-        self.book = Book()
-        self.last_trade_us = start_us
+        self.bars: Bars = Bars(start_us // 1000, spec.price)
+        self.book: Book = Book()
+        self.last_trade_us: int = start_us
         for depth in range(START_LEVELS):
             self.book.bids.set(spec.price - depth * spec.tick, self._level_quantity())
             self.book.asks.set(spec.price + (depth + 1) * spec.tick, self._level_quantity())
@@ -94,11 +94,11 @@ class SymbolMarket:
         self.block_listeners: list[Listener] = []
         self.top_listeners: list[Listener] = []
         self._top = self.book.top()
-        self.last_quantity = 0
-        self.halted_until_us = start_us
+        self.last_quantity: int = 0
+        self.halted_until_us: int = start_us
         self.shared_ids: list[int] = []
         self._shares_id = False
-        self.due_us = NEVER_US
+        self.due_us: int = NEVER_US
         self._draw_due(start_us)
 
     def attach(self, listener: Listener, kind: Kind) -> None:

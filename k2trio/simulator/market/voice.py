@@ -47,10 +47,10 @@ class Voice(Listener):
 
     def __init__(self, stage: Stage, stream: Stream, period_us: int = 0) -> None:
         self.stage = stage
-        self.name = stream.name
+        self.name: str = stream.name
         self.stream = stream
         self.period_us = period_us
-        self.due_us = NEVER_US
+        self.due_us: int = NEVER_US
 
     def arm(self, due_us: int | None = None) -> None:
         """Speak at ``due_us`` (default: the next multiple of the period), or sooner if armed."""

@@ -53,10 +53,10 @@ class RestServer:
         quota: Quota | None = None,
     ) -> None:
         self.exchange = exchange
-        self.names = (name, exchange.venue)
-        self.limits = RestLimits() if limits is None else limits
+        self.names: tuple[str, str] = (name, exchange.venue)
+        self.limits: RestLimits = RestLimits() if limits is None else limits
         self.requests: deque[tuple[float, str, str, int]] = deque(maxlen=MAX_REQUESTS)
-        self.quota = Quota(self.limits) if quota is None else quota
+        self.quota: Quota = Quota(self.limits) if quota is None else quota
         answers = Answers(exchange, self.names, self.limits.weight_per_minute)
         routes = [
             Route(f"/api/v3/{path}", self._endpoint(path, answer), methods=["GET"])

@@ -23,8 +23,8 @@ class _Pipe:
         self.writer_closed = False
         self.reader_closed = False
         self.reset = False
-        self.readable = trio.lowlevel.ParkingLot()
-        self.writable = trio.lowlevel.ParkingLot()
+        self.readable: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
+        self.writable: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
         self.sending = False
         self.receiving = False
 

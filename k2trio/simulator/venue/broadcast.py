@@ -42,7 +42,7 @@ class Broadcast:
     def __init__(self, market: Market, truth: Truth, tick_s: float) -> None:
         self._market = market
         self._truth = truth
-        self.pace = Pace(market, self.publish, tick_s)
+        self.pace: Pace = Pace(market, self.publish, tick_s)
         self._listeners: dict[
             str, dict[Shape, dict[int, Callable[[bytes, bytes, Message], None]]]
         ] = {}
