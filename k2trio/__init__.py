@@ -5,6 +5,7 @@ from .client.feed import Batches, Feed
 from .client.health import FeedStatus, LineStatus
 from .client.opening import FeedOptions, open_feed
 from .continuity.items import Gap, GapReason, Item, Outage, VenueChanged
+from .continuity.ledger import Coverage, Missing
 from .errors import (
     CircuitOpen,
     ConfigError,
@@ -36,7 +37,9 @@ from .market.payloads import (
     WindowTicker,
 )
 from .market.streams import Kind, Stream, parse_stream
+from .observe import transitions
 from .observe.metrics import Metrics
+from .observe.transitions import Observer, Transition
 from .policy.breaker import CircuitBreaker
 from .settings import Settings, load_settings
 from .streams import StreamName
@@ -52,6 +55,7 @@ __all__ = [
     "CircuitOpen",
     "ConfigError",
     "ConnectionFailed",
+    "Coverage",
     "Depth",
     "DepthSnapshot",
     "Event",
@@ -69,6 +73,8 @@ __all__ = [
     "LineStatus",
     "Metrics",
     "MiniTicker",
+    "Missing",
+    "Observer",
     "Origin",
     "Outage",
     "PartialDepth",
@@ -81,6 +87,7 @@ __all__ = [
     "SubscriptionRejected",
     "Ticker",
     "Trade",
+    "Transition",
     "UnknownStreamError",
     "VenueChanged",
     "WindowTicker",
@@ -88,4 +95,5 @@ __all__ = [
     "open_feed",
     "parse_stream",
     "streams",
+    "transitions",
 ]
