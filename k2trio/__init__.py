@@ -44,6 +44,8 @@ from .policy.breaker import CircuitBreaker
 from .settings import Settings, load_settings
 from .streams import StreamName
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AggTrade",
     "AvgPrice",
@@ -91,6 +93,7 @@ __all__ = [
     "UnknownStreamError",
     "VenueChanged",
     "WindowTicker",
+    "__version__",
     "load_settings",
     "open_feed",
     "parse_stream",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, nullcontext
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import trio
@@ -15,6 +15,7 @@ from ..continuity.state import locked
 from ..errors import ConfigError, SinkError, leaves
 from ..market.streams import parse_stream, symbols_of
 from ..observe.metrics import Metrics
+from ..observe.telling import TransitionLog, tell_logging
 from ..observe.transitions import BreakerChanged
 from ..policy.breaker import CircuitBreaker, Signal, State
 from ..policy.failover import Endpoint, Endpoints
@@ -56,6 +57,7 @@ class FeedOptions(TypedDict, total=False):
     dial: Dialer | None
     metrics: Metrics | None
     observers: Sequence[Observer]
+    log: bool
     rng: random.Random | None
     wall_clock: Callable[[], float]
     suspended: Callable[[], float]
@@ -83,6 +85,7 @@ async def open_feed(
     dial: Dialer | None = None,
     metrics: Metrics | None = None,
     observers: Sequence[Observer] = (),
+    log: bool = True,
     rng: random.Random | None = None,
     wall_clock: Callable[[], float] = time.time,
     suspended: Callable[[], float] = suspended_s,
@@ -100,6 +103,9 @@ async def open_feed(
     :param dial: opens the byte stream to an endpoint; by default DNS, TCP and TLS.
     :param metrics: by default in a registry of its own.
     :param observers: called synchronously with every transition.
+    :param log: write the transitions to ``logging.getLogger("k2trio")``, each at its level: with
+        logging as Python sets it up, warnings and worse come out on standard error. Handlers are
+        called in the task that reads; one that blocks holds up the feed.
     :param rng: source of jitter.
     :param wall_clock: Unix time, for the stamps that people read.
     :param suspended: seconds that this machine has spent suspended.
@@ -118,12 +124,14 @@ async def open_feed(
     if not names:
         raise ConfigError("no streams to open; name some, e.g. ['btcusdt@trade']")
     ssl_context = make_ssl_context(settings)
-    with locked(settings.state):
+    told = closing(TransitionLog(tell_logging)) if log else nullcontext()
+    with locked(settings.state), told as transition_log:
         feed = build(
             names,
             settings,
             Metrics(symbols_of(names)) if metrics is None else metrics,
             observers,
+            transition_log,
             ssl_context=ssl_context,
             dial=TcpDialer(ssl_context, busy_poll=settings.busy_poll) if dial is None else dial,
             rng=random.Random() if rng is None else rng,
@@ -170,6 +178,7 @@ def build(
     settings: Settings,
     metrics: Metrics,
     observers: Sequence[Observer],
+    log: TransitionLog | None,
     *,
     ssl_context: ssl.SSLContext,
     dial: Dialer,
@@ -243,6 +252,9 @@ def build(
         functools.partial(staleness.watch, lambda: shards.sessions),
         resume.save_regularly,
     ]
+    if log is not None:
+        listeners.append(log)
+        tasks.append(log.sum_up)
     parts = Parts(
         arbiter, outbox, delivery, endpoints, shards, resume, rest, repairs, staleness, tasks
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import sys
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from .. import __version__
 from ..errors import ConfigError, K2Error
 from ..observe import logs, stderr
 from ..settings import Settings, check_environment
@@ -103,7 +103,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
         put(USAGE)
         return EXIT_OK
     if arguments[:1] == ["--version"]:
-        put(f"k2trio {version('k2trio')}\n")
+        put(f"k2trio {__version__}\n")
         return EXIT_OK
     name = "run" if not arguments or arguments[0].startswith("-") else arguments[0]
     command = COMMANDS.get(name)

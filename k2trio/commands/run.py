@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 from contextlib import asynccontextmanager, nullcontext
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import trio
 
+from .. import __version__
 from ..client.opening import open_feed
 from ..errors import ConfigError, K2Error, SinkError, leaves
 from ..loopback import is_loopback
@@ -120,12 +120,13 @@ async def exported_feed(
 ) -> AsyncGenerator[tuple[Feed, str]]:
     """A feed with its exporter as a sibling task, and the exporter's URL.
 
+    What is logged of it is for its observers to say.
+
     :param rng: source of jitter.
     :param sync: see :func:`open_feed`.
     :raises ConfigError: if the exporter's port is taken.
     """
-    release = version("k2trio")
-    metrics = Metrics(symbols_of(settings.stream_names), version=release)
+    metrics = Metrics(symbols_of(settings.stream_names), version=__version__)
     history = History()
     with exporter.open_socket(settings.metrics_host, settings.metrics_port) as listener:
         async with (
@@ -134,18 +135,19 @@ async def exported_feed(
                 settings=settings,
                 metrics=metrics,
                 observers=[history.observe, *observers],
+                log=False,
                 rng=rng,
                 sync=sync,
             ) as feed,
         ):
-            reporter = Reporter(feed, history, version=release)
+            reporter = Reporter(feed, history, version=__version__)
             nursery.start_soon(reporter.watch)
             app = make_app(
                 metrics.registry,
                 lambda: feed.status().problems,
                 reporter.report,
                 reporter.trends,
-                version=release,
+                version=__version__,
                 local_only=is_loopback(settings.metrics_host),
             )
             url = await nursery.start(exporter.serve_app, app, listener)
@@ -159,7 +161,7 @@ async def run(settings: Settings) -> int:
     :raises ConfigError: for a file, a port or a symbol with which that cannot work.
     """
     log = logs.get_logger()
-    transitions = logs.TransitionLog(log)
+    transitions = logs.transition_log(log)
     refuse_shared_files(settings)
     if problems := try_files(settings):
         raise ConfigError("\n".join(problems))
@@ -174,7 +176,7 @@ async def run(settings: Settings) -> int:
             ):
                 log.info("exporting", page=url, metrics=f"{url}/metrics", ready=f"{url}/readyz")
                 if settings.output is not None:
-                    tell_start(feed, version("k2trio"))
+                    tell_start(feed, __version__)
                     nursery.start_soon(sum_up, feed)
                 await deliver(feed, sink, settings.coverage)
     return EXIT_OK

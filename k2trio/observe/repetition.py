@@ -55,6 +55,11 @@ class Repetition:
         self._windows: dict[type[Recurring], dict[tuple[str, ...] | None, _Window]] = {}
         """Transition → its kinds; None for those that share a line."""
 
+    @property
+    def lasts(self) -> bool:
+        """Whether there is something of which the time is not over."""
+        return any(self._windows.values())
+
     def add(self, transition: Recurring, now: float) -> list[Sum]:
         """Take one; returns what is to be told now: it, earlier ones, or nothing."""
         told = self.due(now)

@@ -159,7 +159,7 @@ async def test_the_log_names_every_loss_and_repeats_itself_once_in_ten_seconds(
 ) -> None:
     out = io.StringIO()
     logs.configure("info", "json", out)
-    log = logs.TransitionLog(logs.get_logger())
+    log = logs.transition_log(logs.get_logger())
     settings = {"streams": [SUBJECT, "ethusdt@trade"], **NO_REST}
     async with (
         log.summing_up(),

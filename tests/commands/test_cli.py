@@ -11,6 +11,7 @@ import sys
 import termios
 import time
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ from processes import (
     started,
     stop,
 )
+
+import k2trio as library
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -232,6 +235,15 @@ def test_giving_up_is_exit_code_1_and_one_line() -> None:
     )
 
 
+def test_what_happens_to_the_feed_is_told_once() -> None:
+    """By the program's own log, and not by that of the library beside it."""
+    variables = FAST | LOGGED | {"MAX_RECONNECT_ATTEMPTS": "1", "FAILOVER_URLS": ""}
+    end = k2trio("run", "--websocket-url", NOBODY, **variables)
+    for event in ("reconnecting", "giving_up"):
+        (line,) = [line for line in end.stderr.splitlines() if event in line]
+        assert json.loads(line)["event"] == event
+
+
 def test_a_reader_that_leaves_is_exit_code_1_and_one_line(exchange: Simulator) -> None:
     with started("run", **exchange.variables()) as process:
         assert process.stdout is not None
@@ -430,6 +442,7 @@ def test_help_into_a_closed_pipe_is_no_traceback() -> None:
 
 def test_the_version_is_told() -> None:
     assert k2trio("--version").stdout == "k2trio 0.1.0\n"
+    assert library.__version__ == version("k2trio") == "0.1.0"
 
 
 def test_the_installed_command_is_the_same_program() -> None:

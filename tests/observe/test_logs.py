@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from k2trio.observe import logs
+from k2trio.observe import logs, telling
 from k2trio.observe import transitions as on
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def logging_as_before() -> Iterator[None]:
 def logged(*transitions: on.Transition, level: str = "debug") -> list[dict[str, Any]]:
     out = io.StringIO()
     logs.configure(level, "json", out)
-    observer = logs.TransitionLog(logs.get_logger(), noon)
+    observer = logs.transition_log(logs.get_logger(), noon)
     for transition in transitions:
         observer(transition)
     return [json.loads(line) for line in out.getvalue().splitlines()]
@@ -91,17 +91,17 @@ def test_lower_levels_are_left_out() -> None:
 
 def test_text_and_lists_are_bounded() -> None:
     (bad,) = logged(on.MalformedMessage("0", "h", "bad_json", "d", "x" * 10_000))
-    assert bad["excerpt"] == "x" * logs.MAX_TEXT + "…"
+    assert bad["excerpt"] == "x" * telling.MAX_TEXT + "…"
     streams = tuple(f"s{number}@trade" for number in range(1000))
     (refused,) = logged(on.SubscriptionRefused("0", "h", streams, 2, "d"))
-    assert refused["streams"] == list(streams[: logs.MAX_ITEMS])
+    assert refused["streams"] == list(streams[: telling.MAX_ITEMS])
 
 
 def test_a_flood_of_bad_messages_is_one_line_and_a_sum() -> None:
     now = 0.0
     out = io.StringIO()
     logs.configure("info", "json", out)
-    log = logs.TransitionLog(logs.get_logger(), lambda: now)
+    log = logs.transition_log(logs.get_logger(), lambda: now)
     for number in range(1001):
         now = number / 100
         log(on.MalformedMessage("0", "h", "bad_json", "d", f"x{number}"))
@@ -115,7 +115,9 @@ def test_control_characters_cannot_forge_a_line() -> None:
         out = io.StringIO()
         logs.configure("info", form, out)
         forged = "x\n2026-01-01 [info] all is well\x1b[2J"
-        logs.TransitionLog(logs.get_logger(), noon)(on.MalformedMessage("0", "h", "e", "d", forged))
+        logs.transition_log(logs.get_logger(), noon)(
+            on.MalformedMessage("0", "h", "e", "d", forged)
+        )
         assert out.getvalue().count("\n") == 1
         assert "\x1b" not in out.getvalue()
 

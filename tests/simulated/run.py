@@ -149,6 +149,7 @@ async def run_plan(plan: Plan) -> Run:
             settings=settings,
             dial=dial,
             observers=[observe],
+            log=False,
             rng=random.Random(f"jitter/{plan.seed}"),
             wall_clock=wall_clock,
             suspended=suspended,
