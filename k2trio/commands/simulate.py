@@ -11,6 +11,7 @@ import trio
 from pydantic import BeforeValidator, Field
 
 from ..errors import ConfigError
+from ..extras import require
 from ..fields import Symbol  # noqa: TC001 - pydantic looks at it
 from ..simulator import EndpointConfig, Fault, Limits, RestConfig, ServeConfig, load_faults, serve
 from ..simulator.faults.fault import refuse_unknown
@@ -72,6 +73,8 @@ async def simulate(options: SimulateOptions) -> int:
 
     :raises ConfigError: for a busy port or a faults file that cannot be used.
     """
+    if options.tls:
+        require("trustme", "certificates", "--tls")
     config = _configuration(options)
     async with trio.open_nursery() as nursery:
         try:

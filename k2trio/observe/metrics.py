@@ -5,8 +5,6 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry
-
 from ..policy.breaker import State
 from .families import Families
 from .movements import Movements
@@ -15,7 +13,7 @@ from .stderr import dropped_lines
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from prometheus_client import Counter
+    from prometheus_client import CollectorRegistry, Counter
 
     from ..market.payloads import Event
     from .transitions import Transition
@@ -38,6 +36,8 @@ class Metrics:
         version: str = "",
         registry: CollectorRegistry | None = None,
     ) -> None:
+        from prometheus_client import CollectorRegistry  # not before: see ``rows.py``
+
         self.registry: CollectorRegistry = CollectorRegistry() if registry is None else registry
         self._families = families = Families(self.registry)
         self._symbols = (*symbols, OTHER)

@@ -1,4 +1,7 @@
-"""What a table of metrics is made of: a row declares a metric, a table registers its rows."""
+"""What a table of metrics is made of: a row declares a metric, a table registers its rows.
+
+prometheus_client comes with an HTTP server, and is imported when the first metric is made.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,15 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar, overload
 
-from prometheus_client import Counter, Gauge, Histogram
-from prometheus_client.metrics_core import CounterMetricFamily
-from prometheus_client.registry import Collector
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+    from prometheus_client.registry import Collector
 
-M_co = TypeVar("M_co", bound=Collector, covariant=True)
+    from .scraped import ScrapedCounter
+
+M_co = TypeVar("M_co", bound="Collector", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Row(ABC, Generic[M_co]):
 
 
 @dataclass(frozen=True)
-class CounterRow(Row[Counter]):
+class CounterRow(Row["Counter"]):
     """A counter.
 
     :ivar shown: values of its label that are shown from the start, so that the first event of a
@@ -56,6 +58,8 @@ class CounterRow(Row[Counter]):
     shown: tuple[str, ...] = ()
 
     def on(self, registry: CollectorRegistry) -> Counter:
+        from prometheus_client import Counter
+
         counter = Counter(self.name, self.meaning, self.labels, registry=registry)
         for value in self.shown:
             counter.labels(value)
@@ -63,17 +67,19 @@ class CounterRow(Row[Counter]):
 
 
 @dataclass(frozen=True)
-class GaugeRow(Row[Gauge]):
+class GaugeRow(Row["Gauge"]):
     """A gauge."""
 
     kind = "gauge"
 
     def on(self, registry: CollectorRegistry) -> Gauge:
+        from prometheus_client import Gauge
+
         return Gauge(self.name, self.meaning, self.labels, registry=registry)
 
 
 @dataclass(frozen=True)
-class HistogramRow(Row[Histogram]):
+class HistogramRow(Row["Histogram"]):
     """A histogram."""
 
     kind = "histogram"
@@ -81,6 +87,8 @@ class HistogramRow(Row[Histogram]):
     buckets: tuple[float, ...] = field(kw_only=True)
 
     def on(self, registry: CollectorRegistry) -> Histogram:
+        from prometheus_client import Histogram
+
         return Histogram(
             self.name, self.meaning, self.labels, registry=registry, buckets=self.buckets
         )
@@ -93,36 +101,11 @@ class ScrapedCounterRow(Row["ScrapedCounter"]):
     kind = "counter"
 
     def on(self, registry: CollectorRegistry) -> ScrapedCounter:
-        counter = ScrapedCounter(self)
+        from .scraped import ScrapedCounter
+
+        counter = ScrapedCounter(self.name, self.meaning, self.labels)
         registry.register(counter)
         return counter
-
-
-class ScrapedCounter(Collector):
-    """What a gauge with a function is, for a counter with one label or none."""
-
-    def __init__(self, row: ScrapedCounterRow) -> None:
-        self._row = row
-        self._totals: Callable[[], Mapping[str, float]] = dict
-
-    def set_function(self, totals: Callable[[], Mapping[str, float]]) -> None:
-        """Have ``totals`` called at each scrape: label → total; the label may be any where the
-        counter has none.
-        """
-        self._totals = totals
-
-    def describe(self) -> Iterable[CounterMetricFamily]:
-        """The counter without its totals: by its names the registry finds what is asked for."""
-        return [self._family()]
-
-    def collect(self) -> Iterable[CounterMetricFamily]:
-        family = self._family()
-        for label, total in self._totals().items():
-            family.add_metric([label] if self._row.labels else [], total)
-        return [family]
-
-    def _family(self) -> CounterMetricFamily:
-        return CounterMetricFamily(self._row.name, self._row.meaning, labels=self._row.labels)
 
 
 class Table:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
-import trustme
 
 from ...loopback import is_loopback
 from ...web.guard import Guard
@@ -28,6 +27,8 @@ from .gate import BACKLOG, Gate, listen
 
 if TYPE_CHECKING:
     import socket
+
+    import trustme
 
     from .configuration import ServeConfig
 
@@ -106,6 +107,8 @@ async def serve(
     exchanges = _exchanges(config, board)
     tls: ssl.SSLContext | None = None
     if any(endpoint.tls for endpoint in config.endpoints):
+        import trustme  # it comes with an extra
+
         authority = trustme.CA()
         tls = _tls_context(authority, config.host)
         if config.ca_path is not None:

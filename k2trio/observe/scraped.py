@@ -1,0 +1,40 @@
+"""A counter that something else keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+class ScrapedCounter(Collector):
+    """What a gauge with a function is, for a counter with one label or none."""
+
+    def __init__(self, name: str, meaning: str, labels: tuple[str, ...]) -> None:
+        self._name = name
+        self._meaning = meaning
+        self._labels = labels
+        self._totals: Callable[[], Mapping[str, float]] = dict
+
+    def set_function(self, totals: Callable[[], Mapping[str, float]]) -> None:
+        """Have ``totals`` called at each scrape: label → total; the label may be any where the
+        counter has none.
+        """
+        self._totals = totals
+
+    def describe(self) -> Iterable[CounterMetricFamily]:
+        """The counter without its totals: by its names the registry finds what is asked for."""
+        return [self._family()]
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        family = self._family()
+        for label, total in self._totals().items():
+            family.add_metric([label] if self._labels else [], total)
+        return [family]
+
+    def _family(self) -> CounterMetricFamily:
+        return CounterMetricFamily(self._name, self._meaning, labels=self._labels)
