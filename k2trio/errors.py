@@ -120,6 +120,34 @@ class HandshakeTimeout(ConnectionFailed):
     error_type = "handshake_timeout"
 
 
+class ProxyTrouble(enum.StrEnum):
+    """What a proxy did instead of leading to the endpoint; labels of metrics and logs."""
+
+    UNREACHABLE = "proxy_unreachable"
+    TIMEOUT = "proxy_timeout"
+    CREDENTIALS = "proxy_credentials"
+    REFUSED = "proxy_refused"
+    GATEWAY = "proxy_gateway"
+    """It cannot reach the endpoint itself."""
+    PROTOCOL = "proxy_protocol"
+
+
+class ProxyFailed(ConnectionFailed):
+    """The proxy did not lead to the endpoint, of which nothing was learnt.
+
+    For the feed it is a failed dial as any other: another endpoint may be let through.
+
+    :ivar trouble: what it did.
+    """
+
+    def __init__(self, trouble: ProxyTrouble, message: str) -> None:
+        super().__init__(message)
+        self.trouble = trouble
+        self.error_type = trouble.value
+        # It has decided. Wrong credentials that are sent again and again get an account locked.
+        self.trips = trouble in (ProxyTrouble.CREDENTIALS, ProxyTrouble.REFUSED)
+
+
 class HandshakeRefused(ConnectionFailed):
     """The server answered the upgrade with something else than 101.
 

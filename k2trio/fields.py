@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, GetPydanticSchema
+from pydantic import AfterValidator, BeforeValidator, GetPydanticSchema, SecretStr
 from pydantic_settings import NoDecode
 
 from .errors import ConfigError
 from .market.streams import parse_stream, parse_symbol
+from .proxies import DIRECT, parse_proxy
 from .urls import rest_url, websocket_url
 
 
@@ -38,6 +39,18 @@ def _split(value: object) -> object:
 def _empty_is_none(value: object) -> object:
     """Compose files and the like set a variable to nothing where they mean to leave it unset."""
     return None if value == "" else value
+
+
+def _secret_proxy(value: object) -> object:
+    """Check the URL of a proxy before anything can repeat it: it may hold a password."""
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if not isinstance(value, str | None):
+        raise ValueError("must be a text")  # noqa: TRY004 - pydantic would let TypeError through
+    text = (value or "").strip()
+    if text and text != DIRECT:
+        parse_proxy(text)
+    return SecretStr(text) if text else None
 
 
 def _stream(name: str) -> str:
@@ -75,4 +88,8 @@ RestURLs = Annotated[
 Symbols = Annotated[Sequence[str], _kept_as(tuple[Symbol, ...]), NoDecode, BeforeValidator(_split)]
 StreamNames = Annotated[
     Sequence[str], _kept_as(tuple[Stream, ...]), NoDecode, BeforeValidator(_split)
+]
+# It may hold a password. A text may be given, and is kept as a secret.
+ProxyURL = Annotated[
+    str | SecretStr | None, _kept_as(SecretStr | None), BeforeValidator(_secret_proxy)
 ]

@@ -14,7 +14,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from . import files
 from .environment import complaints
 from .errors import ConfigError
-from .fields import OptionalFile, RestURLs, StreamNames, Symbols, WebSocketURL, WebSocketURLs
+from .fields import (
+    OptionalFile,
+    ProxyURL,
+    RestURLs,
+    StreamNames,
+    Symbols,
+    WebSocketURL,
+    WebSocketURLs,
+)
 from .loopback import is_loopback
 from .market.streams import MAX_STREAMS_PER_CONNECTION
 from .wording import describe, unknown
@@ -264,6 +272,11 @@ class Settings(BaseSettings):
     )
     ca_file: OptionalFile = Field(
         default=None, description="PEM file with further certificate authorities to trust."
+    )
+    proxy: ProxyURL = Field(
+        default=None,
+        description="Proxy for all connections: http://, https:// or socks5://, as in"
+        " http://user:password@host:3128; direct: none. By default the environment's.",
     )
     allow_insecure: bool = Field(
         default=False, description="Allow ws:// to hosts other than this machine (no encryption)."

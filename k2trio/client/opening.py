@@ -25,6 +25,7 @@ from ..repair.staleness import StalenessCheck
 from ..settings import Settings, load_settings
 from ..wire.dialer import TcpDialer
 from ..wire.tls import make_ssl_context
+from ..wire.tunnel import usable_proxies
 from .delivery import Delivery
 from .feed import Feed, Parts
 from .outbox import Outbox
@@ -100,7 +101,8 @@ async def open_feed(
 
     :param streams: exact stream names, e.g. ``["btcusdt@trade"]``; by default the settings'.
     :param settings: by default read from ``K2_BINANCE_*`` variables.
-    :param dial: opens the byte stream to an endpoint; by default DNS, TCP and TLS.
+    :param dial: opens the byte stream to an endpoint; by default DNS, TCP and TLS, and a proxy's
+        way in between.
     :param metrics: by default in a registry of its own.
     :param observers: called synchronously with every transition.
     :param log: write the transitions to ``logging.getLogger("k2trio")``, each at its level: with
@@ -133,7 +135,7 @@ async def open_feed(
             observers,
             transition_log,
             ssl_context=ssl_context,
-            dial=TcpDialer(ssl_context, busy_poll=settings.busy_poll) if dial is None else dial,
+            dial=_tcp_dialer(settings, ssl_context) if dial is None else dial,
             rng=random.Random() if rng is None else rng,
             wall_clock=wall_clock,
             suspended=suspended,
@@ -142,6 +144,11 @@ async def open_feed(
         )
         async with _running(feed):
             yield feed
+
+
+def _tcp_dialer(settings: Settings, ssl_context: ssl.SSLContext) -> TcpDialer:
+    proxies = usable_proxies(settings, settings.endpoint_urls)
+    return TcpDialer(ssl_context, busy_poll=settings.busy_poll, proxies=proxies)
 
 
 @asynccontextmanager

@@ -6,13 +6,13 @@ What would keep a run from starting is exit code 2, as there; what would make it
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
 from rich.table import Table
 
-from ..errors import ConnectionFailed, K2Error
+from ..errors import ConnectionFailed, K2Error, ProxyFailed
 from ..market.decoder import Decoder
 from ..market.streams import parse_stream
 from ..policy.breaker import CircuitBreaker
@@ -25,6 +25,7 @@ from ..web import exporter
 from ..wire.connection import open_connection
 from ..wire.dialer import DialTimes, TcpDialer
 from ..wire.tls import make_ssl_context
+from ..wire.tunnel import usable_proxies
 from . import effective
 from .ledger import try_coverage
 from .run import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Collection, Sequence
 
+    from ..proxies import Proxies
     from ..settings import Settings
 
 FIRST_MESSAGE_TIMEOUT_S = 10.0
@@ -43,13 +45,17 @@ FIRST_MESSAGE_TIMEOUT_S = 10.0
 
 @dataclass
 class Finding:
-    """What was found at one endpoint; times in seconds, None for steps not reached."""
+    """What was found at one endpoint; times in seconds, None for steps not reached.
+
+    :ivar failed_proxy: what the proxy on the way there did, if it did not lead to it.
+    """
 
     endpoint: Endpoint
     times: DialTimes | None = None
     upgrade_s: float | None = None
     first_message_s: float | None = None
     problem: str = ""
+    failed_proxy: str = ""
 
     @property
     def works(self) -> bool:
@@ -83,6 +89,7 @@ async def check(settings: Settings, named: Collection[str]) -> int:
     """
     report = Report()
     verify = make_ssl_context(settings)
+    proxies = usable_proxies(settings, settings.endpoint_urls)
     put_line(f"streams: {', '.join(settings.stream_names)}")
     if detail := said_twice(settings):
         put_line(detail)
@@ -97,12 +104,13 @@ async def check(settings: Settings, named: Collection[str]) -> int:
     ]
     venues = [finding.endpoint.venue for finding in findings]
     hosts = rest_hosts(settings, venues)
-    dialer = TcpDialer(verify)
+    dialer = TcpDialer(verify, proxies=proxies)
     async with trio.open_nursery() as nursery:
         for finding in findings:
             nursery.start_soon(_examine, finding, good, settings, dialer)
         for host in hosts:
             nursery.start_soon(_ask, host, settings, verify)
+    _tell_proxies(proxies, findings, hosts, report)
     _judge(settings, findings, hosts, report)
     for table in (_rows_table(report.rows), _endpoint_table(findings), _rest_table(hosts)):
         put_line()
@@ -182,6 +190,25 @@ async def _examine(
                 finding.problem = f"no message within {FIRST_MESSAGE_TIMEOUT_S:g} s"
     except ConnectionFailed as failure:
         finding.problem = f"{failure.error_type}: {failure}"
+        if isinstance(failure, ProxyFailed):
+            finding.failed_proxy = str(failure)
+
+
+def _tell_proxies(
+    proxies: Proxies, findings: Sequence[Finding], hosts: Sequence[RestHost], report: Report
+) -> None:
+    """Each proxy that is in use, and whether it leads to what is behind it."""
+    failures = {finding.endpoint.url: finding.failed_proxy for finding in findings}
+    failures |= {host.url: host.failed_proxy for host in hosts}
+    for proxy in proxies.of_all(failures):
+        through = [why for url, why in failures.items() if proxies.of(url) == proxy]
+        failed = list(filter(None, through))
+        verdict = (
+            "lets through" if not failed else f"{len(through) - len(failed)} of {len(through)}"
+        )
+        if failed:
+            verdict = f"lets {verdict} through: {failed[0]}"
+        report.rows.append((f"proxy {proxy}", f"of {proxy.source}, {verdict}"))
 
 
 def _judge(
@@ -190,7 +217,10 @@ def _judge(
     """One endpoint is enough, and a host that answers at each venue that works."""
     working = [finding for finding in findings if finding.works]
     if not working:
-        report.failing += [f"{finding.endpoint.url}: {finding.problem}" for finding in findings]
+        report.failing += [
+            finding.failed_proxy or f"{finding.endpoint.url}: {finding.problem}"
+            for finding in findings
+        ]
     needed = dict.fromkeys(finding.endpoint.venue for finding in working or findings)
     for venue in needed:
         asked = [host for host in hosts if host.venue == venue]
@@ -224,11 +254,15 @@ def _rows_table(rows: Sequence[tuple[str, str]]) -> Table:
 
 
 def _endpoint_table(findings: Sequence[Finding]) -> Table:
-    steps = ("DNS ms", "TCP ms", "TLS ms", "upgrade ms", "first message ms")
+    steps = ["DNS ms", "TCP ms", "TLS ms", "upgrade ms", "first message ms"]
+    if proxied := any(finding.times and finding.times.proxy_s for finding in findings):
+        steps.insert(2, "proxy ms")
     table = _new_table("endpoint", "venue", *steps, "result")
     for finding in findings:
         times = finding.times
-        dial = (None, None, None) if times is None else (times.dns_s, times.tcp_s, times.tls_s)
+        dial = [None] * 4 if times is None else list(astuple(times))
+        if not proxied:
+            del dial[2]
         table.add_row(
             finding.endpoint.url,
             finding.endpoint.venue,

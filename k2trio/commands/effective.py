@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
 from rich.table import Table
 
+from ..proxies import DIRECT, parse_proxy
 from ..settings import ENV_PREFIX, Settings
 from .options import flag
 
@@ -40,4 +42,7 @@ def _text(value: object) -> str:
         return "on" if value else "off"
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, SecretStr):
+        secret = value.get_secret_value()
+        return secret if secret == DIRECT else str(parse_proxy(secret))
     return "-" if value is None else str(value)

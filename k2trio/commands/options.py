@@ -139,7 +139,7 @@ def _metavar(name: str, item: FieldInfo) -> str:
         return "PORT" if name.endswith("port") else "BYTES" if name.endswith("bytes") else "N"
     if Path in get_args(kind):
         return "FILE"
-    endings = {"url": "URL", "host": "ADDRESS"}
+    endings = {"url": "URL", "host": "ADDRESS", "proxy": "URL"}
     return endings.get(name.rpartition("_")[2], "NAME")
 
 

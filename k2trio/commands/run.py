@@ -22,6 +22,7 @@ from ..observe.metrics import Metrics
 from ..web import exporter
 from ..web.app import make_app
 from ..web.status import Reporter
+from ..wire.tunnel import usable_proxies
 from .ledger import CoverageFile
 from .starting import open_output, refuse_shared_files, refuse_untraded, said_twice, try_files
 from .summary import sum_up, tell_start
@@ -158,7 +159,7 @@ async def exported_feed(
 async def run(settings: Settings) -> int:
     """``k2trio run``: stream into the sink until told to stop.
 
-    :raises ConfigError: for a file, a port or a symbol with which that cannot work.
+    :raises ConfigError: for a file, a port, a proxy or a symbol with which that cannot work.
     """
     log = logs.get_logger()
     transitions = logs.transition_log(log)
@@ -167,6 +168,9 @@ async def run(settings: Settings) -> int:
         raise ConfigError("\n".join(problems))
     if detail := said_twice(settings):
         log.warning("symbols_not_used", detail=detail)
+    urls = settings.endpoint_urls
+    for proxy in usable_proxies(settings, urls).of_all(urls):
+        log.info("through_proxy", proxy=str(proxy), named_by=proxy.source)
     with open_output(settings, log.warning) as sink:
         async with _beside(settings, sink) as nursery:
             await refuse_untraded(settings, log.warning)

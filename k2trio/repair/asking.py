@@ -17,8 +17,9 @@ import httpx2
 import msgspec
 import trio
 
-from ..errors import CircuitOpen
+from ..errors import CircuitOpen, ProxyFailed
 from ..policy.failover import DEFAULT_FREEZE_S
+from ..wire.tunnel import usable_proxies
 from .hosts import (
     REST_HOSTS,
     BackfillError,
@@ -28,6 +29,7 @@ from .hosts import (
     Venue,
     rest_venue_of,
 )
+from .routes import RoutedTransport
 
 if TYPE_CHECKING:
     import ssl
@@ -106,6 +108,7 @@ class Hosts:
     :param venues: the venues in use.
     :param verify: TLS context of the program.
     :param transport: stands in for the network in tests.
+    :raises ConfigError: if a proxy that leads to one of them cannot be used.
     """
 
     def __init__(
@@ -115,13 +118,6 @@ class Hosts:
         verify: ssl.SSLContext | bool,
         transport: httpx2.AsyncBaseTransport | None,
     ) -> None:
-        self._client = httpx2.AsyncClient(
-            transport=transport,
-            timeout=REQUEST_TIMEOUT_S,
-            follow_redirects=False,
-            trust_env=False,
-            verify=verify,
-        )
         urls: dict[str, list[str]] = {}
         for url in settings.rest_urls:
             urls.setdefault(rest_venue_of(url), []).append(url)
@@ -130,6 +126,15 @@ class Hosts:
             hosts = urls.get(venue) or REST_HOSTS.get(venue, ())
             if hosts:
                 self._venues[venue] = Venue(hosts, settings.rest_weight_limit)
+        if transport is None:
+            asked = [host.url for place in self._venues.values() for host in place.hosts]
+            transport = RoutedTransport(usable_proxies(settings, asked), verify)
+        self._client = httpx2.AsyncClient(
+            transport=transport,
+            timeout=REQUEST_TIMEOUT_S,
+            follow_redirects=False,
+            trust_env=False,
+        )
 
     async def aclose(self) -> None:
         """Close idle connections."""
@@ -298,7 +303,7 @@ class _Race(Generic[_T]):
                             body += chunk
                             if len(body) > MAX_BODY_BYTES:
                                 raise BackfillError(f"{url} sent more than {MAX_BODY_BYTES} bytes")
-            except httpx2.HTTPError as error:
+            except (httpx2.HTTPError, ProxyFailed) as error:
                 raise BackfillError(f"{url}: {error or type(error).__name__}") from error
             answer = _Answer(response.status_code, bytes(body))
             if answer.blames_host:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from ..errors import ProxyFailed
 from .asking import Hosts
 from .hosts import BackfillError, rest_urls_of, rest_venue_of
 
@@ -27,6 +28,7 @@ class RestHost:
 
     :ivar took_s: how long the answer took; None if there was none.
     :ivar problem: why there was none.
+    :ivar failed_proxy: the same, if the proxy on the way there is to blame.
     """
 
     def __init__(self, url: str, venue: str) -> None:
@@ -34,6 +36,7 @@ class RestHost:
         self.venue = venue
         self.took_s: float | None = None
         self.problem: str = ""
+        self.failed_proxy: str = ""
 
     async def ask(
         self,
@@ -54,7 +57,10 @@ class RestHost:
             await hosts.get(self.venue, "/api/v3/time", {}, 1, _Time)
             self.took_s = trio.current_time() - began_at
         except BackfillError as error:
-            self.problem = str(error.__cause__ or error)
+            cause = error.__cause__ or error
+            self.problem = str(cause)
+            if isinstance(cause.__cause__, ProxyFailed):
+                self.problem = self.failed_proxy = str(cause.__cause__)
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
                 await hosts.aclose()

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...proxies import DIRECT
 from ...repair.staleness import IN_FLIGHT_S
 from ...settings import Settings
 from ...simulator import EndpointConfig, Fault, FaultKind, Limits, RestConfig, ServeConfig
@@ -153,6 +154,7 @@ def make_settings(
         "repair_hold": 2 * unit,
         "metrics_host": metrics_host,
         "metrics_port": metrics_port,
+        "proxy": DIRECT,
     }
     return DemoSettings(**values)
 
