@@ -105,7 +105,10 @@ class Settings(BaseSettings):
         description="Data must flow this long (s) before a connection counts.",
     )
     handshake_timeout: float = Field(
-        default=10, gt=0, le=300, description="Bound (s) on DNS, TCP, TLS and upgrade together."
+        default=10,
+        gt=0,
+        le=300,
+        description="Bound (s) on DNS, TCP, proxy, TLS and upgrade together.",
     )
     close_timeout: float = Field(
         default=2, gt=0, le=60, description="Bound (s) on the closing handshake."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from k2trio.errors import ConfigError
 from k2trio.loopback import is_loopback
@@ -51,6 +51,7 @@ DEFAULTS: dict[str, Any] = {
     "repair_hold": 10,
     "max_message_bytes": 1 << 20,
     "allow_insecure": False,
+    "proxy": None,
 }
 """The documented defaults: changing one of these changes what users rely on."""
 
@@ -105,6 +106,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "log_level": ("debug", "debug"),
     "log_format": ("json", "json"),
     "ca_file": (__file__, Path(__file__)),
+    "proxy": ("http://u:p@proxy:3128", SecretStr("http://u:p@proxy:3128")),
     "allow_insecure": ("1", True),
 }  # fmt: skip
 

@@ -26,12 +26,13 @@ from k2trio.simulator import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from k2trio.client.feed import Feed
     from k2trio.continuity.items import Item
     from k2trio.observe.transitions import Observer, Transition
     from k2trio.policy.failover import Endpoint
+    from k2trio.wire.dialer import Dialer
 
 START_MS = 1_767_225_600_000
 SUBJECT = "btcusdt@trade"
@@ -140,6 +141,7 @@ async def open_world(
     settings: dict[str, Any] | None = None,
     suspended: Any = lambda: 0.0,
     observers: Sequence[Observer] = (),
+    dial: Callable[[MemoryNetwork], Dialer] | None = None,
 ) -> AsyncGenerator[World]:
     """A feed that runs against simulated endpoints; see :func:`place`.
 
@@ -147,6 +149,7 @@ async def open_world(
     :param strangers: endpoint name → a market of its own, though its venue is the others'.
     :param rate: taker orders a second; 1 gives exactly one trade stream message or a few more.
     :param consume: read the feed into ``world.items``.
+    :param dial: makes what the feed dials the network with; by default directly.
     """
     board = FaultBoard(faults)
     network = MemoryNetwork(board)
@@ -169,7 +172,7 @@ async def open_world(
             exchange = Exchange(venue, market_of_its_own, faults=board)
         network.add(*place(endpoint, venue), exchange, endpoint)
 
-    async def dial(endpoint: Endpoint) -> trio.abc.Stream:
+    async def directly(endpoint: Endpoint) -> trio.abc.Stream:
         return await network.dial(endpoint.host, endpoint.port)
 
     def wall_clock() -> float:
@@ -183,7 +186,7 @@ async def open_world(
         await nursery.start(network.run)
         async with open_feed(
             settings=chosen,
-            dial=dial,
+            dial=directly if dial is None else dial(network),
             observers=[lambda what: diary.append((trio.current_time(), what)), *observers],
             rng=random.Random(seed),
             wall_clock=wall_clock,

@@ -51,6 +51,8 @@ class _Parser(argparse.ArgumentParser):
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
             given = unknown.split()[0].partition("=")[0]
+            if "://" in given:
+                given = given.rpartition("@")[2]  # before it there may be a password
             # Without the dashes, which all have in common.
             known = [name.removeprefix("--") for name in self._option_string_actions]
             near = difflib.get_close_matches(given.lstrip("-").lower(), known, n=1)

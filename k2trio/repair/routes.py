@@ -7,7 +7,7 @@ answer of the host, and no header of ours but CONNECT's holds the credentials.
 
 from __future__ import annotations
 
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import httpcore2
@@ -178,10 +178,16 @@ class _Body(httpx2.AsyncByteStream):
         self._answer = answer
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _told_as_httpx2_does():
-            async with aclosing(self._answer.aiter_stream()) as parts:
-                async for part in parts:
-                    yield part
+        parts = self._answer.aiter_stream()
+        try:
+            while True:
+                with _told_as_httpx2_does():
+                    part = await anext(parts, None)
+                if part is None:
+                    break
+                yield part
+        finally:
+            await parts.aclose()
 
     async def aclose(self) -> None:
         await self._answer.aclose()

@@ -47,7 +47,8 @@ async def ask(way: Way, proxy: Proxy, host: str, port: int) -> None:
         try:
             event = http.next_event()
         except h11.RemoteProtocolError as error:
-            raise explained(proxy, ProxyTrouble.PROTOCOL, str(error), host, port) from None
+            what = str(error).partition(":")[0]  # the rest is the peer's: it may echo a secret
+            raise explained(proxy, ProxyTrouble.PROTOCOL, what, host, port) from None
         if isinstance(event, h11.Response):
             break
         if event is not h11.NEED_DATA:
