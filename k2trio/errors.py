@@ -140,6 +140,9 @@ class ProxyFailed(ConnectionFailed):
     :ivar trouble: what it did.
     """
 
+    trips: bool = False
+    trouble: ProxyTrouble
+
     def __init__(self, trouble: ProxyTrouble, message: str) -> None:
         super().__init__(message)
         self.trouble = trouble

@@ -88,7 +88,7 @@ def test_what_is_no_proxy_is_told_with_a_cure_and_without_the_secret(text: str) 
 
 @pytest.mark.parametrize("value", [f"http://u:{SECRET}@p:1", f"socks5://u:{SECRET}@p:1"])
 def test_no_text_of_the_settings_holds_the_secret(value: str) -> None:
-    settings = Settings(proxy=value)  # type: ignore[arg-type]
+    settings = Settings(proxy=value)
     texts = [repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()]
     proxy = Proxies(value).of(WSS)
     texts += [repr(proxy), str(proxy), f"{proxy}"]
