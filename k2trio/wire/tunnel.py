@@ -6,14 +6,14 @@ is the server's, from the first byte on.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from typing import TYPE_CHECKING
 
 import trio
 from pydantic import SecretStr
 
-from ..errors import ConfigError, ProxyTrouble
+from ..errors import ProxyTrouble
+from ..extras import require
 from ..proxies import Proxies
 from . import http_connect
 from .way import explained, named
@@ -36,11 +36,8 @@ def usable_proxies(settings: Settings, urls: Iterable[str]) -> Proxies:
     setting = given.get_secret_value() if isinstance(given, SecretStr) else given
     proxies = Proxies(setting, os.environ)
     for proxy in proxies.of_all(urls):
-        if proxy.scheme == "socks5" and importlib.util.find_spec("python_socks") is None:
-            raise ConfigError(
-                f"{named(proxy)} needs the package python-socks: "
-                "python -m pip install 'k2trio[socks]'"
-            )
+        if proxy.scheme == "socks5":
+            require("python_socks", "socks", named(proxy))
     return proxies
 
 
