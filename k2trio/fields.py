@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, GetPydanticSchema, SecretStr
 from pydantic_settings import NoDecode
@@ -53,6 +53,10 @@ def _secret_proxy(value: object) -> object:
     return SecretStr(text) if text else None
 
 
+def _empty_is_auto(value: object) -> object:
+    return "auto" if value == "" else value
+
+
 def _stream(name: str) -> str:
     return parse_stream(name).name
 
@@ -77,6 +81,7 @@ def _kept_as(kind: Any) -> GetPydanticSchema:
     return GetPydanticSchema(lambda _annotation, schema_of: schema_of(kind))
 
 
+AutoFile = Annotated[Literal["auto", "off"] | Path, BeforeValidator(_empty_is_auto)]
 OptionalFile = Annotated[Path | None, BeforeValidator(_empty_is_none)]
 # Any sequence may be given, also the one text that stands in an environment; it becomes a tuple.
 WebSocketURLs = Annotated[

@@ -15,6 +15,7 @@ from . import files
 from .environment import complaints
 from .errors import ConfigError
 from .fields import (
+    AutoFile,
     OptionalFile,
     ProxyURL,
     RestURLs,
@@ -156,7 +157,13 @@ class Settings(BaseSettings):
         default=3000,
         ge=100,
         le=6000,
-        description="REST weight a minute that repairs may use, per venue.",
+        description="REST weight a minute that repairs may use, per venue; together with those who"
+        " share the budget.",
+    )
+    shared_budget: AutoFile = Field(
+        default="auto",
+        description="File by which processes share the exchange's limits of their address:"
+        " dials and REST weight; auto: one for this user on this machine; off: no sharing.",
     )
     repair_hold: float = Field(
         default=10,
@@ -317,6 +324,8 @@ class Settings(BaseSettings):
         named: dict[str, Path] = {
             name.upper(): path for name in fields if (path := getattr(self, name)) is not None
         }
+        if not isinstance(self.shared_budget, str):
+            named["SHARED_BUDGET"] = self.shared_budget
         if self.state is not None:
             named["the lock of STATE"] = files.lock_name(self.state)
         for (one, path), (other, second) in itertools.combinations(named.items(), 2):

@@ -22,6 +22,8 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.upper().startswith(ENV_PREFIX) or name.upper() in PROXY_VARIABLES:
             monkeypatch.delenv(name)
+    # A file that other processes of this machine use is outside too, and no virtual time knows it.
+    monkeypatch.setenv(f"{ENV_PREFIX}SHARED_BUDGET", "off")
 
 
 @pytest.fixture(scope="session")

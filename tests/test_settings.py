@@ -81,6 +81,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "redundancy": ("2", 2),
     "rest_urls": ("https://a.com,https://b.com/", ("https://a.com", "https://b.com")),
     "rest_weight_limit": ("100", 100),
+    "shared_budget": ("/run/k2trio/budget", Path("/run/k2trio/budget")),
     "repair_hold": ("0", 0),
     "repair_concurrency": ("2", 2),
     "overflow": ("drop", "drop"),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..repair.rest import Backfill
     from ..repair.staleness import StalenessCheck
     from ..settings import Settings
+    from ..sharing.sharing import Sharing
     from ..streams import StreamName
     from .delivery import Delivery
     from .line import Line
@@ -56,6 +57,7 @@ class Parts:
     outbox: Outbox
     delivery: Delivery
     endpoints: Endpoints
+    sharing: Sharing | None
     shards: Shards
     resume: Resume
     rest: Backfill
@@ -239,6 +241,11 @@ class Feed(Generic[P]):
     def endpoints(self) -> Endpoints:
         """The failover list; to look at, not to change."""
         return self._parts.endpoints
+
+    @property
+    def unshared(self) -> str:
+        """Why budgets are not shared that should be; empty if they are."""
+        return "" if self._parts.sharing is None else self._parts.sharing.problem
 
     @property
     def lines(self) -> Sequence[Line]:

@@ -151,18 +151,15 @@ class Line:
 
     async def _start(self, nursery: trio.Nursery, dial: Dial) -> Session:
         """Start a session as planned; it becomes the current one."""
-        now = trio.current_time()
         while True:
             await trio.sleep_until(dial.at)
-            now = trio.current_time()
-            if self._endpoints.admitted_from(dial.endpoint, now) <= now:
+            if await self._runtime.take_dial(dial.endpoint):
                 break
-            dial = self._retries.refused(now, dial)
+            dial = self._retries.refused(trio.current_time(), dial)
         self.current = session = self._launch(nursery, dial.endpoint, dial.attempt)
         return session
 
     def _launch(self, nursery: trio.Nursery, endpoint: Endpoint, attempt: int) -> Session:
-        self._endpoints.dialled(endpoint, trio.current_time())
         self._runtime.emit(
             on.Dialing(self.name, endpoint.name, endpoint.index, endpoint.venue, attempt)
         )
@@ -254,7 +251,7 @@ class Line:
         match failure:
             case HandshakeRefused(status=(418 | 429) as status, retry_after=asked):
                 seconds = DEFAULT_FREEZE_S if asked is None else asked
-                self._endpoints.freeze(where.venue, now + seconds)
+                self._runtime.freeze(where.venue, now + seconds)
                 self._runtime.emit(on.VenueFrozen(where.venue, seconds, status))
             case _:
                 pass
@@ -319,7 +316,7 @@ class Line:
     ) -> Session:
         """Bring up a replacement beside the old session; returns whichever is then current."""
         endpoint = self._replacement_endpoint(old, reason)
-        if endpoint is None:
+        if endpoint is None or not await self._runtime.take_dial(endpoint):
             with trio.move_on_after(RECHECK_S):
                 await old.change.wait()
             return old

@@ -23,6 +23,8 @@ from ..repair.gaps import Repairs
 from ..repair.rest import Backfill
 from ..repair.staleness import StalenessCheck
 from ..settings import Settings, load_settings
+from ..sharing.dials import Dials
+from ..sharing.sharing import Sharing, open_sharing
 from ..wire.dialer import TcpDialer
 from ..wire.tls import make_ssl_context
 from ..wire.tunnel import usable_proxies
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from ..continuity.items import Gap, Outage
     from ..market.payloads import Event
     from ..observe.transitions import Observer, Transition
+    from ..sharing.stores import Store
     from ..streams import StreamName
     from ..wire.dialer import Dialer
     from .feed import P
@@ -64,6 +67,7 @@ class FeedOptions(TypedDict, total=False):
     suspended: Callable[[], float]
     backfill_transport: httpx2.AsyncBaseTransport | None
     sync: Callable[[], None] | None
+    ledger: Store | None
 
 
 @overload
@@ -92,6 +96,7 @@ async def open_feed(
     suspended: Callable[[], float] = suspended_s,
     backfill_transport: httpx2.AsyncBaseTransport | None = None,
     sync: Callable[[], None] | None = None,
+    ledger: Store | None = None,
 ) -> AsyncGenerator[Feed[Any]]:
     """Open a feed of market data; leaving the block closes every connection, within a bound.
 
@@ -115,6 +120,7 @@ async def open_feed(
     :param sync: called before each write of the state file, in a thread: returns when what the
         consumer did with everything that it acknowledged is durable. Without it, what a cut of
         power takes from the consumer is not delivered again.
+    :param ledger: what feeds of this program share their budgets by, instead of ``SHARED_BUDGET``.
     :raises ConfigError: for settings or stream names that cannot work, and for a state file that
         another program uses.
     """
@@ -141,6 +147,7 @@ async def open_feed(
             suspended=suspended,
             backfill_transport=backfill_transport,
             sync=sync,
+            ledger=ledger,
         )
         async with _running(feed):
             yield feed
@@ -194,6 +201,7 @@ def build(
     suspended: Callable[[], float],
     backfill_transport: httpx2.AsyncBaseTransport | None,
     sync: Callable[[], None] | None,
+    ledger: Store | None,
 ) -> Feed:
     """Make the parts of a feed and tie them together; nothing runs yet."""
     listeners = [metrics.observe, *observers]
@@ -226,12 +234,15 @@ def build(
         compares=settings.redundancy > 1,
     )
     endpoints = _endpoints(settings, emit)
+    sharing = open_sharing(settings, emit) if ledger is None else Sharing(ledger, emit)
+    dials = Dials(endpoints, sharing)
     rest = Backfill(
         [endpoint.venue for endpoint in endpoints.all],
         settings,
         verify=ssl_context,
         transport=backfill_transport,
         wall_clock=wall_clock,
+        sharing=sharing,
     )
     staleness = StalenessCheck(arbiter, rest, settings, emit)
     runtime = Runtime(
@@ -243,6 +254,8 @@ def build(
         arbiter.settled,
         staleness.verify,
         emit,
+        dials.take,
+        dials.freeze,
         dial,
         rng,
         wall_clock,
@@ -252,6 +265,7 @@ def build(
     shards = Shards(streams, endpoints, runtime)
     repairs = Repairs(arbiter, rest, settings, delivery.publish, metrics, shards.redundant)
     _show(metrics, settings, arbiter, outbox, endpoints, shards)
+    _show_budgets(metrics, endpoints, rest, sharing)
     metrics.watch_unknown(lambda: len(staleness.unknown))
     metrics.watch_repairs(lambda: rest.waiting, lambda: repairs.broken_books(trio.current_time()))
     tasks: list[Callable[[], Awaitable[None]]] = [
@@ -262,8 +276,20 @@ def build(
     if log is not None:
         listeners.append(log)
         tasks.append(log.sum_up)
+    if sharing is not None:
+        tasks.append(sharing.run)
     parts = Parts(
-        arbiter, outbox, delivery, endpoints, shards, resume, rest, repairs, staleness, tasks
+        arbiter,
+        outbox,
+        delivery,
+        endpoints,
+        sharing,
+        shards,
+        resume,
+        rest,
+        repairs,
+        staleness,
+        tasks,
     )
     return Feed(settings, metrics, parts)
 
@@ -306,13 +332,9 @@ def _show(
 ) -> None:
     """Let the metrics look at what is there anyway, whenever they are scraped."""
 
-    def budget_left(venue: str) -> int:
-        return endpoints.budget_left(venue, trio.current_time())
-
     for endpoint in endpoints.all:
         metrics.add_breaker(endpoint.name)
         metrics.add_endpoint(endpoint.name, endpoint.venue, endpoint.index)
-        metrics.watch_budget(endpoint.venue, functools.partial(budget_left, endpoint.venue))
     metrics.set_limits(settings.max_reconnect_attempts, settings.max_buffered_messages)
     metrics.watch_connected(shards.connected)
     metrics.watch_received(
@@ -322,3 +344,21 @@ def _show(
     metrics.watch_held(lambda: sum(len(track.held) for track in arbiter.tracks))
     metrics.watch_oldest_gap(lambda: arbiter.oldest_gap_s(trio.current_time()))
     metrics.watch_barren(lambda: len(arbiter.barren(trio.current_time())))
+
+
+def _show_budgets(
+    metrics: Metrics, endpoints: Endpoints, rest: Backfill, sharing: Sharing | None
+) -> None:
+    """Let the metrics look at what may be spent; where it is shared, of what all leave."""
+
+    def dials_left(venue: str) -> int:
+        return endpoints.budget_left(venue, trio.current_time())
+
+    def weight_left(venue: str) -> int:
+        return rest.budget(venue).left(trio.current_time())
+
+    for venue in endpoints.budgets:
+        metrics.watch_budget(venue, functools.partial(dials_left, venue))
+        if rest.serves(venue):
+            metrics.watch_rest_budget(venue, functools.partial(weight_left, venue))
+    metrics.watch_sharing(lambda: "" if sharing is None else sharing.problem)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..continuity.held import Source
     from ..market.payloads import Event
     from ..observe.transitions import Observer
+    from ..policy.failover import Endpoint
     from ..repair.staleness import Verdict
     from ..settings import Settings
     from ..wire.dialer import Dialer
@@ -32,6 +33,8 @@ class Runtime:
         has been accounted for; asked before it is retired.
     :ivar verify: asks whether there is news on streams that are silent since some time.
     :ivar emit: tells the observers.
+    :ivar take_dial: takes an attempt from the budget of an endpoint's venue, if one is left now.
+    :ivar freeze: told until when a venue wants to be left alone.
     :ivar dial: the network.
     """
 
@@ -43,6 +46,8 @@ class Runtime:
     settled: Callable[[Sequence[str]], bool]
     verify: Callable[[str, Sequence[str], float], Awaitable[Verdict]]
     emit: Observer
+    take_dial: Callable[[Endpoint], Awaitable[bool]]
+    freeze: Callable[[str, float], None]
     dial: Dialer
     rng: random.Random = field(default_factory=random.Random)
     wall_clock: Callable[[], float] = time.time

@@ -172,6 +172,15 @@ class Families(Table):
         "Connection attempts that the venue admits in the current 5 minutes.",
         ("venue",),
     )
+    rest_budget: Final = GaugeRow(
+        "k2_binance_rest_budget_left",
+        "REST weight that repairs may spend in the current minute.",
+        ("venue",),
+    )
+    budget_unshared: Final = GaugeRow(
+        "k2_binance_budget_unshared",
+        "1 while the file of the shared budget cannot be used, and each process counts for itself.",
+    )
     log_dropped: Final = ScrapedCounterRow(
         "k2_binance_log_lines_dropped",
         "Lines of the log that were dropped, since nobody read standard error fast enough.",

@@ -75,6 +75,14 @@ class Metrics:
         """Show the venue's connect budget; ``left`` is called at each scrape."""
         self._families.budget.labels(venue).set_function(left)
 
+    def watch_rest_budget(self, venue: str, left: Callable[[], int]) -> None:
+        """Show the venue's REST weight; ``left`` is called at each scrape."""
+        self._families.rest_budget.labels(venue).set_function(left)
+
+    def watch_sharing(self, problem: Callable[[], str]) -> None:
+        """Show whether budgets that should be shared are not; called at each scrape."""
+        self._families.budget_unshared.set_function(lambda: bool(problem()))
+
     def watch_buffer(self, size: Callable[[], int]) -> None:
         """Show the consumer's backlog; ``size`` is called at each scrape."""
         self._families.buffered.set_function(size)

@@ -118,6 +118,8 @@ class TransitionLog:
         level = _LEVELS.get(type(transition), logging.WARNING)
         if isinstance(transition, on.BreakerChanged) and transition.new != "open":
             level = logging.INFO
+        if isinstance(transition, on.BudgetSharing) and not transition.problem:
+            level = logging.INFO
         if isinstance(transition, on.GapDeclared) and transition.reason == "snapshot":
             level = logging.INFO
         bounded = {name: _bounded(value) for name, value in context.items()}

@@ -173,6 +173,22 @@ class VenueFrozen:
 
 
 @dataclass(frozen=True, slots=True)
+class FrozenByAnother:
+    """Another process of this address learnt that the venue wants nothing for so long."""
+
+    venue: str
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSharing:
+    """The file of the shared budget is in use; or cannot be used, for the reason in ``problem``."""
+
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recurring:
     """What may happen a thousand times a second, and is told as sums then.
 
@@ -364,6 +380,8 @@ Transition: TypeAlias = (
     | Closed
     | BreakerChanged
     | VenueFrozen
+    | FrozenByAnother
+    | BudgetSharing
     | MalformedMessage
     | GapDeclared
     | OutageDeclared

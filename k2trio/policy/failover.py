@@ -18,12 +18,12 @@ a breaker that is still closed after one drop would otherwise send the line stra
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import ConnectionFailed, GaveUp
+from .budget import UNDER_WAY_S, Budget, Wish
 
 if TYPE_CHECKING:
     import random
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .breaker import CircuitBreaker
 
 CONNECTS_PER_WINDOW = 300
-CONNECT_WINDOW_S = 300.0
+CONNECT_WINDOW_S = 300.0 + UNDER_WAY_S
 """The exchange admits 300 connection attempts per 5 minutes and address (exchange docs)."""
 
 DEFAULT_FREEZE_S = 60.0
@@ -93,10 +93,11 @@ class Endpoints:
     def __init__(self, endpoints: Sequence[Endpoint], recovery_timeout: float) -> None:
         self._all = list(endpoints)
         self._recovery_timeout = recovery_timeout
-        self._frozen_until: dict[str, float] = {}
-        self._dials: dict[str, deque[float]] = {
-            endpoint.venue: deque(maxlen=CONNECTS_PER_WINDOW) for endpoint in endpoints
+        self.budgets: dict[str, Budget] = {
+            endpoint.venue: Budget(CONNECTS_PER_WINDOW, CONNECT_WINDOW_S) for endpoint in endpoints
         }
+        """Venue → attempts, each of weight 1."""
+        self._postponed_until: dict[str, float] = {}
         self._failed_at: dict[Endpoint, float] = {}
 
     @property
@@ -106,20 +107,21 @@ class Endpoints:
 
     def admitted_from(self, endpoint: Endpoint, now: float) -> float:
         """The earliest time not before ``now`` at which the endpoint may be dialled."""
-        earliest = max(now, self._frozen_until.get(endpoint.venue, now))
-        dials = self._dials[endpoint.venue]
-        if len(dials) == CONNECTS_PER_WINDOW:
-            earliest = max(earliest, dials[0] + CONNECT_WINDOW_S)
+        earliest = max(now, self._postponed_until.get(endpoint.venue, now))
+        earliest = self.budgets[endpoint.venue].payable_from(1, earliest)
         return max(earliest, endpoint.breaker.admits_from(earliest))
 
     def dialled(self, endpoint: Endpoint, now: float) -> None:
         """Take one attempt from the venue's connect budget."""
-        self._dials[endpoint.venue].append(now)
+        self.budgets[endpoint.venue].spend(Wish(1, now), now)
+
+    def postpone(self, venue: str, until: float) -> None:
+        """Dial no endpoint of the venue before: it is the turn of another process."""
+        self._postponed_until[venue] = until
 
     def budget_left(self, venue: str, now: float) -> int:
         """Connection attempts that the venue still admits in the current window."""
-        used = sum(1 for at in self._dials[venue] if at > now - CONNECT_WINDOW_S)
-        return CONNECTS_PER_WINDOW - used
+        return self.budgets[venue].left(now)
 
     def failed(self, endpoint: Endpoint, now: float) -> None:
         """Remember the failure: fail-back keeps its distance from it."""
@@ -127,7 +129,7 @@ class Endpoints:
 
     def freeze(self, venue: str, until: float) -> None:
         """Dial no endpoint of the venue before the given time (``Retry-After``)."""
-        self._frozen_until[venue] = max(until, self._frozen_until.get(venue, until))
+        self.budgets[venue].freeze(until)
 
     def order(self, place: int) -> Sequence[Endpoint]:
         """The list as the line at the given place among its companions prefers it.

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Sequence
 
+    from ..policy.budget import Budget
     from ..settings import Settings
-    from .budget import Budget
+    from ..sharing.sharing import Sharing
     from .hosts import Host
 
 _T = TypeVar("_T")
@@ -108,6 +109,7 @@ class Hosts:
     :param venues: the venues in use.
     :param verify: TLS context of the program.
     :param transport: stands in for the network in tests.
+    :param sharing: joins the budgets to those of other processes.
     :raises ConfigError: if a proxy that leads to one of them cannot be used.
     """
 
@@ -117,15 +119,17 @@ class Hosts:
         settings: Settings,
         verify: ssl.SSLContext | bool,
         transport: httpx2.AsyncBaseTransport | None,
+        sharing: Sharing | None = None,
     ) -> None:
         urls: dict[str, list[str]] = {}
         for url in settings.rest_urls:
             urls.setdefault(rest_venue_of(url), []).append(url)
+        self._sharing = sharing
         self._venues: dict[str, Venue] = {}
         for venue in dict.fromkeys(venues):
             hosts = urls.get(venue) or REST_HOSTS.get(venue, ())
             if hosts:
-                self._venues[venue] = Venue(hosts, settings.rest_weight_limit)
+                self._venues[venue] = Venue(venue, hosts, settings.rest_weight_limit, sharing)
         if transport is None:
             asked = [host.url for place in self._venues.values() for host in place.hosts]
             transport = RoutedTransport(usable_proxies(settings, asked), verify)
@@ -137,7 +141,9 @@ class Hosts:
         )
 
     async def aclose(self) -> None:
-        """Close idle connections."""
+        """Close idle connections; others learn of a ban that was met."""
+        if self._sharing is not None and any(place.frozen for place in self._venues.values()):
+            await self._sharing.settle()
         await self._client.aclose()
 
     def serve(self, venue: str) -> bool:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..market.streams import Repair
+from ..policy.budget import BOOKS_LEAVE
 from .attendance import LONGEST_RETRY_PAUSE_S, RETRY_PAUSE_S
-from .budget import BOOKS_LEAVE
 from .hold import PATIENCE_S
 from .hosts import BackfillError
 from .rest import LOOK_WEIGHT

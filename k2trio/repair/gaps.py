@@ -4,7 +4,7 @@ Each gapped stream is attended to by two tasks. One asks, and hands over what ca
 (``history.py``, ``books.py``); the other watches the clock (``hold.py``) and declares a gap whose
 time is over, though questions may still be under way. So streams do not wait for each other, and
 the gaps of a stream do not wait for each other's time either. Requests of all share the venue's
-budget (``budget.py``).
+budget (``policy/budget.py``).
 """
 
 from __future__ import annotations

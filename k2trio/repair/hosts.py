@@ -1,8 +1,9 @@
 """The REST hosts of each venue, and the weight that the venue admits.
 
 Each host has a circuit breaker of its own, and remembers what it answers only with an API key. All
-of a venue share one budget (``budget.py`` says who may ask next), which is corrected by what the
-venue says it has counted, and stands still for as long as ``Retry-After`` asks.
+of a venue share one budget (``policy/budget.py`` says who may ask next), which is corrected by what
+the venue says it has counted, and stands still for as long as ``Retry-After`` asks. Other processes
+of this address may share it too (``sharing/``).
 
 Source: Binance spot API docs, "General API Information" and "Limits".
 """
@@ -16,11 +17,14 @@ import trio
 
 from ..errors import K2Error
 from ..policy.breaker import CircuitBreaker
+from ..policy.budget import UNDER_WAY_S, WEIGHT_WINDOW_S, Budget, Wish
 from ..policy.failover import venue_of
-from .budget import WEIGHT_WINDOW_S, Budget, Wish
+from ..sharing.sharing import LOOK_S, WEIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ..sharing.sharing import Sharing
 
 KEY_MEMORY_S = 3600.0
 """How long a host that wants a key for a path is not asked for it again."""
@@ -88,14 +92,22 @@ class Host:
 
 
 class Venue:
-    """REST hosts of one venue, and what it has counted against us."""
+    """REST hosts of one venue, and what it has counted against us.
 
-    def __init__(self, urls: Sequence[str], limit: int) -> None:
+    :param sharing: joins the budget to those of other processes.
+    """
+
+    def __init__(
+        self, name: str, urls: Sequence[str], limit: int, sharing: Sharing | None = None
+    ) -> None:
         self.hosts: list[Host] = [Host(url) for url in urls]
-        self.budget: Budget = Budget(limit)
+        window_s = WEIGHT_WINDOW_S + (0.0 if sharing is None else UNDER_WAY_S)
+        self.budget: Budget = Budget(limit, window_s, VENUE_WEIGHT_PER_MINUTE)
         self.answers = True
         """Whether the last request was answered, be it by a refusal."""
         self._granted: dict[Wish, trio.Event] = {}
+        joined = sharing is not None and sharing.join(WEIGHT, name, self.budget, self._grant)
+        self._sharing = sharing if joined else None
 
     async def spend(self, weight: int, leaves: float = 0.0) -> Wish:
         """Take weight from the budget, and leave a share of it to others; waits for its turn."""
@@ -103,10 +115,10 @@ class Venue:
         granted = self._granted[wish] = trio.Event()
         try:
             while True:
-                self._grant()
+                look_at = await self._settle()
                 if granted.is_set():
                     return wish
-                with trio.move_on_at(self.budget.next_look(trio.current_time())):
+                with trio.move_on_at(look_at):
                     await granted.wait()
         except trio.Cancelled:
             self._granted.pop(wish, None)
@@ -116,20 +128,36 @@ class Venue:
     def give_back(self, wish: Wish) -> None:
         """Weight that was not used, or is waited for no more."""
         self.budget.give_back(wish)
-        self._grant()
+        if self._sharing is None:
+            self._grant(self.budget.admit(trio.current_time()))
 
-    def _grant(self) -> None:
-        for wish in self.budget.admit(trio.current_time()):
+    async def _settle(self) -> float:
+        """Grant the wishes whose turn it is; when to look again."""
+        if self._sharing is not None and await self._sharing.settle():
+            now = trio.current_time()
+            return max(now + LOOK_S, self.budget.frozen_until)
+        now = trio.current_time()
+        self._grant(self.budget.admit(now))
+        return self.budget.next_look(now)
+
+    def _grant(self, wishes: Sequence[Wish]) -> None:
+        for wish in wishes:
             self._granted.pop(wish).set()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the venue wants no requests now."""
+        return trio.current_time() < self.budget.frozen_until
 
     def counted(self, used: int) -> None:
         """The venue's own count: others on this address may have used some of it."""
-        if used > VENUE_WEIGHT_PER_MINUTE - (VENUE_WEIGHT_PER_MINUTE - self.budget.limit) // 2:
-            self.freeze(WEIGHT_WINDOW_S)
+        self.budget.counted(used, trio.current_time())
 
     def freeze(self, seconds: float) -> None:
         """The venue wants no more requests for a while."""
         self.budget.freeze(trio.current_time() + min(seconds, MAX_FREEZE_S))
+        if self._sharing is not None:
+            self._sharing.hurry()
 
 
 class Turn:
@@ -142,6 +170,8 @@ class Turn:
 
     async def take(self) -> None:
         """Wait until a request may be sent."""
+        if self._place.frozen:  # since the turn came
+            self.give_back()
         if self._wish is None:
             await self._place.spend(self._weight)
         self._wish = None

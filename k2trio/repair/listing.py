@@ -19,6 +19,7 @@ import trio
 
 from ..market.streams import symbols_of
 from ..policy.failover import venue_of
+from ..sharing.sharing import open_sharing
 from .asking import Hosts
 from .hosts import BackfillError
 
@@ -72,7 +73,7 @@ async def untraded(
     if not symbols:
         return {}
     venue = venue_of(urlsplit(settings.websocket_url).hostname or "")
-    hosts = Hosts([venue], settings, verify, transport)
+    hosts = Hosts([venue], settings, verify, transport, open_sharing(settings))
     try:
         with trio.move_on_after(LISTING_TIMEOUT_S):
             return complaints(symbols, venue, await statuses_of(hosts, venue, symbols))

@@ -8,6 +8,7 @@ import msgspec
 import trio
 
 from ..errors import ProxyFailed
+from ..sharing.sharing import open_sharing
 from .asking import Hosts
 from .hosts import BackfillError, rest_urls_of, rest_venue_of
 
@@ -51,7 +52,7 @@ class RestHost:
         :param transport: stands in for the network in tests.
         """
         alone = settings.model_copy(update={"rest_urls": (self.url,)})
-        hosts = Hosts([self.venue], alone, verify, transport)
+        hosts = Hosts([self.venue], alone, verify, transport, open_sharing(settings))
         began_at = trio.current_time()
         try:
             await hosts.get(self.venue, "/api/v3/time", {}, 1, _Time)

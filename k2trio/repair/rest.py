@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from ..policy.budget import Budget
     from ..settings import Settings
-    from .budget import Budget
+    from ..sharing.sharing import Sharing
 
 _T = TypeVar("_T")
 
@@ -66,6 +67,7 @@ class Backfill:
     :param verify: TLS context of the program.
     :param transport: stands in for the network in tests.
     :param wall_clock: Unix time, for the ``received`` stamps.
+    :param sharing: joins the budgets to those of other processes.
     """
 
     def __init__(
@@ -76,9 +78,10 @@ class Backfill:
         verify: ssl.SSLContext | bool = True,
         transport: httpx2.AsyncBaseTransport | None = None,
         wall_clock: Callable[[], float] = time.time,
+        sharing: Sharing | None = None,
     ) -> None:
         self._wall_clock = wall_clock
-        self._hosts = Hosts(venues, settings, verify, transport)
+        self._hosts = Hosts(venues, settings, verify, transport, sharing)
 
     async def aclose(self) -> None:
         """Close idle connections."""

@@ -253,6 +253,8 @@ def _warnings(feed: Feed, health: FeedStatus, now: float) -> list[str]:
     ]
     if gapped := sum(1 for track in feed.tracks if track.held):
         found.append(f"{gapped} {'stream waits' if gapped == 1 else 'streams wait'} for a repair")
+    if why := feed.unshared:
+        found.append(f"the budgets are not shared with other processes of this address: {why}")
     limit = feed.settings.max_buffered_messages
     if health.buffered >= BACKLOG_SHARE * limit:
         found.append(f"the consumer is slow: {health.buffered} of {limit} messages wait for it")

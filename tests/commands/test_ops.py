@@ -50,6 +50,7 @@ def exported() -> dict[str, set[str]]:
     metrics.add_breaker("e")
     metrics.add_endpoint("e", "v", 0)
     metrics.watch_budget("v", lambda: 300)
+    metrics.watch_rest_budget("v", lambda: 3000)
     metrics.line_delivered("0", 1, 1)
     metrics.line_lost("0", 1)
     metrics.observe(on.Dialing("0", "e", 0, "v", 0))

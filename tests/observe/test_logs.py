@@ -77,6 +77,9 @@ def test_a_transition_is_one_event_with_all_its_context() -> None:
         (on.OutageDeclared("v", "s", 1, 2, 1), "warning"),
         (on.Repaired("v", "s", "backfill"), "info"),
         (on.VenueFrozen("v", 30, 429), "warning"),
+        (on.FrozenByAnother("v", 30), "warning"),
+        (on.BudgetSharing("/run/budget", ""), "info"),
+        (on.BudgetSharing("/run/budget", "permission denied"), "warning"),
         (on.GivingUp("0", 10, "refused", ""), "error"),
     ],
 )

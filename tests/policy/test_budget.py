@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from k2trio.repair.budget import BOOKS_LEAVE, WEIGHT_WINDOW_S, Budget, Wish
+from k2trio.policy.budget import BOOKS_LEAVE, WEIGHT_WINDOW_S, Budget, Wish
 
 
 def spend(budget: Budget, weight: int, now: float, times: int = 1, leaves: float = 0.0) -> None:

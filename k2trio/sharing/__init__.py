@@ -1,0 +1,1 @@
+"""What processes of one address share: the ledger of their budgets, on this machine."""
