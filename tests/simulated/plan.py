@@ -34,6 +34,7 @@ class Plan:
 
     :ivar rest_hosts: REST hosts of each venue, which share one quota.
     :ivar rest_weight: weight a minute that a venue grants.
+    :ivar neighbour: whether another program of the address shares the budgets.
     :ivar kinds: of faults that were drawn from; empty: all.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     rest_hosts: int
     rest_weight: int
     pace: int = 1
+    neighbour: bool = False
     kinds: tuple[FaultKind, ...] = ()
 
     @property
@@ -164,6 +166,8 @@ def make_plan(
         rest_hosts=rest_hosts,
         rest_weight=SHORT_WEIGHT if faults and dense and rng.random() < 0.5 else FULL_WEIGHT,
         pace=pace,
+        # Drawn apart, so that no other draw depends on it; long runs have no time for it.
+        neighbour=dense and random.Random(f"neighbour/{seed}").random() < 0.5,
         kinds=tuple(kinds),
     )
 

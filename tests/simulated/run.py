@@ -12,8 +12,10 @@ import trio.testing
 
 from k2trio.client.opening import open_feed
 from k2trio.observe import transitions as on
+from k2trio.sharing.stores import Memory
 
 from .determinism import deterministic
+from .neighbour import live_beside
 from .world import make_world
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from k2trio.policy.failover import Endpoint
     from k2trio.settings import Settings
     from k2trio.simulator import Exchange, Truth
+    from k2trio.simulator.rest.quota import Quota
 
     from .plan import Plan
 
@@ -40,6 +43,7 @@ class Run:
     plan: Plan
     exchanges: dict[str, Exchange]
     settings: Settings
+    quotas: dict[str, Quota]
     diary: list[tuple[float, Transition]] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -108,8 +112,8 @@ def new_clock() -> trio.testing.MockClock:
 
 async def run_plan(plan: Plan) -> Run:
     """Let the client live through a plan."""
-    network, exchanges, settings = make_world(plan)
-    run = Run(plan, exchanges, settings)
+    network, exchanges, settings, quotas = make_world(plan)
+    run = Run(plan, exchanges, settings, quotas)
 
     def wall_clock() -> float:
         return wall_time(plan, trio.current_time())
@@ -143,8 +147,13 @@ async def run_plan(plan: Plan) -> Run:
             alive = any(line.connected for line in run.feed.lines)
             run.counted["lost_while_connected"] += alive and plan.redundancy == 1
 
+    ledger = Memory() if plan.neighbour else None
     async with trio.open_nursery() as nursery:
         await nursery.start(network.run)
+        if ledger is not None:
+            for exchange in exchanges.values():
+                quota = run.quotas[exchange.venue]
+                nursery.start_soon(live_beside, ledger, plan, exchange, quota, network.client)
         async with open_feed(
             settings=settings,
             dial=dial,
@@ -154,6 +163,7 @@ async def run_plan(plan: Plan) -> Run:
             wall_clock=wall_clock,
             suspended=suspended,
             backfill_transport=network.rest_transport(),
+            ledger=ledger,
         ) as feed:
             run.feed = feed
             nursery.start_soon(consume, feed)

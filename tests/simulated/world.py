@@ -14,6 +14,7 @@ from k2trio.simulator import (
     RestLimits,
     RestServer,
 )
+from k2trio.simulator.rest.quota import Quota
 
 from .plan import FULL_WISH, GHOST, rest_name
 
@@ -26,17 +27,19 @@ FIRST_PORT = 1000
 FIRST_REST_PORT = 8000
 
 
-def make_world(plan: Plan) -> tuple[MemoryNetwork, dict[str, Exchange], Settings]:
-    """The network, the venues by name, and the client's settings."""
+def make_world(plan: Plan) -> tuple[MemoryNetwork, dict[str, Exchange], Settings, dict[str, Quota]]:
+    """The network, the venues by name, the client's settings, and what REST counts by venue."""
     board = FaultBoard(plan.faults)
     network = MemoryNetwork(board)
     places = {"a": "first", "b": "first"} | ({"c": "second"} if plan.two_venues else {})
     exchanges: dict[str, Exchange] = {}
     rest_urls: list[str] = []
+    quotas: dict[str, Quota] = {}
     for endpoint, venue in places.items():
         if venue not in exchanges:
             exchanges[venue] = _venue(plan, venue, board, plan.seed + len(exchanges))
-            rest_urls += _add_rest(network, exchanges[venue], plan)
+            quotas[venue] = Quota(RestLimits(weight_per_minute=plan.rest_weight))
+            rest_urls += _add_rest(network, exchanges[venue], plan, quotas[venue])
         network.add(f"{venue}.test", FIRST_PORT + ord(endpoint), exchanges[venue], endpoint)
     urls = [f"wss://{venue}.test:{FIRST_PORT + ord(name)}/stream" for name, venue in places.items()]
     settings = Settings(
@@ -44,6 +47,7 @@ def make_world(plan: Plan) -> tuple[MemoryNetwork, dict[str, Exchange], Settings
         failover_urls=urls[1:],
         rest_urls=rest_urls,
         rest_weight_limit=min(FULL_WISH, plan.rest_weight),
+        shared_budget="off",
         streams=plan.streams,
         max_reconnect_attempts=0,
         redundancy=plan.redundancy,
@@ -55,7 +59,7 @@ def make_world(plan: Plan) -> tuple[MemoryNetwork, dict[str, Exchange], Settings
         health_check_interval=30 * plan.pace,
         health_check_timeout=60 * plan.pace,
     )
-    return network, exchanges, settings
+    return network, exchanges, settings, quotas
 
 
 def _venue(plan: Plan, name: str, board: FaultBoard, seed: int) -> Exchange:
@@ -70,13 +74,12 @@ def _venue(plan: Plan, name: str, board: FaultBoard, seed: int) -> Exchange:
     )
 
 
-def _add_rest(network: MemoryNetwork, exchange: Exchange, plan: Plan) -> list[str]:
+def _add_rest(network: MemoryNetwork, exchange: Exchange, plan: Plan, quota: Quota) -> list[str]:
     """Add the REST hosts of a venue: ports of one name, as of one venue."""
     limits = RestLimits(weight_per_minute=plan.rest_weight)
-    quota, urls = None, []
+    urls: list[str] = []
     for number in range(plan.rest_hosts):
         server = RestServer(exchange, rest_name(exchange.venue, number), limits, quota)
-        quota = server.quota
         host, port = f"{exchange.venue}.test", FIRST_REST_PORT + number
         network.add_rest(host, server, port)
         urls.append(f"https://{host}:{port}")

@@ -72,9 +72,13 @@ class Account:
 
 
 class Quota:
-    """Counts the weight of requests, by client and minute of the clock."""
+    """Counts the weight of requests, by client and minute of the clock.
+
+    :ivar refused: requests that were too much, or came in spite of a ban.
+    """
 
     def __init__(self, limits: RestLimits) -> None:
+        self.refused = 0
         self._limits = limits
         self._accounts: dict[str, Account] = {}
 
@@ -98,6 +102,7 @@ class Quota:
         """
         now = trio.current_time()
         if now < account.banned_until:
+            self.refused += 1
             raise ApiError(
                 -1003,
                 "Way too much request weight used; IP banned.",
@@ -106,6 +111,7 @@ class Quota:
             )
         if account.used + weight > self._limits.weight_per_minute:
             account.strikes += 1
+            self.refused += 1
             if account.strikes > self._limits.strikes:
                 account.banned_until = now + self._limits.ban_s
                 account.strikes = 0

@@ -19,6 +19,7 @@ from .dialling import (
     breakers_keep_their_states,
     client_messages_are_few,
     dials_are_paced,
+    nobody_is_refused,
     retries_wait,
 )
 from .lateness import output_is_in_time
@@ -37,6 +38,7 @@ INVARIANTS: tuple[Callable[[Run], None], ...] = (
     every_id_once,
     venues_are_kept_apart,
     dials_are_paced,
+    nobody_is_refused,
     breakers_keep_their_states,
     client_messages_are_few,
     buffers_are_bounded,

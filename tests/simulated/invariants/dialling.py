@@ -45,6 +45,15 @@ def dials_are_paced(run: Run) -> None:
             demand(not crowded, 3, f"{venue} saw more than 300 attempts in 5 minutes")
 
 
+def nobody_is_refused(run: Run) -> None:
+    """3: an address never exceeds what the venue admits, whoever else shares its budgets."""
+    for venue, exchange in run.exchanges.items():
+        refused = exchange.truth.outcomes().get("http_429", 0)
+        demand(not refused, 3, f"{venue} refused {refused} attempts as too many")
+        refused = run.quotas[venue].refused
+        demand(not refused, 3, f"{venue} refused {refused} requests as too heavy")
+
+
 def retries_wait(run: Run) -> None:
     """12: the k-th consecutive retry waits at least half its nominal delay."""
     for at, what in run.diary:
