@@ -126,7 +126,7 @@ async def cost(path: Path) -> dict[str, float]:
     crowd: list[tuple[Sharing, Budget]] = []
     for _ in range(PROGRAMS):
         sharing, budget = Sharing(SharedFile(path), lambda _: None), Budget(6000, 60.0, 6000)
-        sharing.join("weight", "v", budget, lambda _: None)
+        sharing.join("weight", "v", "https://v", budget, lambda _: None)
         crowd.append((sharing, budget))
     found: dict[str, float] = {}
     for what in ("idle", "busy", "at_the_limit"):

@@ -106,7 +106,9 @@ class Venue:
         self.answers = True
         """Whether the last request was answered, be it by a refusal."""
         self._granted: dict[Wish, trio.Event] = {}
-        joined = sharing is not None and sharing.join(WEIGHT, name, self.budget, self._grant)
+        joined = sharing is not None and sharing.join(
+            WEIGHT, name, urls[0], self.budget, self._grant
+        )
         self._sharing = sharing if joined else None
 
     async def spend(self, weight: int, leaves: float = 0.0) -> Wish:

@@ -31,13 +31,12 @@ class Dials:
     def __init__(self, endpoints: Endpoints, sharing: Sharing | None) -> None:
         self._endpoints = endpoints
         self._sharing = sharing
-        self._shared = {
-            venue
-            for venue, budget in endpoints.budgets.items()
-            if sharing is not None and sharing.join(DIALS, venue, budget, _nothing)
-        }
-        for venue in self._shared:
-            endpoints.budgets[venue].reserve = LAST_DIALS
+        self._shared: set[str] = set()
+        for venue, budget in endpoints.budgets.items():
+            url = next(endpoint.url for endpoint in endpoints.all if endpoint.venue == venue)
+            if sharing is not None and sharing.join(DIALS, venue, url, budget, _nothing):
+                budget.reserve = LAST_DIALS
+                self._shared.add(venue)
 
     async def take(self, endpoint: Endpoint) -> bool:
         """Take an attempt, if the endpoint may be dialled now."""

@@ -17,6 +17,8 @@ from .. import files
 from ..loopback import is_loopback
 from ..observe.transitions import BudgetSharing, FrozenByAnother
 from ..policy.ledger import Account, State, Terms, settle
+from ..proxies import Proxies
+from ..wire.tunnel import usable_proxies
 from .stores import Attempt, LedgerError, SharedFile, default_file
 
 if TYPE_CHECKING:
@@ -56,20 +58,20 @@ class Member:
 class Sharing:
     """The budgets of one feed, joined to a ledger.
 
-    :param route: what this process's packets leave by, if not by the machine's own address: the
-        exchange counts by what it sees.
+    :param proxies: which proxy leads where; the exchange counts by the address that it sees, so
+        what goes by a proxy is an account of its own.
     :param loopback: whether venues on this machine are shared too. By default they are not: they
         are simulators or relays of one's own, which have nothing in common but the address.
     :ivar problem: why nothing is shared at present; empty if it is.
     """
 
     def __init__(
-        self, store: Store, emit: Observer, *, route: str = "", loopback: bool = True
+        self, store: Store, emit: Observer, proxies: Proxies | None = None, *, loopback: bool = True
     ) -> None:
         self.problem: str = ""
         self._store = store
         self._emit = emit
-        self._route = route
+        self._proxies = Proxies() if proxies is None else proxies
         self._loopback = loopback
         self._process = secrets.token_hex(6)
         self._members: dict[str, Member] = {}
@@ -81,15 +83,17 @@ class Sharing:
         self._retry_at = float("-inf")
 
     def join(
-        self, what: str, venue: str, budget: Budget, grant: Callable[[list[Wish]], None]
+        self, what: str, venue: str, url: str, budget: Budget, grant: Callable[[list[Wish]], None]
     ) -> bool:
         """Share a budget of a venue from now on, if it is one to be shared.
 
+        :param url: one of the venue's that the budget is for.
         :param grant: told which wishes came true.
         """
         if not self._loopback and is_loopback(venue):
             return False
-        via = f" via {self._route}" if self._route else ""
+        proxy = self._proxies.of(url)
+        via = "" if proxy is None else f" via {proxy}"
         self._members[f"{venue} {what}{via}"] = Member(budget, venue, grant)
         return True
 
@@ -186,11 +190,12 @@ def _ignore(transition: Transition) -> None:
 
 def open_sharing(settings: Settings, emit: Observer = _ignore) -> Sharing | None:
     """The sharing that the settings ask for; None for none."""
+    proxies = usable_proxies(settings, ())
     match settings.shared_budget:
         case "off":
             return None
         case "auto":
             store = default_file()
-            return None if store is None else Sharing(store, emit, loopback=False)
+            return None if store is None else Sharing(store, emit, proxies, loopback=False)
         case path:
-            return Sharing(SharedFile(path), emit)
+            return Sharing(SharedFile(path), emit, proxies)

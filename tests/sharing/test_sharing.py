@@ -19,6 +19,7 @@ from k2trio.observe import transitions as on
 from k2trio.observe.history import History
 from k2trio.policy.budget import Budget
 from k2trio.policy.failover import CONNECTS_PER_WINDOW
+from k2trio.proxies import DIRECT, Proxies
 from k2trio.repair.hosts import BackfillError
 from k2trio.repair.rest import Backfill
 from k2trio.sharing import sharing as module
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from k2trio.observe.transitions import Transition
 
 VENUE = "venue.test"
+URL = f"https://{VENUE}"
 STREAMS = ["btcusdt@trade", "btcusdt@aggTrade", "btcusdt@depth"]
 WEIGHT = 300
 AGGS = parse_stream("btcusdt@aggTrade")
@@ -172,7 +174,7 @@ def member(ledger: Any, emit: Any = lambda _: None) -> tuple[Sharing, Budget]:
     """A budget that is joined to a ledger."""
     sharing = Sharing(ledger, emit)
     budget = Budget(100)
-    sharing.join("weight", VENUE, budget, lambda _: None)
+    sharing.join("weight", VENUE, URL, budget, lambda _: None)
     return sharing, budget
 
 
@@ -308,9 +310,21 @@ def test_venues_on_this_machine_share_only_a_file_that_is_named(tmp_path: Path) 
         async def main() -> bool:
             sharing = open_sharing(settings)  # noqa: B023 - run at once
             assert sharing is not None
-            return sharing.join("dials", venue, Budget(1), lambda _: None)  # noqa: B023
+            return sharing.join("dials", venue, URL, Budget(1), lambda _: None)  # noqa: B023
 
         assert trio.run(main) is joined
+
+
+async def test_what_goes_by_a_proxy_is_counted_by_its_address(autojump_clock: Any) -> None:
+    ledger = Memory()
+    budgets: list[Budget] = []
+    for proxy in (None, "http://name:secret@proxy.test:3128", "http://proxy.test:3128"):
+        sharing, budget = Sharing(ledger, lambda _: None, Proxies(proxy or DIRECT)), Budget(100)
+        sharing.join("weight", VENUE, URL, budget, lambda _: None)
+        budget.wish(40, trio.current_time())
+        await sharing.settle()
+        budgets.append(budget)
+    assert [budget.left(trio.current_time()) for budget in budgets] == [60, 60, 20]
 
 
 async def test_what_others_do_is_known_within_a_second(autojump_clock: Any) -> None:

@@ -36,7 +36,8 @@ async def live_beside(
     dials = Budget(CONNECTS_PER_WINDOW, CONNECT_WINDOW_S)
     weight = Budget(min(FULL_WISH, plan.rest_weight), enforced=plan.rest_weight)
     for what, budget in ((DIALS, dials), (WEIGHT, weight)):
-        sharing.join(what, f"{exchange.venue}.test", budget, lambda _: None)
+        host = f"{exchange.venue}.test"
+        sharing.join(what, host, f"https://{host}", budget, lambda _: None)
     while True:
         await trio.sleep(rng.expovariate(1 / PAUSE_S))
         budget = rng.choice([dials, weight])
