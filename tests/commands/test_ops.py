@@ -31,8 +31,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from promql_parser import AggregateExpr, BinaryExpr
 
 from k2trio.observe import transitions as on
-from k2trio.observe.logs import event_name
 from k2trio.observe.metrics import Metrics
+from k2trio.observe.telling import event_name
 from k2trio.settings import Settings
 
 ROOT = Path(__file__).parents[2]
