@@ -24,6 +24,10 @@ class SinkError(K2Error):
     """The output cannot be written (disk full, broken pipe); says which and why."""
 
 
+class BookFault(K2Error):  # noqa: N818 - the field's word for it
+    """What the exchange sent makes no order book: crossed, negative, or no number."""
+
+
 class GaveUp(K2Error):  # noqa: N818 - the field's word for it
     """The feed used up its reconnect attempts and ended.
 

@@ -1,0 +1,1 @@
+"""Order books: kept from what a feed delivers, and either right or said not to be."""

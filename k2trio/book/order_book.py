@@ -1,0 +1,282 @@
+"""The order book of one symbol, kept from what a feed delivers.
+
+=============  ===================================================================================
+what comes     what the book does with it
+=============  ===================================================================================
+depth update   it goes on if ``U`` ≤ own id + 1 ≤ ``u``; an older one is ignored; a later one
+               leaves the book unproven
+snapshot       replaces everything, at once: nobody sees an empty book between
+partial depth  the same, at each message
+book ticker    the same, with one level a side
+gap            the book is unproven until a snapshot comes
+change of      the same: the levels are another exchange's
+venue
+=============  ===================================================================================
+
+While the book is unproven its last good levels stay as they were; updates would make neither the
+book of then nor that of now of them.
+
+Source: Binance spot API docs, "How to manage a local order book correctly", "WebSocket Streams".
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..continuity.items import Gap, Outage
+from ..errors import BookFault, ConfigError
+from ..market.payloads import BookTicker, Depth, DepthSnapshot, Event, Level, PartialDepth
+from ..market.streams import Kind, parse_stream
+from . import measures
+from .side import Side
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+
+    from ..continuity.items import Item
+    from .measures import Fill
+
+BookData: TypeAlias = Depth | PartialDepth | BookTicker
+"""The payloads that a book is made of."""
+
+BOOK_KINDS = frozenset({Kind.DEPTH, Kind.PARTIAL_DEPTH, Kind.BOOK_TICKER})
+
+
+class BookState(enum.StrEnum):
+    """Whether a book can be relied on."""
+
+    EMPTY = "empty"
+    """Nothing has come that it could begin with."""
+    LIVE = "live"
+    """It is the exchange's own book, as of ``last_update_id`` and as deep as it is known."""
+    UNPROVEN = "unproven"
+    """Something is missing; the levels are the last good ones."""
+
+
+class OrderBook:
+    """The book of one symbol, made of one stream: diff depth, partial depth or book ticker.
+
+    Pure: it waits for nothing, and asks nobody. Feed it :meth:`apply` with the items of a feed, in
+    their order; those of other streams are ignored.
+
+    Levels are :class:`~k2trio.Level` as the exchange wrote them. What is computed is exact
+    :class:`~decimal.Decimal`; only quotients (``microprice``, ``imbalance``, averages) have no more
+    digits than the current decimal context, 28 by default.
+
+    :param stream: e.g. ``"btcusdt@depth@100ms"``, ``"btcusdt@depth20"``, ``"btcusdt@bookTicker"``.
+    :raises ConfigError: for a stream that no book can be made of.
+
+    :ivar stream: its name.
+    :ivar symbol: in upper case.
+    :ivar state: whether it can be relied on.
+    :ivar problem: why it is unproven; None while it is not.
+    :ivar venue: the exchange whose book it is; None as long as nothing has come.
+    :ivar last_update_id: up to which of the exchange's updates it is complete.
+    :ivar event_time: when the exchange made the last message that it took, in the feed's time unit;
+        None where the message carries no time.
+    :ivar received: Unix time in seconds at which that was received.
+    :ivar faults: how often what came was crossed, negative or no number.
+    """
+
+    def __init__(self, stream: str) -> None:
+        parsed = parse_stream(stream)
+        if parsed.kind not in BOOK_KINDS or parsed.symbol is None:
+            raise ConfigError(f"{stream} carries no book; depth, depth5/10/20 and bookTicker do")
+        self.stream = parsed.name
+        self.symbol = parsed.symbol
+        self.state = BookState.EMPTY
+        self.problem: str | None = None
+        self.venue: str | None = None
+        self.last_update_id: int | None = None
+        self.event_time: int | None = None
+        self.received: float | None = None
+        self.faults = 0
+        self._bids, self._asks = Side(+1), Side(-1)
+
+    def __repr__(self) -> str:
+        return (
+            f"<OrderBook {self.stream} {self.state} at {self.last_update_id}, "
+            f"{len(self._bids)} bids, {len(self._asks)} asks>"
+        )
+
+    # -- what it is made of ---------------------------------------------------------------------
+
+    def apply(self, item: Item) -> bool:
+        """Take what a feed delivered.
+
+        :returns: whether the levels or the state may have changed.
+        """
+        if item.stream != self.stream:
+            return False
+        if isinstance(item, Event):
+            return self._take(item)
+        if isinstance(item, Outage):
+            # Ids prove an update to be the next one; full images need none before them.
+            return False
+        if isinstance(item, Gap):
+            return self._doubt(f"updates {item.first} to {item.last} are missing: {item.reason}")
+        return self._doubt(f"the stream goes on from {item.venue}")
+
+    def _take(self, event: Event[Any]) -> bool:
+        data = event.data
+        try:
+            if isinstance(data, Depth):
+                if not self._update(data):
+                    return False
+                self.event_time = data.event_time
+            elif isinstance(data, PartialDepth):
+                if self._is_behind(event, data):
+                    return False
+                self._replace(data.bids, data.asks, data.last_update_id)
+                self.event_time = None
+            elif isinstance(data, BookTicker):
+                bid, ask = Level(data.bid, data.bid_quantity), Level(data.ask, data.ask_quantity)
+                self._replace([bid], [ask], data.update_id)
+                self.event_time = None
+            else:
+                return False
+        except BookFault as fault:
+            self.faults += 1
+            self._doubt(str(fault))
+            return True
+        self.venue, self.received = event.venue, event.received
+        return True
+
+    def _update(self, data: Depth) -> bool:
+        """Go on with an update, if it is the next one."""
+        last = self.last_update_id
+        if last is None or self.state is not BookState.LIVE or data.last_update_id <= last:
+            return False
+        if data.first_update_id > last + 1:
+            return self._doubt(f"updates {last + 1} to {data.first_update_id - 1} are missing")
+        bids, asks = self._bids, self._asks
+        bids.update(data.bids)
+        asks.update(data.asks)
+        if bids.crosses(asks):
+            raise BookFault(f"crossed by update {data.last_update_id}")
+        self.last_update_id = data.last_update_id
+        if bids.exhausted or asks.exhausted:
+            self._doubt("the price has left the depth that is known")
+        return True
+
+    def _is_behind(self, event: Event[Any], data: PartialDepth) -> bool:
+        """Whether a snapshot is older than the book. Where ids begin anew, a gap says so first."""
+        if not isinstance(data, DepthSnapshot) or self.state is not BookState.LIVE:
+            return False
+        last = -1 if self.last_update_id is None else self.last_update_id
+        return event.venue == self.venue and data.last_update_id < last
+
+    def _replace(self, bids: Sequence[Level], asks: Sequence[Level], last_update_id: int) -> None:
+        """Become another book at once."""
+        new_bids, new_asks = Side(+1), Side(-1)
+        new_bids.update(bids)
+        new_asks.update(asks)
+        if new_bids.crosses(new_asks):
+            raise BookFault(f"crossed at {last_update_id}")
+        # Both sides are cut at the same number of levels: the one that has fewer is whole.
+        if len(bids) >= len(asks):
+            new_bids.limit()
+        if len(asks) >= len(bids):
+            new_asks.limit()
+        self._bids, self._asks = new_bids, new_asks
+        self.last_update_id = last_update_id
+        self.state, self.problem = BookState.LIVE, None
+
+    def _doubt(self, problem: str) -> bool:
+        """Be unproven, unless nothing is there that could be doubted."""
+        if self.state is BookState.EMPTY:
+            return False
+        self.state = BookState.UNPROVEN
+        if self.problem is None:
+            self.problem = problem
+        return True
+
+    # -- what it says ---------------------------------------------------------------------------
+
+    @property
+    def best_bid(self) -> Level | None:
+        """The highest bid."""
+        return self._bids.best
+
+    @property
+    def best_ask(self) -> Level | None:
+        """The lowest ask."""
+        return self._asks.best
+
+    def bids(self, levels: int | None = None) -> list[Level]:
+        """The best bids, the best first; all that are held if no number is given."""
+        return list(self._bids) if levels is None else self._bids.top(levels)
+
+    def asks(self, levels: int | None = None) -> list[Level]:
+        """The best asks, the best first; all that are held if no number is given."""
+        return list(self._asks) if levels is None else self._asks.top(levels)
+
+    @property
+    def known_bids(self) -> int:
+        """How many of the best bids are all that there are down to the last of them.
+
+        What lies beyond the depth of the snapshot is unknown until it changes; so behind these
+        there may be others than the book has.
+        """
+        return self._bids.known
+
+    @property
+    def known_asks(self) -> int:
+        """The same of the asks."""
+        return self._asks.known
+
+    @property
+    def whole(self) -> bool:
+        """Whether the book has every level that the exchange has."""
+        return self._bids.whole and self._asks.whole
+
+    def quantity_at(self, price: str) -> Decimal:
+        """What is bid or asked at a price; zero where the book has no such level."""
+        level = self._bids.at(price) or self._asks.at(price)
+        return measures.quantity_of([] if level is None else [level])
+
+    @property
+    def spread(self) -> Decimal | None:
+        """Best ask less best bid; None while one of them is missing."""
+        bid, ask = self.best_bid, self.best_ask
+        return None if bid is None or ask is None else measures.spread(bid, ask)
+
+    @property
+    def mid(self) -> Decimal | None:
+        """Halfway between best bid and best ask; None while one of them is missing."""
+        bid, ask = self.best_bid, self.best_ask
+        return None if bid is None or ask is None else measures.mid(bid, ask)
+
+    @property
+    def microprice(self) -> Decimal | None:
+        """The mid weighted by the quantity on the other side; None while a side is empty."""
+        bid, ask = self.best_bid, self.best_ask
+        return None if bid is None or ask is None else measures.microprice(bid, ask)
+
+    def imbalance(self, levels: int = 1) -> Decimal | None:
+        """(bids - asks) / (bids + asks) by the quantity of the best levels, from -1 to 1."""
+        return measures.imbalance(self.bids(levels), self.asks(levels))
+
+    def depth_within(self, distance: Decimal) -> tuple[Decimal, Decimal] | None:
+        """What is bid and what is asked within a distance from the mid, that included.
+
+        :param distance: in the quote asset, e.g. ``book.mid * Decimal("0.001")`` for 10 basis
+            points.
+        :returns: quantities in the base asset; None while there is no mid.
+        """
+        mid = self.mid
+        if mid is None:
+            return None
+        bids = self._bids.reaching(f"{max(mid - distance, mid * 0):f}")
+        asks = self._asks.reaching(f"{mid + distance:f}")
+        return measures.quantity_of(bids), measures.quantity_of(asks)
+
+    def buy(self, quantity: Decimal) -> Fill:
+        """What buying that much at once would take from the asks that are known."""
+        return measures.fill(self.asks(self.known_asks), quantity)
+
+    def sell(self, quantity: Decimal) -> Fill:
+        """What selling that much at once would take from the bids that are known."""
+        return measures.fill(self.bids(self.known_bids), quantity)

@@ -1,0 +1,169 @@
+"""One side of a book: its levels, sorted by exact prices."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from typing import TYPE_CHECKING
+
+from ..errors import BookFault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..market.payloads import Level
+
+FIRST_DECIMALS = 8
+"""Decimals that prices have on the spot exchange; a side learns of more when they come."""
+MAX_KNOWN_PRICES = 32_768
+"""Prices whose numbers are remembered. The same ones come again and again, as strings, and looking
+one up costs a third of reading it."""
+MAX_LEVELS = 100_000
+"""Levels of a side; the worst ones leave, and are then unknown."""
+
+_ZERO = "0." + "0" * 30
+"""No way to write zero sorts after it, and every way to write more than zero does."""
+
+
+class Side:
+    """Bids or asks. Exact: prices are compared as integers, and kept as the exchange wrote them.
+
+    Keys are prices times 10 to the number of decimals, of asks times -1, so that the best price is
+    the last one: most changes are near it, and a list is cheap to change at its end.
+
+    :param sign: +1 for bids, -1 for asks.
+    """
+
+    __slots__ = ("_decimals", "_floor", "_key_of", "_keys", "_levels", "_sign")
+
+    def __init__(self, sign: int) -> None:
+        self._sign = sign
+        self._decimals = FIRST_DECIMALS
+        self._keys: list[int] = []
+        self._levels: dict[int, Level] = {}
+        self._key_of: dict[str, int] = {}
+        self._floor: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<{'Bids' if self._sign > 0 else 'Asks'}: {len(self._keys)} levels>"
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[Level]:
+        """All levels, the best first."""
+        levels = self._levels
+        return (levels[key] for key in reversed(self._keys))
+
+    @property
+    def best(self) -> Level | None:
+        """The level with the best price."""
+        return self._levels[self._keys[-1]] if self._keys else None
+
+    @property
+    def known(self) -> int:
+        """How many of the best levels are all that there are down to the last of them.
+
+        Those behind are right as well, but others may stand between them: of what lies beyond the
+        depth of a snapshot only what changed since is known.
+        """
+        floor = self._floor
+        return len(self._keys) - (0 if floor is None else bisect_left(self._keys, floor))
+
+    @property
+    def whole(self) -> bool:
+        """Whether there are no levels but these."""
+        return self._floor is None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the price has left what is known of this side."""
+        floor = self._floor
+        return floor is not None and (not self._keys or self._keys[-1] < floor)
+
+    def top(self, levels: int) -> list[Level]:
+        """The best levels, the best first."""
+        found = self._levels
+        return [found[key] for key in self._keys[: -levels - 1 : -1]] if levels > 0 else []
+
+    def at(self, price: str) -> Level | None:
+        """The level with a price, however that is written."""
+        return self._levels.get(self._key(price))
+
+    def crosses(self, other: Side) -> bool:
+        """Whether the best price here is not worse than the best one there."""
+        if not self._keys or not other._keys:
+            return False
+        if self._decimals != other._decimals:
+            self._refine(other._decimals)
+            other._refine(self._decimals)
+        return self._keys[-1] + other._keys[-1] >= 0  # the keys of one side are negative
+
+    def update(self, changes: Iterable[Level]) -> None:
+        """Set levels, and remove those whose quantity is zero.
+
+        :raises BookFault: for a price that is no number, or a negative quantity. The changes
+            before it have been made.
+        """
+        keys, levels, key_of = self._keys, self._levels, self._key_of
+        for change in changes:
+            try:
+                key = key_of[change.price]
+            except KeyError:
+                key = self._learn(change.price)
+            if change.quantity > _ZERO:
+                if key not in levels:
+                    insort(keys, key)
+                levels[key] = change
+            elif change.quantity.startswith("-"):
+                raise BookFault(f"negative quantity {change.quantity} at {change.price}")
+            elif key in levels:
+                del levels[key]
+                del keys[bisect_left(keys, key)]
+        if len(keys) > MAX_LEVELS:
+            self._shed()
+
+    def limit(self) -> None:
+        """Say that nothing is known behind the worst level."""
+        self._floor = self._keys[0] if self._keys else None
+
+    def reaching(self, price: str) -> list[Level]:
+        """The levels from the best to a price, that included; the best first."""
+        start = bisect_left(self._keys, self._key(price))
+        return [self._levels[key] for key in reversed(self._keys[start:])]
+
+    def _learn(self, price: str) -> int:
+        if len(self._key_of) >= MAX_KNOWN_PRICES:
+            self._key_of.clear()
+        key = self._key_of[price] = self._key(price)
+        return key
+
+    def _key(self, price: str) -> int:
+        whole, _, fraction = price.partition(".")
+        if len(fraction) > self._decimals:
+            fraction = fraction.rstrip("0")
+            self._refine(len(fraction))
+        digits = whole + fraction.ljust(self._decimals, "0")
+        if not (digits.isascii() and digits.isdigit()):
+            raise BookFault(f"{price!r} is no price")
+        return self._sign * int(digits)
+
+    def _refine(self, decimals: int) -> None:
+        """Make room for prices with more decimals."""
+        if decimals <= self._decimals:
+            return
+        factor = 10 ** (decimals - self._decimals)
+        self._decimals = decimals
+        levels = {key * factor: level for key, level in self._levels.items()}
+        self._levels.clear()
+        self._levels.update(levels)
+        self._keys[:] = [key * factor for key in self._keys]
+        self._key_of.clear()
+        if self._floor is not None:
+            self._floor *= factor
+
+    def _shed(self) -> None:
+        leaving = self._keys[: len(self._keys) - MAX_LEVELS]
+        del self._keys[: len(leaving)]
+        for key in leaving:
+            del self._levels[key]
+        self._floor = max(self._keys[0], self._keys[0] if self._floor is None else self._floor)

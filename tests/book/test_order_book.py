@@ -1,0 +1,264 @@
+"""The order book: what it takes, what it says, and when it says that it is not sure."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from k2trio.book.order_book import BookState, OrderBook
+from k2trio.continuity.items import Gap, Outage, VenueChanged
+from k2trio.errors import ConfigError
+from k2trio.market.payloads import (
+    BookTicker,
+    Depth,
+    DepthSnapshot,
+    Event,
+    Level,
+    PartialDepth,
+    Trade,
+)
+
+STREAM = "btcusdt@depth@100ms"
+
+Sides = tuple[dict[str, str], dict[str, str]]
+
+
+def levels(side: dict[str, str]) -> list[Level]:
+    return [Level(price, quantity) for price, quantity in side.items()]
+
+
+def snapshot(last: int, bids: dict[str, str], asks: dict[str, str], venue: str = "v") -> Event[Any]:
+    data = DepthSnapshot(last, levels(bids), levels(asks))
+    return Event(data, STREAM, venue, 1.0, b"", "snapshot")
+
+
+def diff(
+    first: int, last: int, bids: dict[str, str], asks: dict[str, str], venue: str = "v"
+) -> Event[Any]:
+    data = Depth(last * 10, "BTCUSDT", first, last, levels(bids), levels(asks))
+    return Event(data, STREAM, venue, float(last), b"")
+
+
+def gap(first: int, last: int) -> Gap:
+    return Gap("v", STREAM, first, last, "not_repaired")
+
+
+def book_of(*items: Any, stream: str = STREAM) -> OrderBook:
+    book = OrderBook(stream)
+    for item in items:
+        book.apply(item)
+    return book
+
+
+def told(book: OrderBook) -> Sides:
+    bids, asks = (
+        {level.price: level.quantity for level in side} for side in (book.bids(), book.asks())
+    )
+    return bids, asks
+
+
+START = snapshot(10, {"99": "1", "98": "2", "97": "3"}, {"101": "4", "102": "5", "103": "6"})
+
+
+def test_updates_set_levels_and_zero_removes_them() -> None:
+    book = book_of(START, diff(11, 12, {"98": "7", "99": "0.00"}, {"100.5": "8", "999": "0"}))
+    assert told(book) == (
+        {"98": "7", "97": "3"},
+        {"100.5": "8", "101": "4", "102": "5", "103": "6"},
+    )
+    assert (book.state, book.last_update_id, book.event_time) == (BookState.LIVE, 12, 120)
+
+
+def test_the_first_update_after_a_snapshot_may_reach_back_before_it() -> None:
+    book = book_of(START, diff(5, 9, {"1": "1"}, {}), diff(8, 11, {"96": "1"}, {}))
+    assert told(book)[0] == {"99": "1", "98": "2", "97": "3", "96": "1"}
+
+
+def test_nothing_begins_without_a_snapshot() -> None:
+    book = book_of(diff(1, 2, {"99": "1"}, {"101": "1"}), gap(3, 4), diff(5, 6, {}, {}))
+    assert (book.state, book.best_bid, book.mid, book.imbalance()) == ("empty", None, None, None)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        gap(11, 12),
+        diff(12, 13, {"99": "9"}, {}),
+        VenueChanged("w", STREAM, "v", 1.0, 2.0),
+        diff(11, 11, {"99": "-1"}, {}),
+        diff(11, 11, {"ninety": "1"}, {}),
+        diff(11, 11, {"101": "1"}, {}),
+    ],
+    ids=["gap", "hole", "venue", "negative", "no number", "crossed"],
+)
+def test_a_book_that_misses_something_says_so_and_keeps_its_levels(what: Any) -> None:
+    book = book_of(START, what, diff(13, 14, {"98": "77"}, {}))
+    assert book.state is BookState.UNPROVEN
+    assert book.problem
+    bids = told(book)[0]
+    assert (bids["98"], bids["97"]) == ("2", "3")
+
+
+def test_a_snapshot_heals_at_once_also_with_ids_that_begin_anew() -> None:
+    after = snapshot(3, {"50": "1"}, {"51": "1"}, venue="w")
+    book = book_of(START, VenueChanged("w", STREAM, "v", 1.0, 2.0), after)
+    assert (book.state, book.problem, book.venue) == (BookState.LIVE, None, "w")
+    assert told(book) == ({"50": "1"}, {"51": "1"})
+
+
+def test_a_snapshot_older_than_the_book_does_not_set_it_back() -> None:
+    book = book_of(START, diff(11, 15, {"98": "7"}, {}), snapshot(12, {"98": "2"}, {"101": "4"}))
+    assert (book.last_update_id, told(book)[0]["98"]) == (15, "7")
+
+
+def test_an_outage_leaves_a_book_live_since_ids_prove_the_next_update() -> None:
+    book = book_of(START, Outage("v", STREAM, 1.0, 2.0), diff(11, 11, {"98": "7"}, {}))
+    assert (book.state, told(book)[0]["98"]) == (BookState.LIVE, "7")
+
+
+def test_items_of_other_streams_are_ignored() -> None:
+    trade = Event(Trade(1, "BTCUSDT", 1, "1", "1", 1, True), "btcusdt@trade", "v", 1.0, b"")
+    other = Gap("v", "ethusdt@depth@100ms", 1, 2, "jump")
+    book = book_of(START, trade, other)
+    assert book.state is BookState.LIVE
+
+
+def test_a_fault_is_counted() -> None:
+    book = book_of(START, diff(11, 11, {"105": "1"}, {}))
+    assert (book.faults, book.state) == (1, BookState.UNPROVEN)
+    assert "crossed by update 11" in str(book.problem)
+
+
+@pytest.mark.parametrize(
+    ("stream", "data"),
+    [
+        ("btcusdt@depth5", PartialDepth(7, [Level("99", "1")], [Level("101", "2")])),
+        ("btcusdt@bookTicker", BookTicker(7, "BTCUSDT", "99", "1", "101", "2")),
+    ],
+)
+def test_partial_depth_and_book_ticker_give_the_same_views(stream: str, data: Any) -> None:
+    book = book_of(Event(data, stream, "v", 1.0, b""), stream=stream)
+    assert (book.state, book.last_update_id) == (BookState.LIVE, 7)
+    assert (book.best_bid, book.best_ask, book.mid) == (Level("99", "1"), Level("101", "2"), 100)
+    book.apply(VenueChanged("w", stream, "v", 1.0, 2.0))
+    assert book.state is BookState.UNPROVEN
+    book.apply(Event(data, stream, "w", 3.0, b""))
+    assert (book.state, book.venue) == (BookState.LIVE, "w")
+
+
+def test_a_stream_without_a_book_is_refused() -> None:
+    with pytest.raises(ConfigError, match="btcusdt@trade carries no book; depth"):
+        OrderBook("btcusdt@trade")
+
+
+def test_levels_behind_the_depth_of_the_snapshot_may_have_holes() -> None:
+    book = book_of(START, diff(11, 12, {"90": "1"}, {"99.5": "1"}))
+    assert (book.known_bids, book.known_asks) == (3, 4)
+    assert [level.price for level in book.bids()] == ["99", "98", "97", "90"]
+    assert book.sell(Decimal(7)).complete is False
+    assert not book.whole
+
+
+def test_a_side_with_fewer_levels_than_the_other_is_whole() -> None:
+    book = book_of(snapshot(1, {"9": "1"}, {"11": "1", "12": "1"}), diff(2, 2, {"1": "1"}, {}))
+    assert (book.known_bids, book.whole) == (2, False)
+    assert book.sell(Decimal(2)).complete
+
+
+def test_a_price_that_leaves_what_is_known_leaves_the_book_unproven() -> None:
+    gone = dict.fromkeys(["99", "98", "97"], "0")
+    book = book_of(START, diff(11, 12, {**gone, "90": "1"}, {}))
+    assert (book.state, book.problem) == (
+        BookState.UNPROVEN,
+        "the price has left the depth that is known",
+    )
+
+
+def test_what_is_computed_is_exact() -> None:
+    bids = {"0.30000001": "123456789.00000001", "0.3": "2"}
+    book = book_of(snapshot(1, bids, {"0.30000003": "3", "0.4": "10"}))
+    assert book.spread == Decimal("0.00000002")
+    assert book.mid == Decimal("0.30000002")
+    assert book.quantity_at("0.300000010") == Decimal("123456789.00000001")
+    assert book.depth_within(Decimal("0.00000001")) == (Decimal("123456789.00000001"), Decimal(3))
+    assert book.depth_within(Decimal("0.2"))[1] == 13  # type: ignore[index]
+    bought = book.buy(Decimal(5))
+    assert (bought.cost, bought.worst, bought.complete) == (
+        Decimal("1.70000009"),
+        Decimal("0.4"),
+        True,
+    )
+    assert bought.average == Decimal("0.340000018")
+    assert book.buy(Decimal(50)).quantity == 13
+    with pytest.raises(ValueError, match="must be positive"):
+        book.sell(Decimal(0))
+
+
+def test_the_microprice_leans_to_the_side_with_less() -> None:
+    book = book_of(snapshot(1, {"99": "3"}, {"101": "1"}))
+    assert (book.microprice, book.imbalance()) == (Decimal("100.5"), Decimal("0.5"))
+
+
+def test_one_price_written_in_two_ways_is_one_level() -> None:
+    book = book_of(
+        snapshot(1, {"99.50": "1", "9": "1"}, {"101": "1", "1000.0": "1", "1001": "1"}),
+        diff(2, 2, {"99.5": "2", "99.500000000001": "3"}, {"0101.000": "0"}),
+    )
+    assert told(book) == (
+        {"99.500000000001": "3", "99.5": "2", "9": "1"},
+        {"1000.0": "1", "1001": "1"},
+    )
+
+
+PRICES = st.decimals(Decimal("0.5"), Decimal(20), places=2, allow_nan=False)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.tuples(PRICES, st.booleans(), st.integers(0, 3), st.integers(0, 8))),
+        max_size=30,
+    )
+)
+def test_any_sequence_of_updates_gives_the_book_that_a_plain_dictionary_gives(
+    updates: list[list[tuple[Decimal, bool, int, int]]],
+) -> None:
+    book = book_of(snapshot(0, {"10.00": "1"}, {"10.01": "1", "100": "1"}))
+    truth: tuple[dict[Decimal, int], dict[Decimal, int]] = (
+        {Decimal(10): 1},
+        {Decimal("10.01"): 1, Decimal(100): 1},
+    )
+    for number, changes in enumerate(updates, 1):
+        sides: tuple[dict[str, str], dict[str, str]] = ({}, {})
+        for price, is_ask, quantity, decimals in changes:
+            # Bids below and asks above, so that no book is crossed.
+            exact = price + 10 if is_ask and price <= 10 else price
+            exact = exact - 10 if not is_ask and exact > 10 else exact
+            if exact <= 0:
+                continue
+            written = f"{exact:.{max(decimals, 2)}f}"
+            sides[is_ask][written] = str(quantity)
+            if quantity:
+                truth[is_ask][exact] = quantity
+            else:
+                truth[is_ask].pop(exact, None)
+        unclear = any(len({Decimal(price) for price in side}) != len(side) for side in sides)
+        if unclear or not truth[0]:
+            return
+        book.apply(diff(number, number, *sides))
+        if truth[0] and truth[1] and max(truth[0]) >= min(truth[1]):
+            assert book.state is BookState.UNPROVEN
+            return
+        if book.state is not BookState.LIVE:
+            return  # the price has left what is known
+        bids, asks = book.bids(), book.asks()
+        assert [(Decimal(x.price), int(x.quantity)) for x in bids] == sorted(
+            truth[0].items(), reverse=True
+        )
+        assert [(Decimal(x.price), int(x.quantity)) for x in asks] == sorted(truth[1].items())
+        assert all(Decimal(a.price) > Decimal(b.price) for a, b in pairwise(bids))
