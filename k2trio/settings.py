@@ -175,6 +175,13 @@ class Settings(BaseSettings):
     repair_concurrency: int = Field(
         default=4, ge=1, le=64, description="Streams that are repaired at the same time."
     )
+    depth_snapshot_levels: int = Field(
+        default=1000,
+        ge=0,
+        le=5000,
+        description="Levels a side of the snapshots by which books begin and are healed, if the"
+        " REST budget has them for all books; 0 = no snapshots.",
+    )
     overflow: Literal["block", "drop"] = Field(
         default="block", description="A slow consumer: make the sender wait, or drop and declare."
     )

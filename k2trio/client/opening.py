@@ -219,6 +219,7 @@ def build(
         settings.max_held_messages,
         settings.max_decoded_bytes,
         lambda track: shards.redundant(track),
+        snapshots=settings.depth_snapshot_levels > 0,
     )
     outbox = Outbox(
         settings.max_buffered_messages,

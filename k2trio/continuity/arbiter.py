@@ -53,6 +53,7 @@ class Arbiter:
     :param max_held_bytes: memory that those of all streams may take before the gap of the stream
         that wants more is declared.
     :param redundant: whether more than one connection carries a track's stream now.
+    :param snapshots: whether books begin with a snapshot.
     :ivar gap_opened: set when a message is held; for the one who closes gaps to reset.
     :ivar more_told: set when a message brings more than itself, as gaps and outages before it; for
         the one who tells of those to reset.
@@ -64,9 +65,11 @@ class Arbiter:
         max_held: int,
         max_held_bytes: float = float("inf"),
         redundant: Callable[[Track], bool] | None = None,
+        *,
+        snapshots: bool = False,
     ) -> None:
         self._redundant = redundant
-        self._shared = Shared(max_held, Memory(max_held_bytes), Clock())
+        self._shared = Shared(max_held, Memory(max_held_bytes), Clock(), snapshots)
         self._tracks: dict[str, dict[str, Track]] = {}
         self.gap_opened: bool = False
         self.more_told: bool = False

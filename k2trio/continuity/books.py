@@ -1,29 +1,48 @@
-"""Books: depth updates cannot be fetched again, but a snapshot can stand for lost ones."""
+"""Books: depth updates cannot be fetched again, but a snapshot can stand for lost ones.
+
+A book begins with a snapshot, if the feed asks for such; and where updates are lost, one stands for
+them. It goes between two updates, of which the later one joins it.
+
+Source: Binance spot API docs, "How to manage a local order book correctly".
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .track import Track
 
 if TYPE_CHECKING:
-    from ..market.payloads import Event
+    from ..market.payloads import DepthSnapshot, Event
+    from ..market.streams import Stream
     from .held import Held
     from .items import Gap, GapReason, Item, Outage
+    from .numbering import Shared
 
 
 class BookTrack(Track):
     """The updates of a book.
 
     A gap that is declared without a snapshot leaves whoever keeps the book without one. So a
-    snapshot is *wanted*, and goes between two updates later: the stream is *paused*, that is, held
-    back though nothing is missing, until the snapshot is there for the next update to join.
+    snapshot is *wanted*, and put in later, as it is at the beginning. For that the stream is
+    *paused*, that is, held back though nothing is missing: those that the snapshot contains go
+    before it, and the others after. If it is ahead of what has come, it waits for them.
     """
 
-    __slots__ = ()
+    __slots__ = ("_ahead",)
 
-    paused: bool
-    wants_snapshot: bool
+    def __init__(self, venue: str, stream: Stream, shared: Shared) -> None:
+        super().__init__(venue, stream, shared)
+        self._ahead: Event[DepthSnapshot] | None = None
+        """A snapshot that waits for the updates which it contains."""
+        if shared.snapshots:
+            self.wants_snapshot = True
+            self.pause()
+
+    @property
+    def asks(self) -> bool:
+        """Whether a snapshot is wanted that nobody has brought yet."""
+        return self.wanting and self._ahead is None
 
     @property
     def newest(self) -> int:
@@ -33,6 +52,8 @@ class BookTrack(Track):
         return -1 if self.next is None else self.next - 1
 
     def _take(self, held: Held, out: list[Item]) -> None:
+        if self.paused and self.next is None:
+            self.next = held.first
         if self.paused and self.next is not None and held.first <= self.next <= held.last:
             self._hold(held, out)
         else:
@@ -45,10 +66,12 @@ class BookTrack(Track):
 
     def proceed(self, out: list[Item]) -> None:
         """Go on after :meth:`pause`."""
+        self._ahead = None
         if self.paused:
             self.paused = False
             self._set_flow()
-            self._release(out)
+            if self.held:
+                self._release(out)
 
     def joins(self, last: int) -> bool:
         """Whether a snapshot with updates up to ``last`` has what is missing, and what comes next
@@ -59,14 +82,15 @@ class BookTrack(Track):
         gap = self.gap
         return last >= (self.next - 1 if gap is None else gap[1])
 
-    def snapshot(self, event: Event[Any], out: list[Item]) -> bool:
-        """Take a snapshot for what is missing; False if it is too old to be joined.
-
-        Source: Binance spot API docs, "How to manage a local order book correctly".
-        """
-        last = int(event.data.last_update_id)
+    def snapshot(self, event: Event[DepthSnapshot], out: list[Item]) -> bool:
+        """Take a snapshot for what is missing; False if it is too old to be joined."""
+        last = event.data.last_update_id
         if not self.joins(last):
             return False
+        if self.gap is None and self.paused:
+            self._ahead = event
+            self._put_in(event, out)
+            return True
         if self.next is not None and last < self.next:
             out.append(event)
         else:
@@ -75,12 +99,32 @@ class BookTrack(Track):
         self.proceed(out)
         return True
 
+    def _put_in(self, event: Event[DepthSnapshot], out: list[Item]) -> None:
+        """Deliver the updates that a snapshot contains; then itself, once all of them have come."""
+        last, contained = event.data.last_update_id, 0
+        for held in self.held:
+            if held.last > last or held.first > (self.next or 0):
+                break
+            contained += 1
+            if self._is_new(held):
+                self._deliver(held.event, held.first, held.last, out)
+            else:
+                self._drop(held)
+        self.held.drop(contained)
+        gap = self.gap
+        if gap is not None:
+            self._ahead = None  # updates are missing, and are asked for as ever
+        elif self.held or self.next == last + 1:
+            self.wants_snapshot = False
+            out.append(event)
+            self.proceed(out)
+
     def declare(
         self, last: int, reason: GapReason, out: list[Item], *, then: Event | None = None
     ) -> None:
         """Declare the ids from ``next`` to ``last`` as missing; ``then`` is delivered after it."""
         if self.next is not None and last >= self.next:
-            self.paused, self.wants_snapshot = False, True
+            self.paused, self.wants_snapshot, self._ahead = False, True, None
             self._set_flow()
         super().declare(last, reason, out, then=then)
 
@@ -102,5 +146,7 @@ class BookTrack(Track):
 
     def _hold(self, held: Held, out: list[Item]) -> None:
         super()._hold(held, out)
+        if self._ahead is not None:
+            self._put_in(self._ahead, out)
         if self.paused and self.held.too_many:
             self.proceed(out)

@@ -44,11 +44,13 @@ class Shared(NamedTuple):
     :ivar max_held: messages that each of them may hold.
     :ivar memory: what they hold together.
     :ivar clock: by which times are judged.
+    :ivar snapshots: whether books begin with a snapshot.
     """
 
     max_held: int
     memory: Memory
     clock: Clock
+    snapshots: bool = False
 
 
 class Numbering:

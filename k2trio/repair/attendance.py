@@ -79,7 +79,7 @@ class Attendance:
         self.blocked: bool = False
         self.news: trio.Event = trio.Event()
         self.opened: trio.Event = trio.Event()
-        self.paused_at: float = float("-inf")
+        self.paused_at: float = trio.current_time()
         self._last: int | None = None
         """Where the gap ends that is attended to, and what the ledger said when that began."""
         self._missing = self._repaired = 0
@@ -100,6 +100,8 @@ class Attendance:
         track, office = self.track, self.office
         if track.gap is None:
             if isinstance(track, BookTrack) and track.paused:
+                if not office.backfill.serves(track.venue):
+                    return float("-inf")
                 return self.hold.deadline(self.paused_at, excused=office.well(track.venue))
             return float("inf")
         if not office.backfill.serves(track.venue):

@@ -4,6 +4,8 @@
 gap, REST lags: its book is then looked at cheaply, at growing pauses, until it has caught up. As
 long as it moves, that is waited for.
 
+*A book begins.* Its first updates are held back until they have a snapshot to join.
+
 *A gap was declared without a snapshot*, as REST was down or the budget gone, ids leapt, or the
 consumer was too slow. Whoever keeps a book cannot go on, so a snapshot is put in later, between
 two updates: the stream is held back until the snapshot is there for the next update to join. That
@@ -66,7 +68,10 @@ class Healing:
         """Ask until neither a gap is open nor a snapshot is wanted."""
         track = self._track
         while track.wanting:
-            if track.gap is None and not track.paused:
+            if not track.asks:
+                self._case.opened = trio.Event()
+                await self._case.opened.wait()  # for the updates that the snapshot contains
+            elif track.gap is None and not track.paused:
                 await self._heal()
             elif track.held and trio.current_time() < self._case.ask_from:
                 await trio.sleep_until(self._case.ask_from)
@@ -86,7 +91,8 @@ class Healing:
                 return not track.wanting
         event = None
         budget = case.office.backfill.budget(track.venue)
-        levels, weight = budget.levels(self._books(), trio.current_time())
+        most = case.office.settings.depth_snapshot_levels
+        levels, weight = budget.levels(self._books(), trio.current_time(), most)
         async with case.turn(weight, BOOKS_LEAVE) as turn:
             if not track.wanting:
                 return True

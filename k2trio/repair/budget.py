@@ -142,14 +142,19 @@ class Budget:
         """Admit nothing for a while."""
         self.frozen_until = max(self.frozen_until, until)
 
-    def levels(self, books: int, now: float) -> tuple[int, int]:
-        """How deep a snapshot may be, where the venue has so many books, and what it weighs."""
+    def levels(self, books: int, now: float, most: int = DEPTHS[0][0]) -> tuple[int, int]:
+        """How deep a snapshot may be, where the venue has so many books, and what it weighs.
+
+        :param most: levels that are wanted.
+        """
         self._expire(now)
         share = self.limit * (1 - BOOKS_LEAVE) / max(1, books)
-        for levels, weight in DEPTHS:
+        weight = next(weight for levels, weight in reversed(DEPTHS) if levels >= most)
+        choices = [(most, weight), *(depth for depth in DEPTHS if depth[0] < most)]
+        for levels, weight in choices:
             if weight <= share and self._can_pay(weight, BOOKS_LEAVE):
                 return levels, weight
-        return DEPTHS[-1]
+        return choices[-1]
 
     def collecting_s(self, now: float) -> float:
         """How long who has just asked should collect what else is missing before asking again."""

@@ -94,7 +94,10 @@ class Repairs:
                         nursery.start_soon(self._attend, case)
 
     def _served(self, track: Track) -> bool:
-        return track.repair_kind is not Repair.NONE and self._backfill.serves(track.venue)
+        kind, wanted = track.repair_kind, self._office.settings.depth_snapshot_levels
+        if kind is Repair.NONE or (kind is Repair.SNAPSHOT and not wanted):
+            return False
+        return self._backfill.serves(track.venue)
 
     async def _attend(self, case: Attendance) -> None:
         """Stay with one stream until nothing of it is missing."""
@@ -117,7 +120,7 @@ class Repairs:
         """Declare each gap when its time is over; ends when nothing is missing."""
         track = case.track
         served = self._served(track)
-        while track.gap is not None or (served and track.wanting):
+        while track.gap is not None or track.paused or (served and track.wanting):
             deadline = case.deadline
             if trio.current_time() < deadline:
                 case.news = trio.Event()

@@ -386,12 +386,13 @@ async def test_bars_and_book_go_on_after_a_restart(autojump_clock: Any, place: P
             assert (item.reason, item.first) == ("snapshot", due)
             due = item.last + 1
         elif isinstance(item, Event) and item.origin == "snapshot":
-            assert item.data.last_update_id + 1 == due
+            assert due is None or item.data.last_update_id + 1 >= due
+            due = item.data.last_update_id + 1
             snapshots += 1
         elif isinstance(item, Event):
             assert due is None or item.data.first_update_id <= due <= item.data.last_update_id
             due = item.data.last_update_id + 1
-    assert snapshots == 2
+    assert snapshots == 3
 
 
 async def test_a_restart_goes_back_no_further_than_it_may(

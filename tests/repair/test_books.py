@@ -110,7 +110,7 @@ async def test_a_book_that_lags_is_looked_at_cheaply_until_it_has_caught_up(
         bench.offer(diff(1, 2), diff(10, 12))
         await trio.sleep(20)
     assert rest.times == [0.2, 0.7, 1.7, 1.7]
-    assert limits(rest) == [5000, 1, 1, 5000]
+    assert limits(rest) == [1000, 1, 1, 1000]
     assert bench.lines() == [2, (3, 11, "snapshot"), 11, 12]
 
 
@@ -397,9 +397,9 @@ async def test_books_are_healed_after_a_reconnect_of_the_simulated_exchange(
                 assert item.first == due
                 due, whole = item.last + 1, False
             elif isinstance(item, Event) and item.origin == "snapshot":
-                assert item.data.last_update_id >= due - 1  # type: ignore[operator]
+                assert due is None or item.data.last_update_id >= due - 1
                 due, whole = item.data.last_update_id + 1, True
-                assert at > 110
+                assert at < 5 or at > 110
             elif isinstance(item, Event):
                 assert due is None or item.data.first_update_id <= due
                 due = item.data.last_update_id + 1
