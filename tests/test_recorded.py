@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,10 +18,12 @@ import trio
 import wsproto
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, TextMessage
 
+from k2trio.book.books import Books
+from k2trio.book.order_book import BookState
 from k2trio.client.opening import open_feed
 from k2trio.errors import GaveUp
 from k2trio.market.decoder import Decoder
-from k2trio.market.payloads import BookTicker, Depth, Event, Level
+from k2trio.market.payloads import Depth, DepthSnapshot, Event
 from k2trio.market.streams import Kind, parse_stream
 from k2trio.settings import Settings
 from k2trio.simulator import memory_pair
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
+    from k2trio.book.audit import Verdict
     from k2trio.client.feed import Feed
     from k2trio.continuity.items import Item
     from k2trio.policy.failover import Endpoint
@@ -170,6 +172,7 @@ async def test_a_replay_comes_out_complete_in_order_and_byte_exact(
         websocket_url="wss://venue.test/stream",
         failover_urls=(),
         streams=tuple(streams),
+        depth_snapshot_levels=0,
         max_reconnect_attempts=1,
     )
     items: list[Item] = []
@@ -198,60 +201,20 @@ async def test_a_replay_comes_out_complete_in_order_and_byte_exact(
 # -- the book -------------------------------------------------------------------------------------
 
 
-class Book:
-    """A local order book by the exchange's rules."""
-
-    def __init__(self, snapshot: dict[str, Any]) -> None:
-        self.update_id: int = snapshot["lastUpdateId"]
-        rows = [msgspec.convert(snapshot[side], list[Level]) for side in ("bids", "asks")]
-        self.sides = [self.levels(side) for side in rows]
-        self.joined = False
-
-    @staticmethod
-    def levels(rows: Sequence[Level]) -> dict[Decimal, Decimal]:
-        return {Decimal(level.price): Decimal(level.quantity) for level in rows}
-
-    def apply(self, diff: Depth) -> None:
-        if diff.last_update_id <= self.update_id:
-            return
-        expected = self.update_id + 1
-        assert diff.first_update_id <= expected
-        assert not self.joined or diff.first_update_id == expected
-        self.joined = True
-        for side, rows in zip(self.sides, (diff.bids, diff.asks), strict=True):
-            for price, quantity in self.levels(rows).items():
-                if quantity:
-                    side[price] = quantity
-                else:
-                    side.pop(price, None)
-        self.update_id = diff.last_update_id
-
-    @property
-    def top(self) -> tuple[Decimal, Decimal, Decimal, Decimal]:
-        bid, ask = max(self.sides[0]), min(self.sides[1])
-        return bid, self.sides[0][bid], ask, self.sides[1][ask]
-
-
-def test_diffs_over_a_snapshot_give_the_book_that_the_ticker_saw(recording: Recording) -> None:
-    tickers: dict[tuple[str, int], tuple[Decimal, ...]] = {}
-    diffs: dict[str, list[Depth]] = defaultdict(list)
+def test_the_ticker_says_what_the_books_say_wherever_it_speaks_of_the_same_update(
+    recording: Recording,
+) -> None:
+    verdicts: list[Verdict] = []
+    books = Books(by_stream(recording.parts), verdicts.append)
+    for symbol, row in recording.snapshots.items():
+        book, raw = books[symbol], msgspec.json.encode(row)
+        data = msgspec.json.decode(raw, type=DepthSnapshot)
+        books.apply(Event(data, book.stream, "venue", 1.0, raw, "snapshot"))
     events, _ = Decoder("venue").decode(recording.frames, 1.0)
     for event in events:
-        match event.data:
-            case BookTicker() as seen:
-                prices = (seen.bid, seen.bid_quantity, seen.ask, seen.ask_quantity)
-                tickers[seen.symbol, seen.update_id] = tuple(map(Decimal, prices))
-            case Depth() as diff:
-                diffs[diff.symbol].append(diff)
-            case _:
-                pass
-    compared = 0
-    for symbol, snapshot in recording.snapshots.items():
-        book = Book(snapshot)
-        for diff in diffs[symbol]:
-            book.apply(diff)
-            if seen_top := tickers.get((symbol, book.update_id)):
-                assert book.top == seen_top
-                compared += 1
-        assert book.update_id == diffs[symbol][-1].last_update_id or not book.joined
-    assert compared >= 10
+        books.apply(event)
+    assert {verdict.witness for verdict in verdicts} == {"ticker"}
+    assert all(verdict.equal for verdict in verdicts)
+    assert len(verdicts) >= 10
+    assert {book.state for book in books.all} == {BookState.LIVE}
+    assert {book.faults for book in books.all} == {0}

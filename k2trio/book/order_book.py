@@ -116,8 +116,8 @@ class OrderBook:
             # Ids prove an update to be the next one; full images need none before them.
             return False
         if isinstance(item, Gap):
-            return self._doubt(f"updates {item.first} to {item.last} are missing: {item.reason}")
-        return self._doubt(f"the stream goes on from {item.venue}")
+            return self.doubt(f"updates {item.first} to {item.last} are missing: {item.reason}")
+        return self.doubt(f"the stream goes on from {item.venue}")
 
     def _take(self, event: Event[Any]) -> bool:
         data = event.data
@@ -139,7 +139,7 @@ class OrderBook:
                 return False
         except BookFault as fault:
             self.faults += 1
-            self._doubt(str(fault))
+            self.doubt(str(fault))
             return True
         self.venue, self.received = event.venue, event.received
         return True
@@ -150,7 +150,7 @@ class OrderBook:
         if last is None or self.state is not BookState.LIVE or data.last_update_id <= last:
             return False
         if data.first_update_id > last + 1:
-            return self._doubt(f"updates {last + 1} to {data.first_update_id - 1} are missing")
+            return self.doubt(f"updates {last + 1} to {data.first_update_id - 1} are missing")
         bids, asks = self._bids, self._asks
         bids.update(data.bids)
         asks.update(data.asks)
@@ -158,7 +158,7 @@ class OrderBook:
             raise BookFault(f"crossed by update {data.last_update_id}")
         self.last_update_id = data.last_update_id
         if bids.exhausted or asks.exhausted:
-            self._doubt("the price has left the depth that is known")
+            self.doubt("the price has left the depth that is known")
         return True
 
     def _is_behind(self, event: Event[Any], data: PartialDepth) -> bool:
@@ -184,7 +184,7 @@ class OrderBook:
         self.last_update_id = last_update_id
         self.state, self.problem = BookState.LIVE, None
 
-    def _doubt(self, problem: str) -> bool:
+    def doubt(self, problem: str) -> bool:
         """Be unproven, unless nothing is there that could be doubted."""
         if self.state is BookState.EMPTY:
             return False

@@ -7,41 +7,16 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from booked import STREAM, diff, snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k2trio.book.order_book import BookState, OrderBook
 from k2trio.continuity.items import Gap, Outage, VenueChanged
 from k2trio.errors import ConfigError
-from k2trio.market.payloads import (
-    BookTicker,
-    Depth,
-    DepthSnapshot,
-    Event,
-    Level,
-    PartialDepth,
-    Trade,
-)
-
-STREAM = "btcusdt@depth@100ms"
+from k2trio.market.payloads import BookTicker, Event, Level, PartialDepth, Trade
 
 Sides = tuple[dict[str, str], dict[str, str]]
-
-
-def levels(side: dict[str, str]) -> list[Level]:
-    return [Level(price, quantity) for price, quantity in side.items()]
-
-
-def snapshot(last: int, bids: dict[str, str], asks: dict[str, str], venue: str = "v") -> Event[Any]:
-    data = DepthSnapshot(last, levels(bids), levels(asks))
-    return Event(data, STREAM, venue, 1.0, b"", "snapshot")
-
-
-def diff(
-    first: int, last: int, bids: dict[str, str], asks: dict[str, str], venue: str = "v"
-) -> Event[Any]:
-    data = Depth(last * 10, "BTCUSDT", first, last, levels(bids), levels(asks))
-    return Event(data, STREAM, venue, float(last), b"")
 
 
 def gap(first: int, last: int) -> Gap:

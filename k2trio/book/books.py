@@ -1,0 +1,120 @@
+"""The books of all symbols of a feed, each audited by whatever else the feed says of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..market.payloads import DepthSnapshot, Event
+from ..market.streams import Kind, parse_stream
+from .audit import Audit
+from .order_book import BOOK_KINDS, BookState, OrderBook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ..continuity.items import Item
+    from ..market.streams import Stream
+    from .audit import Verdict
+
+
+def _rank(stream: Stream) -> tuple[int, int]:
+    """The more a stream says of a book, the higher."""
+    if stream.kind is Kind.DEPTH:
+        return 2, 0
+    return (1, stream.levels or 0) if stream.kind is Kind.PARTIAL_DEPTH else (0, 0)
+
+
+class Books:
+    """One book a symbol, made of the stream that says most of it.
+
+    That is diff depth before partial depth before the book ticker. What the others of a symbol say
+    is compared with the book, wherever it speaks of the same update.
+
+    Pure; :func:`k2trio.books` puts it behind a feed.
+
+    :param streams: names of all streams that will come; others are ignored.
+    :param judge: called with what each comparison showed.
+    """
+
+    def __init__(
+        self, streams: Iterable[str], judge: Callable[[Verdict], None] = lambda _: None
+    ) -> None:
+        self._judge = judge
+        self._books: dict[str, OrderBook] = {}
+        self._audits: dict[str, Audit] = {}
+        self._symbols: dict[str, str | None] = {}
+        self._witnesses: set[str] = set()
+        parsed = [parse_stream(name) for name in streams]
+        for stream in sorted(parsed, key=_rank, reverse=True):
+            symbol = self._symbols[stream.name] = stream.symbol
+            if symbol is None or stream.kind not in BOOK_KINDS:
+                continue
+            if symbol in self._books:
+                if stream.kind is not Kind.DEPTH:
+                    self._witnesses.add(stream.name)
+            else:
+                book = self._books[symbol] = OrderBook(stream.name)
+                if stream.kind is Kind.DEPTH:
+                    self._audits[symbol] = Audit(book)
+
+    def __getitem__(self, symbol: str) -> OrderBook:
+        """The book of a symbol, in either case.
+
+        :raises KeyError: if no stream of it carries a book.
+        """
+        return self._books[symbol.upper()]
+
+    def __contains__(self, symbol: str) -> bool:
+        return symbol.upper() in self._books
+
+    def __len__(self) -> int:
+        return len(self._books)
+
+    @property
+    def all(self) -> Sequence[OrderBook]:
+        """Every book."""
+        return list(self._books.values())
+
+    def audit(self, symbol: str) -> Audit | None:
+        """The audit of a book that is made of diff depth; None for others."""
+        return self._audits.get(symbol.upper())
+
+    def apply(self, item: Item) -> OrderBook | None:
+        """Take what a feed delivered.
+
+        :returns: the book of its symbol, whether it has changed or not; None if there is none.
+        """
+        symbol = self._symbols.get(item.stream)
+        book = self._books.get(symbol or "")
+        if book is None:
+            return None
+        audit = self._audits.get(book.symbol)
+        if item.stream == book.stream:
+            changed = book.apply(item)
+            if audit is not None and changed:
+                self._follow(book, audit, item)
+        elif audit is not None and isinstance(item, Event) and item.stream in self._witnesses:
+            verdict = audit.hear(item)
+            if verdict is not None:
+                self._pronounce(book, verdict)
+        return book
+
+    def answer(self, snapshot: Event[DepthSnapshot]) -> None:
+        """Take a snapshot that the audit of a book expects."""
+        symbol = self._symbols.get(snapshot.stream) or ""
+        verdict = self._audits[symbol].answer(snapshot)
+        if verdict is not None:
+            self._pronounce(self._books[symbol], verdict)
+
+    def _follow(self, book: OrderBook, audit: Audit, item: Item) -> None:
+        event: Event[Any] | None = item if isinstance(item, Event) else None
+        if event is None or book.state is not BookState.LIVE or event.origin == "snapshot":
+            audit.forget()
+            return
+        for verdict in audit.follow(event):
+            self._pronounce(book, verdict)
+
+    def _pronounce(self, book: OrderBook, verdict: Verdict) -> None:
+        if not verdict.equal:
+            book.doubt(str(verdict))
+        self._judge(verdict)

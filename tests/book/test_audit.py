@@ -1,0 +1,138 @@
+"""Audits: a book is compared wherever something else speaks of the same update."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from booked import PARTIAL, STREAM, TICKER, diff, partial, snapshot, ticker
+
+from k2trio.book.books import Books
+from k2trio.book.order_book import BookState
+from k2trio.continuity.items import Gap, VenueChanged
+from k2trio.market.payloads import Event, Level, Trade
+
+if TYPE_CHECKING:
+    from k2trio.book.audit import Verdict
+
+START = snapshot(10, {"99": "1", "98": "2"}, {"101": "4", "102": "5"})
+
+
+class Bench:
+    def __init__(self, *streams: str) -> None:
+        self.verdicts: list[Verdict] = []
+        self.books = Books(streams or (STREAM, TICKER, PARTIAL), self.verdicts.append)
+
+    def apply(self, *items: Any) -> None:
+        for item in items:
+            self.books.apply(item)
+
+    @property
+    def told(self) -> list[tuple[str, int, bool]]:
+        return [(one.witness, one.update_id, one.equal) for one in self.verdicts]
+
+    @property
+    def state(self) -> BookState:
+        return self.books["btcusdt"].state
+
+
+def test_a_ticker_is_compared_at_its_own_update_whichever_comes_first() -> None:
+    bench = Bench()
+    bench.apply(START, ticker(10, ("99.0", "1.00"), ("101", "4")))
+    bench.apply(ticker(11, ("98", "2"), ("101", "4")), ticker(12, ("98", "3"), ("101", "4")))
+    bench.apply(diff(11, 12, {"99": "0", "98": "3"}, {}))
+    bench.apply(ticker(11, ("98", "2"), ("101", "4")))  # of an update in the middle of a message
+    assert bench.told == [("ticker", 10, True), ("ticker", 12, True)]
+    assert bench.state is BookState.LIVE
+
+
+def test_a_ticker_that_differs_leaves_the_book_unproven_and_tells_both() -> None:
+    bench = Bench()
+    bench.apply(START, ticker(10, ("99", "1"), ("101", "4.5")))
+    assert (bench.told, bench.state) == ([("ticker", 10, False)], BookState.UNPROVEN)
+    assert str(bench.verdicts[0]) == (
+        "btcusdt@depth@100ms at update 10: the book has 4 at 101, the ticker 4.5 at 101"
+    )
+    assert bench.books["BTCUSDT"].problem == str(bench.verdicts[0])
+
+
+@pytest.mark.parametrize(
+    ("bids", "equal"), [({"99": "1", "98": "2"}, True), ({"99": "1", "97": "2"}, False)]
+)
+def test_partial_depth_is_compared_level_by_level(bids: dict[str, str], equal: bool) -> None:
+    bench = Bench()
+    bench.apply(START, partial(10, bids, {"101": "4", "102": "5"}))
+    assert bench.told == [("partial", 10, equal)]
+
+
+def test_what_another_venue_says_is_no_testimony() -> None:
+    bench = Bench()
+    bench.apply(START, ticker(10, ("1", "1"), ("2", "2"), venue="w"))
+    assert bench.told == []
+
+
+@pytest.mark.parametrize(
+    "doubt", [Gap("v", STREAM, 11, 11, "jump"), VenueChanged("w", STREAM, "v", 1.0, 2.0)]
+)
+def test_what_was_heard_before_a_doubt_does_not_count_after_it(doubt: Any) -> None:
+    bench = Bench()
+    bench.apply(START, ticker(12, ("1", "1"), ("2", "2")), doubt)
+    bench.apply(snapshot(11, {"99": "1"}, {"101": "4"}), diff(12, 12, {}, {"102": "1"}))
+    assert (bench.told, bench.state) == ([], BookState.LIVE)
+
+
+def second(last: int, bids: dict[str, str]) -> Event[Any]:
+    return snapshot(last, bids, {"101": "4", "102": "5"})
+
+
+@pytest.mark.parametrize("equal", [True, False])
+@pytest.mark.parametrize("last", [10, 11, 12, 13, 14])
+def test_a_second_snapshot_and_the_updates_after_it_give_the_same_book(
+    last: int, equal: bool
+) -> None:
+    """It may be of an update within a message, and older or newer than what has come."""
+    bench = Bench(STREAM)
+    bench.apply(START)
+    audit = bench.books.audit("btcusdt")
+    assert audit is not None
+    audit.expect()
+    bench.apply(diff(11, 12, {"98": "3"}, {}))
+    quantity = {12: "3", 13: "3", 14: "4"}.get(last, "2")
+    bench.books.answer(second(last, {"99": "1" if equal else "7", "98": quantity, "97": "9"}))
+    if last > 12:
+        assert bench.told == []
+        bench.apply(diff(13, 14, {"98": "4"}, {}))
+    (verdict,) = bench.verdicts
+    assert (verdict.witness, verdict.equal) == ("snapshot", equal)
+    if not equal:
+        assert (verdict.ours, verdict.theirs) == (Level("99", "1"), Level("99", "7"))
+        assert bench.state is BookState.UNPROVEN
+
+
+def test_a_second_snapshot_that_is_too_old_says_nothing() -> None:
+    bench = Bench(STREAM)
+    bench.apply(START)
+    audit = bench.books.audit("btcusdt")
+    assert audit is not None
+    audit.expect()
+    bench.books.answer(second(9, {"1": "1"}))
+    bench.apply(diff(11, 12, {}, {}))
+    assert bench.told == []
+
+
+def test_a_book_is_made_of_the_stream_that_says_most() -> None:
+    streams = [TICKER, "btcusdt@depth5", "btcusdt@depth20", "ethusdt@bookTicker", "ethusdt@trade"]
+    books = Books([*streams, "bnbusdt@trade"])
+    assert [book.stream for book in books.all] == ["btcusdt@depth20", "ethusdt@bookTicker"]
+    assert "BNBUSDT" not in books
+    assert Books([*streams, STREAM])["btcusdt"].stream == STREAM
+
+
+def test_each_item_comes_with_the_book_of_its_symbol() -> None:
+    books = Books([STREAM, "btcusdt@trade", "ethusdt@trade"])
+    trades = [
+        Event(Trade(1, "X", 1, "1", "1", 1, True), f"{symbol}@trade", "v", 1.0, b"")
+        for symbol in ("btcusdt", "ethusdt")
+    ]
+    assert books.apply(START) is books["btcusdt"]
+    assert [books.apply(trade) for trade in trades] == [books["btcusdt"], None]
