@@ -1,12 +1,17 @@
 """k2trio: the Binance market-data client that does not lose messages."""
 
 from . import streams
+from .book.books import Books
+from .book.measures import Fill
+from .book.order_book import BookState, OrderBook
+from .client.books import FeedBooks, books
 from .client.feed import Batches, Feed
 from .client.health import FeedStatus, LineStatus
 from .client.opening import FeedOptions, open_feed
 from .continuity.items import Gap, GapReason, Item, Outage, VenueChanged
 from .continuity.ledger import Coverage, Missing
 from .errors import (
+    BookFault,
     CircuitOpen,
     ConfigError,
     ConnectionFailed,
@@ -52,7 +57,10 @@ __all__ = [
     "Bar",
     "Batches",
     "BlockTrade",
+    "BookFault",
+    "BookState",
     "BookTicker",
+    "Books",
     "CircuitBreaker",
     "CircuitOpen",
     "ConfigError",
@@ -62,8 +70,10 @@ __all__ = [
     "DepthSnapshot",
     "Event",
     "Feed",
+    "FeedBooks",
     "FeedOptions",
     "FeedStatus",
+    "Fill",
     "Gap",
     "GapReason",
     "GaveUp",
@@ -77,6 +87,7 @@ __all__ = [
     "MiniTicker",
     "Missing",
     "Observer",
+    "OrderBook",
     "Origin",
     "Outage",
     "PartialDepth",
@@ -94,6 +105,7 @@ __all__ = [
     "VenueChanged",
     "WindowTicker",
     "__version__",
+    "books",
     "load_settings",
     "open_feed",
     "parse_stream",

@@ -182,6 +182,13 @@ class Settings(BaseSettings):
         description="Levels a side of the snapshots by which books begin and are healed, if the"
         " REST budget has them for all books; 0 = no snapshots.",
     )
+    book_audit_interval: float = Field(
+        default=300,
+        ge=0,
+        le=86400,
+        description="How often (s) each book that is kept is compared with a second snapshot;"
+        " 0 = never.",
+    )
     overflow: Literal["block", "drop"] = Field(
         default="block", description="A slow consumer: make the sender wait, or drop and declare."
     )

@@ -32,30 +32,49 @@ class Books:
 
     Pure; :func:`k2trio.books` puts it behind a feed.
 
-    :param streams: names of all streams that will come; others are ignored.
+    :param streams: names of the streams that will come. Others may join them, and then make a new
+        book where they say more of it.
     :param judge: called with what each comparison showed.
+    :param broken: called with a book that a message has broken which makes none.
     """
 
     def __init__(
-        self, streams: Iterable[str], judge: Callable[[Verdict], None] = lambda _: None
+        self,
+        streams: Iterable[str],
+        judge: Callable[[Verdict], None] = lambda _: None,
+        broken: Callable[[OrderBook], None] = lambda _: None,
     ) -> None:
         self._judge = judge
+        self._broken = broken
         self._books: dict[str, OrderBook] = {}
+        self._ranks: dict[str, tuple[int, int]] = {}
         self._audits: dict[str, Audit] = {}
-        self._symbols: dict[str, str | None] = {}
+        self._symbols: dict[str, str] = {}
+        """Streams of symbols that have a book → symbol, as far as they are known."""
+        self._known: set[str] = set()
         self._witnesses: set[str] = set()
-        parsed = [parse_stream(name) for name in streams]
-        for stream in sorted(parsed, key=_rank, reverse=True):
-            symbol = self._symbols[stream.name] = stream.symbol
-            if symbol is None or stream.kind not in BOOK_KINDS:
-                continue
-            if symbol in self._books:
-                if stream.kind is not Kind.DEPTH:
-                    self._witnesses.add(stream.name)
-            else:
-                book = self._books[symbol] = OrderBook(stream.name)
-                if stream.kind is Kind.DEPTH:
-                    self._audits[symbol] = Audit(book)
+        for stream in sorted(map(parse_stream, streams), key=_rank, reverse=True):
+            self._add(stream)
+
+    def _add(self, stream: Stream) -> None:
+        """Get to know a stream; it makes a book if it says more than those before."""
+        self._known.add(stream.name)
+        symbol, rank = stream.symbol, _rank(stream)
+        if symbol is None:
+            return
+        self._symbols[stream.name] = symbol
+        if stream.kind not in BOOK_KINDS:
+            return
+        if symbol in self._books and self._ranks[symbol] >= rank:
+            if stream.kind is not Kind.DEPTH:
+                self._witnesses.add(stream.name)
+            return
+        if symbol in self._books:
+            self._witnesses.add(self._books[symbol].stream)
+        book = self._books[symbol] = OrderBook(stream.name)
+        self._ranks[symbol] = rank
+        if stream.kind is Kind.DEPTH:
+            self._audits[symbol] = Audit(book)
 
     def __getitem__(self, symbol: str) -> OrderBook:
         """The book of a symbol, in either case.
@@ -84,15 +103,19 @@ class Books:
 
         :returns: the book of its symbol, whether it has changed or not; None if there is none.
         """
-        symbol = self._symbols.get(item.stream)
-        book = self._books.get(symbol or "")
+        if item.stream not in self._known:
+            self._add(parse_stream(item.stream))
+        book = self._books.get(self._symbols.get(item.stream, ""))
         if book is None:
             return None
         audit = self._audits.get(book.symbol)
         if item.stream == book.stream:
+            was_live = book.state is BookState.LIVE
             changed = book.apply(item)
             if audit is not None and changed:
                 self._follow(book, audit, item)
+            if was_live and book.state is not BookState.LIVE and isinstance(item, Event):
+                self._broken(book)
         elif audit is not None and isinstance(item, Event) and item.stream in self._witnesses:
             verdict = audit.hear(item)
             if verdict is not None:
@@ -101,7 +124,7 @@ class Books:
 
     def answer(self, snapshot: Event[DepthSnapshot]) -> None:
         """Take a snapshot that the audit of a book expects."""
-        symbol = self._symbols.get(snapshot.stream) or ""
+        symbol = self._symbols[snapshot.stream]
         verdict = self._audits[symbol].answer(snapshot)
         if verdict is not None:
             self._pronounce(self._books[symbol], verdict)

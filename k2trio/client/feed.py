@@ -13,6 +13,7 @@ import msgspec
 import trio
 from typing_extensions import TypeVar
 
+from ..continuity.books import BookTrack
 from ..continuity.items import Gap
 from ..errors import GaveUp
 from ..market.payloads import Event, Payload
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from ..continuity.items import GapReason, Item
     from ..continuity.ledger import Coverage
     from ..continuity.track import Track
+    from ..market.payloads import DepthSnapshot
     from ..observe.metrics import Metrics
+    from ..observe.transitions import Transition
     from ..policy.failover import Endpoints
     from ..repair.gaps import Repairs
     from ..repair.rest import Backfill
@@ -51,6 +54,7 @@ class Parts:
     """What a feed is made of.
 
     :ivar tasks: what runs beside the lines for as long as the feed does.
+    :ivar emit: tells observers of a transition.
     """
 
     arbiter: Arbiter
@@ -64,6 +68,7 @@ class Parts:
     repairs: Repairs
     staleness: StalenessCheck
     tasks: Sequence[Callable[[], Awaitable[None]]]
+    emit: Callable[[Transition], None]
 
 
 class Batches(Generic[P]):
@@ -93,6 +98,7 @@ class Feed(Generic[P]):
         self._handed_out: list[Item[P]] = []
         self._started_at = trio.current_time()
         self._nursery: trio.Nursery | None = None
+        self._beside: list[Callable[[], Awaitable[None]]] = []
 
     def __repr__(self) -> str:
         return f"<Feed of {sum(len(line.streams) for line in self.lines)} streams>"
@@ -253,6 +259,11 @@ class Feed(Generic[P]):
         return self._shards.lines
 
     @property
+    def streams(self) -> Sequence[str]:
+        """The names of all streams that are subscribed, each once."""
+        return list(dict.fromkeys(name for line in self.lines for name in line.streams))
+
+    @property
     def tracks(self) -> Sequence[Track]:
         """What is known of each stream that brought something; to look at, not to change."""
         return self._arbiter.tracks
@@ -274,12 +285,42 @@ class Feed(Generic[P]):
             for line in new:
                 self._nursery.start_soon(self._run_line, line)
 
+    def resync(self, *streams: str) -> None:
+        """Ask for a new snapshot of depth streams, for books that are wrong or in doubt.
+
+        It comes in its place among the updates, as the budget allows; other streams are ignored.
+        """
+        for track in self._arbiter.tracks:
+            if isinstance(track, BookTrack) and track.stream.name in streams:
+                track.wants_snapshot = True
+        self._parts.repairs.notice()
+
     async def unsubscribe(self, *streams: str) -> None:
         """Remove streams while the feed runs.
 
         :raises ConnectionFailed: if the connection ends first; the streams are removed anyhow.
         """
         await self._shards.unsubscribe({parse_stream(name).name for name in streams})
+
+    # -- for what is built on it ----------------------------------------------------------------
+
+    def tell(self, transition: Transition) -> None:
+        """Tell log, metrics and observers of a transition."""
+        self._parts.emit(transition)
+
+    def beside(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a task for as long as the feed runs; it ends the feed if it raises."""
+        if self._nursery is None:
+            self._beside.append(task)
+        else:
+            self._nursery.start_soon(task)
+
+    async def snapshot(self, venue: str, stream: str) -> Event[DepthSnapshot]:
+        """A book as REST has it now, as deep as the budget allows; the stream is not touched.
+
+        :raises BackfillError: if no host of the venue gave an answer.
+        """
+        return await self._parts.repairs.snapshot(venue, parse_stream(stream))
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -288,7 +329,7 @@ class Feed(Generic[P]):
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                for task in self._parts.tasks:
+                for task in (*self._parts.tasks, *self._beside):
                     nursery.start_soon(task)
                 for line in self.lines:
                     nursery.start_soon(self._run_line, line)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from ..continuity.items import Gap, Outage
+    from ..continuity.track import Track
     from ..market.payloads import Event
     from ..observe.transitions import Observer, Transition
     from ..sharing.stores import Store
@@ -215,10 +216,13 @@ def build(
         repairs.notice()  # a book may want a snapshot now
         return arbiter.track(event.venue, event.stream).lose(event)
 
+    def redundant(track: Track) -> bool:
+        return shards.redundant(track)
+
     arbiter = Arbiter(
         settings.max_held_messages,
         settings.max_decoded_bytes,
-        lambda track: shards.redundant(track),
+        redundant,
         snapshots=settings.depth_snapshot_levels > 0,
     )
     outbox = Outbox(
@@ -291,6 +295,7 @@ def build(
         repairs,
         staleness,
         tasks,
+        emit,
     )
     return Feed(settings, metrics, parts)
 

@@ -18,6 +18,7 @@ MESSAGE_ERRORS = (
     "contradiction",
     "subscription_refused",
 )
+WITNESSES = ("ticker", "partial", "snapshot")
 GAP_OUTCOMES = ("joined", "repaired", "declared")
 
 SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
@@ -129,7 +130,19 @@ class Families(Table):
     )
     broken_books: Final = GaugeRow(
         "k2_binance_broken_books",
-        "Depth streams that lack a snapshot since a gap was declared.",
+        "Depth streams that lack a snapshot, at first or since a gap was declared.",
+    )
+    book_audits: Final = CounterRow(
+        "k2_binance_book_audits",
+        "Books compared at equal update ids, by what with.",
+        ("witness",),
+        shown=WITNESSES,
+    )
+    book_differences: Final = CounterRow(
+        "k2_binance_book_differences",
+        "Books that were not as the exchange said, and got a new snapshot.",
+        ("witness",),
+        shown=(*WITNESSES, "update"),
     )
     unproven: Final = CounterRow(
         "k2_binance_unproven_seconds",

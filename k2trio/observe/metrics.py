@@ -158,6 +158,10 @@ class Metrics:
         """Count a gap that ended: repaired, joined by another connection, or declared."""
         self._families.gaps.labels(outcome).inc()
 
+    def book_audited(self, witness: str) -> None:
+        """Count a comparison of a book with a ticker, a partial depth or a second snapshot."""
+        self._families.book_audits.labels(witness).inc()
+
     def consumer_blocked(self, seconds: float) -> None:
         """Add time for which receiving waited for the consumer."""
         self._families.blocked.inc(seconds)

@@ -65,6 +65,8 @@ class Movements:
                 to.message_errors.labels(transition.error_type).inc(transition.messages)
             case on.OutageDeclared():
                 to.unproven.inc(transition.unproven_s)
+            case on.BookDiffers():
+                to.book_differences.labels(transition.witness).inc(transition.times)
             case on.SubscriptionRefused():
                 to.message_errors.labels("subscription_refused").inc()
             case on.PingMeasured():

@@ -313,6 +313,22 @@ class Repaired(Recurring):
 
 
 @dataclass(frozen=True, slots=True)
+class BookDiffers(Recurring):
+    """A book that is kept is not what the exchange says; a new snapshot is asked for.
+
+    ``witness`` is what it was compared with, or ``"update"`` where the update itself makes no book.
+    """
+
+    alike: ClassVar[tuple[str, ...]] = "stream", "witness"
+    counted = "times"
+
+    stream: str
+    witness: str
+    detail: str
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class SubscriptionRefused:
     """The exchange refused streams, or lost some that were subscribed."""
 
@@ -387,6 +403,7 @@ Transition: TypeAlias = (
     | OutageDeclared
     | VenueSwitched
     | Repaired
+    | BookDiffers
     | SubscriptionRefused
     | StreamSilent
     | PingMeasured

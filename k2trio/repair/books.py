@@ -28,7 +28,7 @@ from .hosts import BackfillError
 from .rest import LOOK_WEIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ..continuity.books import BookTrack
     from ..continuity.items import Item
@@ -171,9 +171,9 @@ class Healing:
         return min((now - at for at, came in self._came if came <= newest), default=float("inf"))
 
     def _books(self) -> int:
-        """How many books of the venue share its budget."""
-        return sum(
-            1
-            for track in self._tracks()
-            if track.venue == self._track.venue and track.repair_kind is Repair.SNAPSHOT
-        )
+        return books_of(self._track.venue, self._tracks())
+
+
+def books_of(venue: str, tracks: Iterable[Track]) -> int:
+    """How many books of a venue share its budget."""
+    return sum(track.venue == venue and track.repair_kind is Repair.SNAPSHOT for track in tracks)

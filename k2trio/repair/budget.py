@@ -37,6 +37,9 @@ OVERTAKING_SHARE = 0.2
 """Share of the budget for wishes that go before others which cannot be paid yet."""
 BOOKS_LEAVE = 0.2
 """Share of the budget that requests for books leave to others."""
+AUDITS_LEAVE = 0.5
+"""Share of the budget that is left to whoever misses something, by requests that prove nothing but
+that all is well."""
 DEAR_WEIGHT, DEAR_LEAVE = 25, 0.1
 """From which weight on any request leaves which share of the budget to cheaper ones."""
 DEPTHS = ((5000, 250), (1000, 50), (500, 25), (100, 5))

@@ -17,7 +17,9 @@ from ..continuity.books import BookTrack
 from ..market.streams import Repair
 from . import history
 from .attendance import Attendance, Office
-from .books import Healing
+from .books import Healing, books_of
+from .budget import AUDITS_LEAVE, DEPTHS
+from .hosts import BackfillError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from ..continuity.arbiter import Arbiter
     from ..continuity.items import Item
     from ..continuity.track import Track
+    from ..market.payloads import DepthSnapshot, Event
+    from ..market.streams import Stream
     from ..observe.metrics import Metrics
     from ..settings import Settings
     from .rest import Backfill
@@ -75,6 +79,19 @@ class Repairs:
         return sum(
             track.wants_snapshot and now - track.seen_at < FORGOTTEN_S for track in self._busy
         )
+
+    async def snapshot(self, venue: str, stream: Stream) -> Event[DepthSnapshot]:
+        """A book as REST has it now, when the repairs of others can spare the weight.
+
+        :raises BackfillError: if no host of the venue gave an answer.
+        """
+        if not self._backfill.serves(venue):
+            raise BackfillError(f"no REST host of {venue} is known")
+        budget, most = self._backfill.budget(venue), self._office.settings.depth_snapshot_levels
+        books = books_of(venue, self._arbiter.tracks)
+        levels, weight = budget.levels(books, trio.current_time(), most or DEPTHS[-1][0])
+        async with self._backfill.turn(venue, weight, AUDITS_LEAVE) as turn:
+            return await self._backfill.snapshot(venue, stream, levels, weight, turn)
 
     async def run(self) -> None:
         """Close gaps until cancelled."""

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import trio
 import trio.testing
+from booktruth import BookTruth
 
 from k2trio.client.opening import open_feed
+from k2trio.market.streams import parse_stream
 from k2trio.observe import transitions as on
 from k2trio.sharing.stores import Memory
 
@@ -54,6 +56,8 @@ class Run:
     feed: Feed | None = None
     samples: dict[tuple[str, str], float] = field(default_factory=dict)
     duplicates: int = 0
+    books: dict[tuple[str, str], BookTruth] = field(default_factory=dict)
+    """Venue and symbol → what its book was."""
 
     @property
     def last_venue(self) -> str:
@@ -114,6 +118,10 @@ async def run_plan(plan: Plan) -> Run:
     """Let the client live through a plan."""
     network, exchanges, settings, quotas = make_world(plan)
     run = Run(plan, exchanges, settings, quotas)
+    kept = {parse_stream(name).symbol for name in plan.streams if "@depth" in name}
+    for venue, exchange in exchanges.items():
+        for symbol in kept & exchange.market.symbols.keys():
+            run.books[f"{venue}.test", symbol] = BookTruth(exchange.market.symbols[symbol])
 
     def wall_clock() -> float:
         return wall_time(plan, trio.current_time())

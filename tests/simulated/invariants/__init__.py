@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .books import books_are_whole, live_books_are_right
 from .bounds import buffers_are_bounded, closing_is_bounded
 from .calm import (
     a_run_converges,
     a_sound_exchange_is_never_left,
-    books_are_whole,
     the_supervisor_stays,
 )
 from .dialling import (
@@ -55,6 +55,7 @@ INVARIANTS: tuple[Callable[[Run], None], ...] = (
     silence_is_not_stable,
     silence_is_not_kept,
     books_are_whole,
+    live_books_are_right,
 )
 
 

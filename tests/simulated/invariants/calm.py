@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from k2trio.continuity.items import Gap
-from k2trio.market.payloads import Event
-from k2trio.market.streams import Kind, parse_stream
 from k2trio.observe import transitions as on
 
 from ..violation import demand
@@ -43,19 +40,6 @@ def a_run_converges(run: Run) -> None:
         behind = true[-1][1] - (track.next - 1)
         demand(behind <= math.ceil(run.plan.rate * 5) + 12, 13, f"{stream}: {behind} ids behind")
         demand(not track.held, 13, f"{stream}: {len(track.held)} messages still held")
-
-
-def books_are_whole(run: Run) -> None:
-    """20: once faults have stopped, a book that lost updates has got a snapshot after them."""
-    broken: dict[str, Gap] = {}
-    for item in run.items:
-        if item.venue != f"{run.last_venue}.test" or parse_stream(item.stream).kind != Kind.DEPTH:
-            continue
-        if isinstance(item, Gap):
-            broken[item.stream] = item
-        elif isinstance(item, Event) and item.origin == "snapshot":
-            broken.pop(item.stream, None)
-    demand(not broken, 20, f"{len(broken)} books never healed: {list(broken.values())[:2]}")
 
 
 def _failures_after(run: Run, when: float) -> list[on.Transition]:

@@ -1,0 +1,140 @@
+"""Books behind a feed: right whenever they say so, and right again after whatever happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import trio
+from booktruth import BookTruth
+from world import fault, open_world
+
+import k2trio
+from k2trio.book.order_book import BookState
+from k2trio.market.payloads import Depth, DepthSnapshot, Event
+from k2trio.observe.transitions import BookDiffers
+
+DEPTH, TICKER, PARTIAL = "btcusdt@depth@100ms", "btcusdt@bookTicker", "btcusdt@depth20@100ms"
+
+FAULTS = {
+    "none": [],
+    "outage": [fault(20, "outage", "*", duration=30)],
+    "losses": [fault(10, "dropped", "a", duration=30, share=0.05)],
+    "rest down": [
+        fault(10, "dropped", "a", duration=10, share=0.3),
+        fault(10, "rest_refused", "venue.rest", duration=40),
+    ],
+    "rest lags": [
+        fault(10, "dropped", "a", duration=20, share=0.1),
+        fault(0, "rest_lag", "venue.rest", duration=90, lag=3.0),
+    ],
+    "ids begin anew": [fault(20, "ids_reset", "a", by=1_000_000)],
+    "ids leap": [fault(20, "ids_jump", "a", by=1_000_000)],
+}
+
+
+@pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
+async def test_a_live_book_is_the_exchanges_own_whatever_happens(
+    faults: list[Any], autojump_clock: Any
+) -> None:
+    seen: Counter[BookState] = Counter()
+    async with open_world(
+        faults, rate=20, consume=False, settings={"streams": [DEPTH, TICKER, PARTIAL]}
+    ) as world:
+        truth = BookTruth(world.exchange.market.symbols["BTCUSDT"])
+        feed_books = k2trio.books(world.feed)
+        with trio.move_on_after(120):
+            async for book, item in feed_books:
+                assert book is not None
+                seen[book.state] += 1
+                if item.stream == DEPTH and book.state is BookState.LIVE:
+                    assert truth.agrees(book)
+        assert feed_books["btcusdt"].state is BookState.LIVE
+    assert seen[BookState.LIVE] > 1000
+    assert bool(seen[BookState.UNPROVEN]) == bool(faults)
+    audits = {
+        witness: world.metric("k2_binance_book_audits_total", witness=witness)
+        for witness in ("ticker", "partial")
+    }
+    assert all(count is not None and count > 100 for count in audits.values())
+    assert world.of(BookDiffers) == []
+
+
+async def test_depth_begins_with_a_snapshot_and_nothing_is_missing(autojump_clock: Any) -> None:
+    async with open_world(rate=20, settings={"streams": [DEPTH, "ethusdt@depth"]}) as world:
+        await trio.sleep(5)
+    for stream in (DEPTH, "ethusdt@depth"):
+        items = [item for _, item in world.items if item.stream == stream]
+        assert all(isinstance(item, Event) for item in items)
+        snapshots = [n for n, item in enumerate(items) if isinstance(item.data, DepthSnapshot)]  # type: ignore[union-attr]
+        (place,) = snapshots
+        last = items[place].data.last_update_id  # type: ignore[union-attr]
+        before, after = items[:place], items[place + 1 :]
+        assert all(item.data.last_update_id <= last for item in before)  # type: ignore[union-attr]
+        joins = after[0].data  # type: ignore[union-attr]
+        assert isinstance(joins, Depth)
+        assert joins.first_update_id <= last + 1 <= joins.last_update_id
+        times = [at for at, _ in world.items]
+        assert times[place] < 3
+
+
+async def test_where_no_snapshots_are_wanted_there_are_none(autojump_clock: Any) -> None:
+    chosen = {"streams": [DEPTH], "depth_snapshot_levels": 0}
+    faults = [fault(10, "dropped", "a", duration=1, share=1.0)]
+    async with open_world(faults, rate=20, settings=chosen) as world:
+        await trio.sleep(30)
+    gaps = [item for _, item in world.items if isinstance(item, k2trio.Gap)]
+    assert {gap.reason for gap in gaps} == {"not_repairable"}
+    assert not any(isinstance(item, Event) and item.origin == "snapshot" for _, item in world.items)
+
+
+async def test_each_book_is_compared_with_a_second_snapshot(autojump_clock: Any) -> None:
+    streams = [DEPTH, "ethusdt@depth", "ethusdt@trade"]
+    async with open_world(
+        rate=20, consume=False, settings={"streams": streams, "book_audit_interval": 30}
+    ) as world:
+        with trio.move_on_after(100):
+            async for _ in k2trio.books(world.feed):
+                pass
+    assert world.metric("k2_binance_book_audits_total", witness="snapshot") == 6
+    assert world.of(BookDiffers) == []
+
+
+async def test_a_book_that_differs_is_told_and_begins_anew(autojump_clock: Any) -> None:
+    async with open_world(rate=20, consume=False, settings={"streams": [DEPTH, TICKER]}) as world:
+        truth = BookTruth(world.exchange.market.symbols["BTCUSDT"])
+        agreed: list[bool] = []
+        states: list[BookState] = []
+        with trio.move_on_after(60):
+            async for book, item in k2trio.books(world.feed):
+                assert book is not None
+                states.append(book.state)
+                if trio.current_time() > 10 and not world.of(BookDiffers):
+                    # As if the exchange, or we, had lost a change of it.
+                    book._bids.update([k2trio.Level(book.bids(1)[0].price, "123.456")])
+                elif item.stream == DEPTH and book.state is BookState.LIVE:
+                    agreed.append(truth.agrees(book))
+    ((at, told),) = world.of(BookDiffers)
+    assert at < 15
+    assert "the book has 123.456 at" in told.detail
+    assert told.witness == "ticker"
+    assert world.metric("k2_binance_book_differences_total", witness="ticker") == 1
+    assert BookState.UNPROVEN in states
+    assert states[-1] is BookState.LIVE
+    assert all(agreed)
+
+
+async def test_a_stream_subscribed_later_makes_a_book(autojump_clock: Any) -> None:
+    async with open_world(rate=20, consume=False, settings={"streams": [TICKER]}) as world:
+        feed_books = k2trio.books(world.feed)
+        sources: list[str] = []
+        with trio.move_on_after(20):
+            async for book, _ in feed_books:
+                assert book is not None
+                sources.append(book.stream)
+                if len(sources) == 50:
+                    await world.feed.subscribe(DEPTH)
+        assert sources[0] == TICKER
+        assert sources[-1] == DEPTH
+        assert feed_books["btcusdt"].state is BookState.LIVE
