@@ -112,10 +112,10 @@ class Books:
         if item.stream == book.stream:
             was_live = book.state is BookState.LIVE
             changed = book.apply(item)
-            if audit is not None and changed:
-                self._follow(book, audit, item)
             if was_live and book.state is not BookState.LIVE and isinstance(item, Event):
                 self._broken(book)
+            if audit is not None and changed:
+                self._follow(book, audit, item)
         elif audit is not None and isinstance(item, Event) and item.stream in self._witnesses:
             verdict = audit.hear(item)
             if verdict is not None:
