@@ -43,11 +43,11 @@ def bar_open_ms(interval: str, time_ms: int, offset_ms: int = 0) -> int:
 
 
 def bar_end_ms(interval: str, open_ms: int, offset_ms: int = 0) -> int:
-    """Open time of the bar after the one that opens at ``open_ms``."""
+    """Open time of the bar after the one that opens at ``open_ms``, late perhaps."""
     length = KLINE_INTERVALS_MS[interval]
     if length is None:
         return bar_open_ms(interval, open_ms + 32 * 86_400_000, offset_ms)
-    return open_ms + length
+    return bar_open_ms(interval, open_ms, offset_ms) + length
 
 
 @dataclass(slots=True)

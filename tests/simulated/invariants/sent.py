@@ -69,9 +69,7 @@ def _check_ids(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, fl
         earlier -= sent[1][0] <= sent[0][1]
         del sent[0]
     lost = _lost(sent, spans)
-    if truth.renumbered and any(
-        isinstance(item, Gap) and item.reason == "reset" for item, _ in timed
-    ):
+    if any(isinstance(item, Gap) and item.reason == "reset" for item, _ in timed):
         # At the edges of a numbering ids name nothing; times do, if the feed was away just then.
         away = _sent_in_outages(run, history, [item for item, _ in timed])
         lost = [one for one in lost if not _at_edge(one, sent) and not away.issuperset(_ids(one))]
