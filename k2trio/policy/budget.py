@@ -52,6 +52,9 @@ OVERTAKING_SHARE = 0.2
 """Share of the budget for wishes that go before others which cannot be paid yet."""
 BOOKS_LEAVE = 0.2
 """Share of the budget that requests for books leave to others."""
+AUDITS_LEAVE = 0.5
+"""Share of the budget that is left to whoever misses something, by requests that prove nothing but
+that all is well."""
 DEAR_WEIGHT, DEAR_LEAVE = 25, 0.1
 """From which weight on any request leaves which share of the budget to cheaper ones."""
 DEPTHS = ((5000, 250), (1000, 50), (500, 25), (100, 5))
@@ -242,14 +245,19 @@ class Budget:
         """The exchange says how much was used in its window, by whomever on this address."""
         self._counted = Counted(now, used)
 
-    def levels(self, books: int, now: float) -> tuple[int, int]:
-        """How deep a snapshot may be, where the venue has so many books, and what it weighs."""
+    def levels(self, books: int, now: float, most: int = DEPTHS[0][0]) -> tuple[int, int]:
+        """How deep a snapshot may be, where the venue has so many books, and what it weighs.
+
+        :param most: levels that are wanted.
+        """
         self._expire(now)
         share = self.limit * (1 - BOOKS_LEAVE) / max(1, books)
-        for levels, weight in DEPTHS:
+        weight = next(weight for levels, weight in reversed(DEPTHS) if levels >= most)
+        choices = [(most, weight), *(depth for depth in DEPTHS if depth[0] < most)]
+        for levels, weight in choices:
             if weight <= share and self._can_pay(weight, BOOKS_LEAVE, now):
                 return levels, weight
-        return DEPTHS[-1]
+        return choices[-1]
 
     def collecting_s(self, now: float) -> float:
         """How long who has just asked should collect what else is missing before asking again."""

@@ -15,10 +15,10 @@ import trio
 
 from ..continuity.books import BookTrack
 from ..market.streams import Repair
+from ..policy.budget import AUDITS_LEAVE, DEPTHS
 from . import history
 from .attendance import Attendance, Office
 from .books import Healing, books_of
-from .budget import AUDITS_LEAVE, DEPTHS
 from .hosts import BackfillError
 
 if TYPE_CHECKING:
