@@ -105,8 +105,9 @@ async def open_bench(
     rest = Rest(answer)
     hosts = values.pop("hosts", HOSTS[:1])
     redundant = values.pop("redundant", True)
+    snapshots = values.pop("snapshots", False)
     chosen = Settings(websocket_url="wss://v.test:9/stream", rest_urls=hosts, **values)
-    arbiter = Arbiter(1000)
+    arbiter = Arbiter(1000, snapshots=snapshots)
     metrics = Metrics(["BTCUSDT"])
 
     async def publish(items: list[Item]) -> None:

@@ -182,6 +182,61 @@ async def test_a_consumer_that_is_slow_to_take_a_snapshot_is_waited_for(
     assert bench.ended() == {"repaired": 1}
 
 
+# -- the beginning ------------------------------------------------------------------------------
+
+
+async def begin(bench: Bench, streams: list[str], until: float) -> None:
+    """Depth streams with an update each half second, ids following the clock: 10 a second."""
+    last = 0
+    while trio.current_time() < until:
+        await trio.sleep(0.5)
+        first, last = last + 1, int(trio.current_time() * 10 + 0.5)
+        for stream in streams:
+            bench.offer(diff(first, last, stream))
+
+
+@pytest.mark.parametrize(("books", "levels"), [(1, 1000), (40, 1000), (400, 100)])
+async def test_all_books_begin_as_soon_as_their_snapshots_are_there(
+    autojump_clock: Any, books: int, levels: int
+) -> None:
+    async def answer(_: httpx2.Request) -> Any:
+        await trio.sleep(0.1)
+        return clock_book(0.05)
+
+    streams = [f"sym{number}usdt@depth" for number in range(books)]
+    async with open_bench(answer, redundant=False, snapshots=True) as (bench, rest):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(begin, bench, streams, 30)
+            await trio.sleep(0.55)
+            assert bench.repairs.problems(trio.current_time()) == [
+                f"{books} {'book lacks' if books == 1 else 'books lack'} a snapshot"
+            ]
+        assert bench.repairs.problems(trio.current_time()) == []
+    assert limits(rest) == [levels] * books
+    for stream in streams:
+        (at,) = healed_at(bench, stream)
+        assert at <= 1.001 + 0.1 * books / 4  # four at a time, and an update to join
+        follow(bench, stream)
+    assert bench.gaps() == []
+
+
+async def test_where_the_budget_is_short_books_begin_later_and_updates_do_not(
+    autojump_clock: Any,
+) -> None:
+    """A snapshot of 100 levels weighs 5, and 80 of 100 are for books: 16 books a minute."""
+    streams = [f"sym{number}usdt@depth" for number in range(50)]
+    async with open_bench(
+        lambda _: clock_book(), redundant=False, snapshots=True, rest_weight_limit=100
+    ) as (bench, _):
+        await begin(bench, streams, 400)
+    for stream in streams:
+        assert healed_at(bench, stream), stream
+        first = next(at for at, item in bench.told if item.stream == stream)
+        assert first <= 10 + 60 + 1  # the hold, and what a wait for a turn is excused
+        follow(bench, stream)
+    assert bench.gaps() == []
+
+
 # -- the budget ---------------------------------------------------------------------------------
 
 
