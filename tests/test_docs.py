@@ -94,8 +94,8 @@ def test_every_option_in_an_example_exists() -> None:
     assert len(lines) >= 8
 
 
-def test_the_python_example_runs_as_far_as_it_can_without_a_network() -> None:
-    (example,) = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
+@pytest.mark.parametrize("example", re.findall(r"```python\n(.+?)```", README, re.DOTALL))
+def test_python_examples_run_as_far_as_they_can_without_a_network(example: str) -> None:
     body = example.replace("trio.run(main)", "")
     names: dict[str, Any] = {}
     exec(compile(body, "README", "exec"), names)  # noqa: S102 - our own text
