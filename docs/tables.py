@@ -1,4 +1,4 @@
-"""The README's tables of settings and metrics, out of the code that defines them.
+"""The README's tables of settings, metrics and venues, out of the code that defines them.
 
 ``python docs/tables.py`` writes them into the README; a test fails while they differ.
 """
@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from k2trio.market.venues import VENUES
 from k2trio.observe.families import Families
 from k2trio.settings import ENV_PREFIX, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pydantic.fields import FieldInfo
 
 README = Path(__file__).parents[1] / "README.md"
@@ -37,7 +40,7 @@ def _default(item: FieldInfo) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return "<br>".join(f"`{part}`" for part in value)
+        return _codes(value)
     return f"`{value}`"
 
 
@@ -62,7 +65,19 @@ def metrics_table() -> str:
     return "\n".join(["| metric | labels | type | meaning |", "|---|---|---|---|", *rows])
 
 
-TABLES = {"settings": settings_table, "metrics": metrics_table}
+def venues_table() -> str:
+    """One row per known venue: its name, and where it is reached."""
+    rows = [
+        f"| `{venue.name}` | {_codes(venue.streams)} | {_codes(venue.rest)} |" for venue in VENUES
+    ]
+    return "\n".join(["| venue | WebSocket hosts | REST hosts |", "|---|---|---|", *rows])
+
+
+def _codes(parts: Iterable[str]) -> str:
+    return "<br>".join(f"`{part}`" for part in parts)
+
+
+TABLES = {"settings": settings_table, "metrics": metrics_table, "venues": venues_table}
 
 
 def filled(text: str) -> str:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import ConnectionFailed, GaveUp
+from ..market.venues import venue_of
 from .budget import UNDER_WAY_S, Budget, Wish
 
 if TYPE_CHECKING:
@@ -40,18 +41,6 @@ DEFAULT_FREEZE_S = 60.0
 """How long to leave a venue alone after a 429 or 418 that names no time."""
 RECHECK_S = 1.0
 """How soon to look again when only another line's probe stands in the way (s)."""
-
-_VENUES = {
-    "stream.binance.com": "binance.com",
-    "data-stream.binance.vision": "binance.com",
-    "stream.binance.us": "binance.us",
-    "stream.testnet.binance.vision": "binance.com-testnet",
-}
-
-
-def venue_of(host: str) -> str:
-    """The exchange that a WebSocket host belongs to; an unknown host is a venue of its own."""
-    return _VENUES.get(host.lower(), host.lower())
 
 
 @dataclass(eq=False)

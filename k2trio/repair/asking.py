@@ -21,13 +21,12 @@ from ..errors import CircuitOpen, ProxyFailed
 from ..policy.failover import DEFAULT_FREEZE_S
 from ..wire.tunnel import usable_proxies
 from .hosts import (
-    REST_HOSTS,
     BackfillError,
     NotServedError,
     Turn,
     UnknownSymbolError,
     Venue,
-    rest_venue_of,
+    rest_urls_of,
 )
 from .routes import RoutedTransport
 
@@ -121,14 +120,10 @@ class Hosts:
         transport: httpx2.AsyncBaseTransport | None,
         sharing: Sharing | None = None,
     ) -> None:
-        urls: dict[str, list[str]] = {}
-        for url in settings.rest_urls:
-            urls.setdefault(rest_venue_of(url), []).append(url)
         self._sharing = sharing
         self._venues: dict[str, Venue] = {}
         for venue in dict.fromkeys(venues):
-            hosts = urls.get(venue) or REST_HOSTS.get(venue, ())
-            if hosts:
+            if hosts := rest_urls_of(venue, settings.rest_urls):
                 self._venues[venue] = Venue(venue, hosts, settings.rest_weight_limit, sharing)
         if transport is None:
             asked = [host.url for place in self._venues.values() for host in place.hosts]

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import trio
 
 from ..errors import K2Error
+from ..market.venues import rest_of, venue_of
 from ..policy.breaker import CircuitBreaker
 from ..policy.budget import UNDER_WAY_S, WEIGHT_WINDOW_S, Budget, Wish
-from ..policy.failover import venue_of
 from ..sharing.sharing import LOOK_S, WEIGHT
 
 if TYPE_CHECKING:
@@ -32,22 +32,6 @@ VENUE_WEIGHT_PER_MINUTE = 6000
 """What the exchange admits per address and minute."""
 MAX_FREEZE_S = 3 * 86_400.0
 """The longest ban that the exchange documents."""
-
-REST_HOSTS: dict[str, tuple[str, ...]] = {
-    "binance.com": (
-        "https://api.binance.com",
-        "https://api-gcp.binance.com",
-        "https://api1.binance.com",
-        "https://api2.binance.com",
-        "https://api3.binance.com",
-        "https://api4.binance.com",
-    ),
-    "binance.us": ("https://api.binance.us",),
-    "binance.com-testnet": ("https://testnet.binance.vision",),
-}
-_VENUE_OF_HOST = {
-    urlsplit(url).hostname: venue for venue, urls in REST_HOSTS.items() for url in urls
-} | {"data-api.binance.vision": "binance.com"}
 
 
 class BackfillError(K2Error):
@@ -63,15 +47,14 @@ class UnknownSymbolError(BackfillError):
 
 
 def rest_venue_of(url: str) -> str:
-    """The venue that a REST URL belongs to; as for WebSocket hosts, an unknown one is its own."""
-    host = urlsplit(url).hostname or ""
-    return _VENUE_OF_HOST.get(host) or venue_of(host)
+    """The venue that a REST URL belongs to."""
+    return venue_of(urlsplit(url).hostname or "")
 
 
 def rest_urls_of(venue: str, given: Sequence[str]) -> Sequence[str]:
     """The URLs of a venue's hosts: those given that are of it, or its own public ones."""
     chosen = [url for url in given if rest_venue_of(url) == venue]
-    return chosen or REST_HOSTS.get(venue, ())
+    return chosen or rest_of(venue)
 
 
 class Host:

@@ -18,7 +18,7 @@ import msgspec
 import trio
 
 from ..market.streams import symbols_of
-from ..policy.failover import venue_of
+from ..market.venues import venue_of
 from ..sharing.sharing import open_sharing
 from .asking import Hosts
 from .hosts import BackfillError

@@ -20,7 +20,6 @@ from k2trio.policy.failover import (
     Endpoint,
     Endpoints,
     Retries,
-    venue_of,
 )
 from k2trio.settings import Settings
 
@@ -381,24 +380,6 @@ async def test_an_endpoint_of_rank_none_is_used_only_where_there_is_no_other(
 
 
 # -- endpoints and venues -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("host", "venue"),
-    [
-        ("stream.binance.com", "binance.com"),
-        ("STREAM.binance.com", "binance.com"),
-        ("data-stream.binance.vision", "binance.com"),
-        ("stream.binance.us", "binance.us"),
-        ("stream.testnet.binance.vision", "binance.com-testnet"),
-        ("Example.COM", "example.com"),
-        ("stream.binance.com.evil.com", "stream.binance.com.evil.com"),
-        ("127.0.0.1", "127.0.0.1"),
-        ("::1", "::1"),
-    ],
-)
-def test_venue_of_a_host(host: str, venue: str) -> None:
-    assert venue_of(host) == venue
 
 
 @pytest.mark.parametrize(
