@@ -16,6 +16,7 @@ import msgspec
 import pytest
 import trio
 import wsproto
+from kept import lost_of
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, TextMessage
 
 from k2trio.book.books import Books
@@ -101,6 +102,11 @@ def test_every_frame_decodes_in_one_batch_and_alone(recording: Recording) -> Non
     assert [(event.stream, event.raw) for event in events] == recording.parts
     for frame, event in zip(recording.frames, events, strict=True):
         assert Decoder("venue").decode([frame], 1.0) == ([event], [])
+
+
+def test_every_value_of_every_frame_lands_in_a_field(recording: Recording) -> None:
+    events, _ = Decoder("venue").decode(recording.frames, 1.0)
+    assert [lost for event in events if (lost := lost_of(event))] == []
 
 
 def test_diff_depth_is_unbroken(recording: Recording) -> None:

@@ -116,6 +116,8 @@ class Bar(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     :ivar taker_volume: volume that takers bought; empty where the venue does not tell.
     :ivar taker_quote_volume: the same in the quote asset.
+    :ivar first_trade_id: -1 where nothing was traded; None where it is not told, as by REST.
+    :ivar last_trade_id: the same of the last trade.
     """
 
     open_time: Integer = field(name="t")
@@ -132,6 +134,8 @@ class Bar(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     quote_volume: str = field(name="q")
     taker_volume: str = field(name="V", default="")
     taker_quote_volume: str = field(name="Q", default="")
+    first_trade_id: Integer | None = field(name="f", default=None)
+    last_trade_id: Integer | None = field(name="L", default=None)
 
 
 class Kline(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="kline"):
@@ -156,14 +160,23 @@ class MiniTicker(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="24hr
 
 
 class Ticker(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="24hrTicker"):
-    """Rolling 24 h statistics (stream ``<symbol>@ticker``)."""
+    """Rolling 24 h statistics (stream ``<symbol>@ticker``).
+
+    :ivar previous_close: price of the last trade before the window.
+    :ivar open_time: when the window begins.
+    :ivar close_time: when it ends.
+    :ivar first_trade_id: first trade in the window; -1 where there is none.
+    :ivar last_trade_id: the last one.
+    """
 
     event_time: Id = field(name="E")
     symbol: str = field(name="s")
     change: str = field(name="p")
     change_percent: str = field(name="P")
     average: str = field(name="w")
+    previous_close: str = field(name="x")
     last: str = field(name="c")
+    last_quantity: str = field(name="Q")
     bid: str = field(name="b")
     bid_quantity: str = field(name="B")
     ask: str = field(name="a")
@@ -173,11 +186,18 @@ class Ticker(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="24hrTick
     low: str = field(name="l")
     volume: str = field(name="v")
     quote_volume: str = field(name="q")
+    open_time: Integer = field(name="O")
+    close_time: Integer = field(name="C")
+    first_trade_id: Integer = field(name="F")
+    last_trade_id: Integer = field(name="L")
     trades: Integer = field(name="n")
 
 
 class WindowTicker(msgspec.Struct, frozen=True, gc=False):
-    """Rolling statistics of 1 h, 4 h or 1 d (stream ``<symbol>@ticker_<window>``)."""
+    """Rolling statistics of 1 h, 4 h or 1 d (stream ``<symbol>@ticker_<window>``).
+
+    :ivar open_time: when the window begins, a whole minute: it may be wider than its name says.
+    """
 
     event: Literal["1hTicker", "4hTicker", "1dTicker"] = field(name="e")
     event_time: Id = field(name="E")
@@ -191,6 +211,10 @@ class WindowTicker(msgspec.Struct, frozen=True, gc=False):
     low: str = field(name="l")
     volume: str = field(name="v")
     quote_volume: str = field(name="q")
+    open_time: Integer = field(name="O")
+    close_time: Integer = field(name="C")
+    first_trade_id: Integer = field(name="F")
+    last_trade_id: Integer = field(name="L")
     trades: Integer = field(name="n")
 
 
@@ -246,6 +270,17 @@ PAYLOADS: dict[Kind, Any] = {
     Kind.REFERENCE_PRICE: ReferencePrice,
 }
 """The type of ``Event.data`` per stream kind."""
+
+IGNORED: dict[type, dict[str, str]] = {
+    Trade: {
+        "M": "the exchange's documents say to ignore it",
+        "b": "the buyer's order: binance.com tells it no more, and it would slow down every trade",
+        "a": "the seller's order: the same",
+    },
+    AggTrade: {"M": "the exchange's documents say to ignore it"},
+    Bar: {"B": "the exchange's documents say to ignore it"},
+}
+"""What the exchange says and no field holds: wire name → why. ``Event.raw`` has it."""
 
 P_co = TypeVar("P_co", bound=Payload, covariant=True, default=Payload)
 """The payload of an event; where the kind of its stream is not known, any of them."""

@@ -1,6 +1,8 @@
 """Rows of REST, and the stream's own payloads made of them.
 
-REST has no event time of its own, and less to tell of a message than the stream.
+REST has no event time of its own, and less to tell of a message than the stream: of a bar not which
+trades are in it, unless there are none. What else it tells follows from the rest, or means nothing
+(``quoteQty``, ``isBestMatch``, ``M``, and the last column of a bar).
 """
 
 from __future__ import annotations
@@ -10,6 +12,10 @@ from typing import Any
 import msgspec
 
 from ..market.payloads import AggTrade, Bar, Kline, Trade
+
+
+NO_TRADE = -1
+"""The exchange's word for the first and the last trade of a bar that has none."""
 
 
 class TradeRow(msgspec.Struct):
@@ -75,5 +81,7 @@ def kline_of(symbol: str, interval: str, row: KlineRow) -> tuple[Kline, bytes]:
         quote_volume=row.quote_volume,
         taker_volume=row.taker_volume,
         taker_quote_volume=row.taker_quote_volume,
+        first_trade_id=None if row.trades else NO_TRADE,
+        last_trade_id=None if row.trades else NO_TRADE,
     )
     return _encoded(Kline(row.close_time + 1, symbol, bar))

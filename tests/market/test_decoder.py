@@ -62,7 +62,11 @@ MINI_ROW = {
 }
 MINI = m.MiniTicker(7, "BTCUSDT", "1", "2", "3", "4", "5", "6")
 WINDOW = m.WindowTicker(
-    "4hTicker", 7, "BTCUSDT", "0.1", "250.00", "0.2", "0.4", "0.7", "0.8", "0.9", "13", "14", 15
+    "4hTicker",
+    7,
+    "BTCUSDT",
+    *("0.1", "250.00", "0.2", "0.4", "0.7", "0.8", "0.9", "13", "14"),
+    *(1, 2, -1, -1, 15),
 )
 
 KLINE: dict[str, Any] = {
@@ -154,7 +158,9 @@ KINDS: list[tuple[str, Any, Any]] = [
         m.Kline(
             9,
             "BTCUSDT",
-            m.Bar(1, 2, "BTCUSDT", "1m", "3", "4", "5", "6", "7", 8, True, "9", "10", "11"),
+            m.Bar(
+                *(1, 2, "BTCUSDT", "1m", "3", "4", "5", "6", "7", 8, True, "9", "10", "11", -1, -1)
+            ),
         ),
     ),
     ("btcusdt@miniTicker", MINI_ROW, MINI),
@@ -168,7 +174,9 @@ KINDS: list[tuple[str, Any, Any]] = [
             "0.1",
             "250.00",
             "0.2",
+            "0.3",
             "0.4",
+            "10",
             "0.5",
             "11",
             "0.6",
@@ -178,7 +186,7 @@ KINDS: list[tuple[str, Any, Any]] = [
             "0.9",
             "13",
             "14",
-            15,
+            *(1, 2, -1, -1, 15),
         ),
     ),
     ("btcusdt@ticker_4h", WINDOW_ROW, WINDOW),

@@ -111,6 +111,21 @@ async def test_a_bar_whose_row_ends_early_says_nothing_of_takers() -> None:
     assert not {"V", "Q"} & set(msgspec.json.decode(event.raw)["k"])
 
 
+@pytest.mark.parametrize(("trades", "ids"), [(0, {"f": -1, "L": -1}), (7, {})])
+async def test_which_trades_a_bar_of_rest_has_is_told_where_that_is_known(
+    trades: int, ids: dict[str, int]
+) -> None:
+    (row,) = kline_rows([60_000])
+    row[8] = trades
+    (event,) = await page(make_backfill(Rest(lambda _: [row])), MINUTES, 60_000, 119_999)
+    assert (event.data.bar.first_trade_id, event.data.bar.last_trade_id) == (
+        ids.get("f"),
+        ids.get("L"),
+    )
+    written = msgspec.json.decode(event.raw)["k"]
+    assert {key: written[key] for key in ("f", "L") if key in written} == ids
+
+
 async def test_bars_of_the_other_time_zone_are_asked_for_in_it() -> None:
     rest = Rest(lambda _: [])
     await page(make_backfill(rest), parse_stream("btcusdt@kline_1d@+08:00"), 0, 1)

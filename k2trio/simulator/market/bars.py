@@ -25,6 +25,7 @@ MAX_SECONDS = 100_000
 MAX_BARS = 20_000
 """Bars kept of each interval that was asked for."""
 
+MINUTE_MS = 60_000
 WEEK_MS = 604_800_000
 MONDAY_MS = 4 * 86_400_000
 """1970-01-05, a Monday: weekly bars open on Mondays."""
@@ -209,17 +210,21 @@ class Bars:
             open_ms = end_ms
 
     def window(self, now_ms: int, length_ms: int) -> tuple[Bar, int]:
-        """Everything in the last ``length_ms`` (by whole minutes), and the close before it."""
+        """Everything in the last ``length_ms``, and the close before it.
+
+        As on the exchange it begins on a minute, and so may be wider by up to one.
+        """
+        from_ms = (now_ms - length_ms) // MINUTE_MS * MINUTE_MS
         bars: list[Bar] = []
         before = self.first_price
         for bar in reversed(self.series("1m").bars.values()):
-            if bar.open_ms <= now_ms - length_ms:
+            if bar.open_ms < from_ms:
                 before = bar.close
                 break
             bars.append(bar)
-        total = Bar.empty(now_ms - length_ms, before)
+        total = Bar.empty(from_ms, before)
         for bar in reversed(bars):
             total.add(bar)
-        if self.second is not None and self.second.open_ms > now_ms - length_ms:
+        if self.second is not None and self.second.open_ms >= from_ms:
             total.add(self.second)
         return total, before

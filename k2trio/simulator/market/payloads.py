@@ -211,12 +211,10 @@ def ticker(row: Statistics, time_us: int, unit: int) -> dict[str, object]:
         "a": decimal(ask),
         "A": decimal(ask_quantity),
     }
-    return window_ticker(row, "24hr", 86_400_000, time_us, unit) | quotes
+    return window_ticker(row, "24hr", time_us, unit) | quotes
 
 
-def window_ticker(
-    row: Statistics, window: str, window_ms: int, time_us: int, unit: int
-) -> dict[str, object]:
+def window_ticker(row: Statistics, window: str, time_us: int, unit: int) -> dict[str, object]:
     """``<symbol>@ticker_<window>``, not yet encoded."""
     span = row.span
     change = span.close - span.open
@@ -234,7 +232,7 @@ def window_ticker(
         "c": decimal(span.close),
         "v": decimal(span.volume),
         "q": decimal(span.quote),
-        "O": (time_us - window_ms * 1000) // unit,
+        "O": span.open_ms * 1000 // unit,
         "C": time_us // unit,
         "F": span.first_id,
         "L": span.last_id,

@@ -143,7 +143,7 @@ class TickerVoice(Voice):
             return payloads.mini_ticker(row, now_us, unit)
         if self.stream.interval is None:
             return payloads.ticker(row, now_us, unit)
-        return payloads.window_ticker(row, self.stream.interval, self._window_ms, now_us, unit)
+        return payloads.window_ticker(row, self.stream.interval, now_us, unit)
 
 
 class AvgPriceVoice(Voice):
