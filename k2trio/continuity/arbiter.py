@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..market.streams import Kind, parse_stream
 from .aggregates import AggTrack
+from .blocks import BlockTrack
 from .books import BookTrack
 from .held import Memory
 from .klines import KlineTrack
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
     from .held import Source, Stray
     from .items import Item
 
-_TRACKS = {Kind.KLINE: KlineTrack, Kind.DEPTH: BookTrack, Kind.AGG_TRADE: AggTrack}
+_TRACKS = {
+    Kind.KLINE: KlineTrack,
+    Kind.DEPTH: BookTrack,
+    Kind.AGG_TRADE: AggTrack,
+    Kind.BLOCK_TRADE: BlockTrack,
+}
 """Kinds with rules of their own."""
 RUN_MESSAGES = 4
 """From so many messages a stream on, on the average of a batch, it pays to look at them together.

@@ -27,6 +27,7 @@ class Coverage(msgspec.Struct, frozen=True):
     """What is known of one stream's ids between the first and the last one seen.
 
     ``live + repaired + missing`` is the number of ids in between; after a reset, of ids since then.
+    Ids of block trades that REST proved to be unused do not count.
     Kinds without provable ids count messages instead, and klines missing and repaired bars.
     ``ranges_forgotten`` counts ranges that are in the sums but no longer in the lists.
     """

@@ -11,7 +11,9 @@ What the exchange offers to prove it differs by kind, so it is written down once
     The key only grows. A lower or equal key is a duplicate or out of date; a higher one proves
     nothing about what lies between, so an outage is declared as a time range.
 
-Klines are increasing by event time, and contiguous by bar: closed bars step by the interval.
+Klines are increasing by event time, and contiguous by bar: closed bars step by the interval. Of
+block trades the exchange does not say that their ids are consecutive; an id that was skipped is
+asked for all the same, and what REST then leaves out never was (``continuity/blocks.py``).
 
 The ids belong to one venue. Two venues' ids are never compared, whatever the symbol is called.
 
@@ -88,6 +90,7 @@ class Repair(enum.Enum):
     """What REST can give back after a gap."""
 
     HISTORICAL_TRADES = "historicalTrades"
+    HISTORICAL_BLOCK_TRADES = "historicalBlockTrades"
     AGG_TRADES = "aggTrades"
     KLINES = "klines"
     SNAPSHOT = "depth"
@@ -108,7 +111,7 @@ TABLE: dict[Kind, Order] = {
     #                        first           last            rule             repair
     Kind.TRADE:              Order("t", "t", Rule.CONTIGUOUS, Repair.HISTORICAL_TRADES),
     Kind.AGG_TRADE:          Order("a", "a", Rule.CONTIGUOUS, Repair.AGG_TRADES),
-    Kind.BLOCK_TRADE:        Order("t", "t", Rule.INCREASING, Repair.NONE),
+    Kind.BLOCK_TRADE:        Order("t", "t", Rule.CONTIGUOUS, Repair.HISTORICAL_BLOCK_TRADES),
     Kind.DEPTH:              Order("U", "u", Rule.CONTIGUOUS, Repair.SNAPSHOT),
     Kind.PARTIAL_DEPTH:      Order("lastUpdateId", "lastUpdateId", Rule.INCREASING, Repair.NONE),
     Kind.BOOK_TICKER:        Order("u", "u", Rule.INCREASING, Repair.NONE),

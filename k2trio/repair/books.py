@@ -121,7 +121,7 @@ class Healing:
         self._came.append((now, track.newest))
         try:
             async with case.turn(LOOK_WEIGHT, BOOKS_LEAVE) as turn:
-                newest = await case.office.backfill.newest(track.venue, track.stream, turn)
+                newest = await case.office.backfill.newest(track.venue, track.stream, turn=turn)
         except BackfillError:
             return None
         if newest is None:

@@ -5,6 +5,7 @@ Source: Binance spot API docs, "Market Data endpoints".
 
 from __future__ import annotations
 
+import operator
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -13,7 +14,16 @@ from ..market.streams import Kind, Repair, Stream
 from .asking import Hosts, Query
 from .hosts import BackfillError, NotServedError, Turn
 from .listing import statuses_of
-from .rows import AggRow, KlineRow, TradeRow, agg_of, kline_of, trade_of
+from .rows import (
+    AggRow,
+    BlockTradeRow,
+    KlineRow,
+    TradeRow,
+    agg_of,
+    block_trade_of,
+    kline_of,
+    trade_of,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -31,7 +41,12 @@ _T = TypeVar("_T")
 PAGE_ROWS = 1000
 LOOK_WEIGHT = 5
 """What :meth:`Backfill.newest` of a book weighs."""
-_PAGE_WEIGHTS = {Repair.HISTORICAL_TRADES: 25, Repair.AGG_TRADES: 4, Repair.KLINES: 2}
+_PAGE_WEIGHTS = {
+    Repair.HISTORICAL_TRADES: 25,
+    Repair.HISTORICAL_BLOCK_TRADES: 25,
+    Repair.AGG_TRADES: 4,
+    Repair.KLINES: 2,
+}
 _TRADES_WEIGHT = 25
 ZONE_SUFFIX = "@+08:00"
 ZONE = "8"
@@ -58,6 +73,9 @@ class Page(NamedTuple):
 
     begins: int
     events: list[Event]
+
+
+_id_of = operator.attrgetter("id")
 
 
 class Backfill:
@@ -149,7 +167,10 @@ class Backfill:
                     found = await self._newest_trades(venue, symbol, turn)
                     begins = max(first, min((row.id for row in found), default=first))
                 payloads: list[tuple[Any, bytes]]
-                payloads = [trade_of(symbol, row) for row in sorted(found, key=lambda row: row.id)]
+                payloads = [trade_of(symbol, row) for row in sorted(found, key=_id_of)]
+            case Repair.HISTORICAL_BLOCK_TRADES:
+                blocks = await self._blocks(venue, symbol, first, rows, turn)
+                payloads = [block_trade_of(symbol, row) for row in sorted(blocks, key=_id_of)]
             case Repair.AGG_TRADES:
                 query["fromId"] = first
                 aggregates = await self._get(
@@ -183,6 +204,14 @@ class Backfill:
         query: Query = {"symbol": symbol, "limit": PAGE_ROWS}
         return await self._get(venue, "/api/v3/trades", query, _TRADES_WEIGHT, list[TradeRow], turn)
 
+    async def _blocks(
+        self, venue: str, symbol: str, first: int, rows: int, turn: Turn | None
+    ) -> list[BlockTradeRow]:
+        """Block trades from an id on; without one the exchange lists none."""
+        query: Query = {"symbol": symbol, "fromId": first, "limit": rows}
+        path = "/api/v3/historicalBlockTrades"
+        return await self._get(venue, path, query, _TRADES_WEIGHT, list[BlockTradeRow], turn)
+
     async def snapshot(
         self,
         venue: str,
@@ -210,9 +239,13 @@ class Backfill:
         """
         return await statuses_of(self._hosts, venue, ())
 
-    async def newest(self, venue: str, stream: Stream, turn: Turn | None = None) -> Newest | None:
+    async def newest(
+        self, venue: str, stream: Stream, known: int | None = None, turn: Turn | None = None
+    ) -> Newest | None:
         """The newest that the venue has of what the stream tells; one cheap request.
 
+        :param known: an id that the stream has told. Without one nobody can be asked about block
+            trades; and with one the answer may be one that is newer, rather than the newest.
         :param turn: has been waited for already.
         :returns: None if there is nothing at all.
         :raises BackfillError: if no host of the venue gave an answer, or the kind cannot be asked
@@ -233,6 +266,9 @@ class Backfill:
                     venue, "/api/v3/trades", query, _TRADES_WEIGHT, list[TradeRow], turn
                 )
                 found = [Newest(row.id, row.time) for row in trades]
+            case Kind.BLOCK_TRADE if known is not None:
+                blocks = await self._blocks(venue, stream.symbol or "", known, 2, turn)
+                found = [Newest(row.id, row.time) for row in blocks]
             case _:
                 raise BackfillError(f"{stream.name} cannot be asked for its newest message")
         return max(found, default=None)

@@ -11,14 +11,21 @@ from typing import Any
 
 import msgspec
 
-from ..market.payloads import AggTrade, Bar, Kline, Trade
-
+from ..market.payloads import AggTrade, Bar, BlockTrade, Kline, Trade
 
 NO_TRADE = -1
 """The exchange's word for the first and the last trade of a bar that has none."""
 
 
 class TradeRow(msgspec.Struct):
+    id: int
+    price: str
+    qty: str
+    time: int
+    isBuyerMaker: bool  # noqa: N815 - wire name
+
+
+class BlockTradeRow(msgspec.Struct):
     id: int
     price: str
     qty: str
@@ -58,6 +65,12 @@ def _encoded(payload: Any, **more: Any) -> tuple[Any, bytes]:
 def trade_of(symbol: str, row: TradeRow) -> tuple[Trade, bytes]:
     trade = Trade(row.time, symbol, row.id, row.price, row.qty, row.time, row.isBuyerMaker)
     return _encoded(trade, M=True)
+
+
+def block_trade_of(symbol: str, row: BlockTradeRow) -> tuple[BlockTrade, bytes]:
+    return _encoded(
+        BlockTrade(row.time, symbol, row.id, row.price, row.qty, row.time, row.isBuyerMaker)
+    )
 
 
 def agg_of(symbol: str, row: AggRow) -> tuple[AggTrade, bytes]:

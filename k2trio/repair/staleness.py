@@ -5,7 +5,7 @@ is needed: it is stale. If the venue has nothing newer than what was delivered, 
 and the connection stays. If it has, or does not answer, the connection is stale. The question is
 asked so early that what is in flight has come by the limit. Of some kinds no venue can be asked:
 the periodic ones are believed to be stale once for each silence, the others, which may have nothing
-to say for hours, never.
+to say for hours, never. Nor are block trades for want of an answer, which are as rare.
 
 *One stream is silent while others flow.* It is judged by its own rhythm: a stream that had a
 message every second is suspicious long before one that had a message an hour. Then it is verified
@@ -30,8 +30,8 @@ import trio
 
 from ..continuity.times import MS, units_per_second
 from ..errors import ConnectionFailed, Stale, SubscriptionRejected
-from ..market.streams import Kind
 from ..observe.transitions import StreamSilent, SubscriptionRefused
+from .askable import BY_ID, PERIODIC, RARE, can_be_asked_about
 from .asking import UNKNOWN_SYMBOL
 from .hosts import BackfillError, UnknownSymbolError
 from .listing import LISTING_TIMEOUT_S, complaints
@@ -57,16 +57,6 @@ IN_FLIGHT_S = 3.0
 """News that the venue has just had may be on its way: streams speak every two seconds at most."""
 ASK_AHEAD_S = VERIFY_TIMEOUT_S + IN_FLIGHT_S
 """So long before a connection counts as stale the venue is asked: then all is in by that time."""
-
-_BY_ID = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.DEPTH, Kind.BOOK_TICKER, Kind.PARTIAL_DEPTH})
-"""Kinds whose key is an id that REST knows."""
-_BY_TIME = frozenset({Kind.KLINE, Kind.MINI_TICKER, Kind.TICKER, Kind.WINDOW_TICKER})
-"""Kinds that speak of trades: a trade after their last message is news."""
-_VERIFIABLE = _BY_ID | _BY_TIME
-_PERIODIC = frozenset({Kind.AVG_PRICE, Kind.ALL_MINI_TICKERS, Kind.ALL_WINDOW_TICKERS})
-"""Kinds that no venue can be asked about, and that speak every second whatever happens."""
-_RARE = frozenset({Kind.BLOCK_TRADE, Kind.REFERENCE_PRICE})
-"""The rest of those, which may have nothing to say for hours."""
 
 
 class Answer(enum.Enum):
@@ -107,6 +97,12 @@ STREAM_IS_STALE = {
     Answer.NO_ANSWER: False,  # the others flow; the silence is declared when it speaks again
 }
 """What an answer means for one stream of a connection on which others flow."""
+
+
+def _is_stale(track: Track, answer: Answer) -> bool:
+    """Whether a silent connection is stale, by what the venue says of one of its streams."""
+    unexplained = answer is Answer.NO_ANSWER and track.stream.kind in RARE
+    return CONNECTION_IS_STALE[answer] and not unexplained
 
 
 class Carrier(Protocol):
@@ -194,34 +190,35 @@ class StalenessCheck:
         tracks = [self._arbiter.track(venue, name) for name in streams]
         if await self._came_elsewhere(tracks, silent_since):
             return Verdict.NEWS
-        askable = [track for track in tracks if track.stream.kind in _VERIFIABLE]
+        askable = [track for track in tracks if can_be_asked_about(track)]
         askable.sort(key=lambda track: -track.received)
         askable = askable[:VERIFY_STREAMS]
         proven = all(track.next is not None for track in askable)
-        if await self._any_is_stale(askable):
+        answers = await self._ask_about(askable)
+        if any(map(_is_stale, askable, answers)):
             return Verdict.NEWS
+        proven = proven and Answer.NO_ANSWER not in answers
         for track in tracks:
-            if track.stream.kind in _PERIODIC:
+            if track.stream.kind in PERIODIC:
                 proven = False
                 if self._acted_on.get((venue, track.stream.name)) != track.received:
                     self._acted_on[venue, track.stream.name] = track.received
                     return Verdict.NEWS
         return Verdict.QUIET if proven else Verdict.UNPROVEN
 
-    async def _any_is_stale(self, tracks: Sequence[Track]) -> bool:
-        """Ask about all of them at once; the first news is enough."""
-        stale = False
+    async def _ask_about(self, tracks: Sequence[Track]) -> Sequence[Answer]:
+        """Ask about all of them at once. The first news is enough; the others are quiet then."""
+        answers = [Answer.NOTHING_NEWER] * len(tracks)
         async with trio.open_nursery() as nursery:
 
-            async def ask(track: Track) -> None:
-                nonlocal stale
-                if CONNECTION_IS_STALE[await self._ask(track)]:
-                    stale = True
+            async def ask(place: int, track: Track) -> None:
+                answers[place] = await self._ask(track)
+                if _is_stale(track, answers[place]):
                     nursery.cancel_scope.cancel()
 
-            for track in tracks:
-                nursery.start_soon(ask, track)
-        return stale
+            for place, track in enumerate(tracks):
+                nursery.start_soon(ask, place, track)
+        return answers
 
     async def _came_elsewhere(self, tracks: Sequence[Track], silent_since: float) -> bool:
         """Whether another connection brought a message that this one should have had by now."""
@@ -247,7 +244,8 @@ class StalenessCheck:
         newest: Newest | None = None
         with trio.move_on_after(VERIFY_TIMEOUT_S) as patience:
             try:
-                newest = await self._backfill.newest(track.venue, track.stream)
+                known = None if track.next is None else track.next - 1
+                newest = await self._backfill.newest(track.venue, track.stream, known)
             except UnknownSymbolError:
                 self._unknown.setdefault((track.venue, track.stream.name), False)
                 return Answer.NO_SUCH_SYMBOL
@@ -266,7 +264,7 @@ class StalenessCheck:
 
     def _is_news(self, track: Track, newest: Newest) -> bool:
         """Whether the venue has something after the last message delivered."""
-        by_id = track.stream.kind in _BY_ID
+        by_id = track.stream.kind in BY_ID
         if track.next is not None and by_id and newest.id >= track.next:
             return True
         # Ids that began anew are lower, so an id alone proves no quiet.
@@ -330,7 +328,7 @@ class StalenessCheck:
         """Whether there is news of the stream that the connection has not brought."""
         if await self._came_elsewhere([track], heard_at):
             return self._heard_at(carrier, track) == heard_at
-        if track.stream.kind not in _VERIFIABLE:
+        if not can_be_asked_about(track):
             return self._breaks_its_rhythm(carrier, track)
         answer = await self._ask(track)
         if answer is Answer.NO_ANSWER:
@@ -352,7 +350,7 @@ class StalenessCheck:
         limit = self._settings.health_check_timeout or float("inf")
         if track.received >= 2:
             return max(limit, RHYTHM_FACTOR * (track.seen_at - track.began_at) / track.received)
-        if track.stream.kind in _RARE:
+        if track.stream.kind in RARE:
             return float("inf")
         return max(limit, age / RHYTHM_FACTOR)
 

@@ -88,7 +88,7 @@ def test_the_case_of_the_symbol_is_folded_and_that_of_the_rest_is_not(name: str)
 
 def test_the_table_says_what_can_be_proven_and_repaired() -> None:
     contiguous = {kind for kind, order in TABLE.items() if order.rule is Rule.CONTIGUOUS}
-    assert contiguous == {Kind.TRADE, Kind.AGG_TRADE, Kind.DEPTH}
+    assert contiguous == {Kind.TRADE, Kind.AGG_TRADE, Kind.BLOCK_TRADE, Kind.DEPTH}
     assert {kind: (order.first, order.last) for kind, order in TABLE.items()} == {
         Kind.TRADE: ("t", "t"),
         Kind.AGG_TRADE: ("a", "a"),
@@ -116,6 +116,7 @@ def test_the_table_says_what_can_be_proven_and_repaired() -> None:
     assert repairs == {
         Kind.TRADE: Repair.HISTORICAL_TRADES,
         Kind.AGG_TRADE: Repair.AGG_TRADES,
+        Kind.BLOCK_TRADE: Repair.HISTORICAL_BLOCK_TRADES,
         Kind.KLINE: Repair.KLINES,
         Kind.DEPTH: Repair.SNAPSHOT,
     }

@@ -12,7 +12,7 @@ from world import SUBJECT, World, fault, name, open_world
 
 from k2trio.continuity.arbiter import Arbiter
 from k2trio.continuity.items import Outage
-from k2trio.market.payloads import AggTrade, BookTicker, Event, MiniTicker, Trade
+from k2trio.market.payloads import AggTrade, BlockTrade, BookTicker, Event, MiniTicker, Trade
 from k2trio.observe import transitions as on
 from k2trio.repair.staleness import IN_FLIGHT_S, StalenessCheck, Verdict
 from k2trio.settings import Settings
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import httpx2
 
 AGGS, ETH = "btcusdt@aggTrade", "ethusdt@trade"
+BLOCKS = "btcusdt@blockTrade"
 MINI_TICKERS = "!miniTicker@arr"
 VENUE = "v.test"
 
@@ -45,6 +46,17 @@ def mini(at: int) -> Event:
 def quote(number: int) -> Event:
     data = BookTicker(number, "BTCUSDT", "1", "1", "2", "1")
     return Event(data, "btcusdt@bookTicker", VENUE, 0.0, b"")
+
+
+def block(number: int) -> Event:
+    data = BlockTrade(number, "BTCUSDT", number, "1", "1", number, False)
+    return Event(data, BLOCKS, VENUE, 0.0, b"")
+
+
+def block_row(number: int) -> dict[str, Any]:
+    (row,) = trade_rows([number])
+    del row["isBestMatch"]
+    return row
 
 
 class Bench:
@@ -186,6 +198,28 @@ async def test_a_periodic_kind_that_spoke_again_may_be_silent_once_more(
     assert await bench.verify(MINI_TICKERS) is Verdict.UNPROVEN
     bench.offer(Event([mini(5).data], MINI_TICKERS, VENUE, 0.0, b""))
     assert await bench.verify(MINI_TICKERS) is Verdict.NEWS
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        ([7], Verdict.QUIET),
+        ([7, 9], Verdict.NEWS),
+        ([], Verdict.UNPROVEN),
+        (status(404), Verdict.UNPROVEN),
+    ],
+    ids=["nothing newer", "newer", "not even the last one", "not served"],
+)
+async def test_block_trades_are_asked_about_from_the_last_one_on(
+    autojump_clock: Any, answer: Any, verdict: Verdict
+) -> None:
+    """Without an answer their silence proves nothing, as they may have nothing to say for hours."""
+    rows = [block_row(number) for number in answer] if isinstance(answer, list) else answer
+    bench = Bench(lambda _: rows)
+    bench.offer(block(6), block(7))
+    assert await bench.verify(BLOCKS) is verdict
+    assert {request[2:][0] for request in bench.rest.requests} == {"/api/v3/historicalBlockTrades"}
+    assert bench.rest.requests[0][3] == {"symbol": "BTCUSDT", "fromId": "7", "limit": "2"}
 
 
 @pytest.mark.parametrize("stream", ["btcusdt@blockTrade", "btcusdt@referencePrice"])

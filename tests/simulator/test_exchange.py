@@ -443,6 +443,23 @@ async def test_historical_trades_are_the_live_ones(autojump_clock: object) -> No
         assert [row["id"] for row in recent] == [span[1] - 2, span[1] - 1, span[1]]
 
 
+async def test_historical_block_trades_are_the_live_ones(autojump_clock: object) -> None:
+    async with world(rate=100) as w:
+        await trio.sleep(60)
+        ((first, last),) = w.exchange.truth.ranges("btcusdt@blockTrade")
+        answer = await get(w, "historicalBlockTrades", symbol="BTCUSDT", fromId=first + 1)
+        rows = answer.json()
+        assert [row["id"] for row in rows] == list(range(first + 1, last + 1))
+        assert answer.headers["X-MBX-USED-WEIGHT-1M"] == "25"
+        live = json.loads(w.exchange.truth.payload("btcusdt@blockTrade", last) or b"")
+        assert list(rows[-1]) == ["id", "price", "qty", "quoteQty", "time", "isBuyerMaker"]
+        assert [rows[-1][key] for key in ("price", "qty", "time", "isBuyerMaker")] == [
+            live[key] for key in "pqTm"
+        ]
+        refused = await get(w, "historicalBlockTrades", symbol="BTCUSDT")
+        assert (refused.status_code, refused.json()["code"]) == (400, -1102)
+
+
 async def test_aggregate_trades_by_time(autojump_clock: object) -> None:
     async with world(rate=10) as w:
         await trio.sleep(30)

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from .market import Market
     from .trading import SymbolMarket
 
-ABSURD_KINDS = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.DEPTH, Kind.BOOK_TICKER, Kind.KLINE})
+ABSURD_KINDS = frozenset(
+    {
+        Kind.TRADE,
+        Kind.AGG_TRADE,
+        Kind.BLOCK_TRADE,
+        Kind.DEPTH,
+        Kind.BOOK_TICKER,
+        Kind.KLINE,
+    }
+)
 """Kinds that an absurd message can be made of."""
 
 
@@ -38,6 +47,11 @@ def absurd_message(market: Market, name: str, by: int) -> Message | None:
             agg = agg._replace(id=agg.id + by, time_us=now_us)
             render = functools.partial(payloads.agg_trade, code, agg)
             return Message(name, agg.id, agg.id, now_us, render)
+        case Kind.BLOCK_TRADE if symbol.block_trades.records:
+            block = symbol.block_trades.records[-1]
+            block = block._replace(id=block.id + by, time_us=now_us)
+            render = functools.partial(payloads.block_trade, code, block)
+            return Message(name, block.id, block.id, now_us, render)
         case Kind.DEPTH:
             key = symbol.update_id + by
             render = functools.partial(payloads.depth, code, key, key, [], [], now_us)

@@ -30,7 +30,7 @@ EPOCH_MS = 1_767_225_600_000
 """Default start of simulated time: 2026-01-01T00:00:00Z; milliseconds."""
 
 HISTORY = 100_000
-"""Default number of trades, and of aggregate trades, that REST can still give per symbol."""
+"""Default number of trades of each kind that REST can still give per symbol."""
 
 _VOICE_FIRST, _SYMBOL_SECOND = 0, 1
 
@@ -44,7 +44,7 @@ class Market:
     :param rate: taker orders per second and symbol; about as many ``aggTrade`` messages, and
         1.3 times as many ``trade`` messages. 0: nothing happens by itself.
     :param quotes: book changes per taker order.
-    :param history: trades and aggregate trades kept per symbol for REST.
+    :param history: trades, aggregate trades and block trades kept per symbol for REST.
     """
 
     def __init__(
@@ -177,15 +177,16 @@ class Market:
         return list(self.symbols.values()) if symbol is None else [self.symbols[symbol]]
 
     def payload(self, name: str, order_key: int, unit: int = payloads.MILLISECOND) -> bytes | None:
-        """The payload of a trade or aggregate trade by id, if history still has it."""
+        """The payload of a trade of any kind by id, if history still has it."""
         stream = parse_stream(name)
         symbol = self.of(stream)
-        if stream.kind is Kind.TRADE:
-            for trade in symbol.trades.since(order_key, 1):
-                if trade.id == order_key:
-                    return payloads.trade(symbol.spec.symbol, trade, unit)
-        elif stream.kind is Kind.AGG_TRADE:
-            for agg in symbol.agg_trades.since(order_key, 1):
-                if agg.id == order_key:
-                    return payloads.agg_trade(symbol.spec.symbol, agg, unit)
-        return None
+        code = symbol.spec.symbol
+        match stream.kind:
+            case Kind.TRADE if trade := symbol.trades.get(order_key):
+                return payloads.trade(code, trade, unit)
+            case Kind.AGG_TRADE if agg := symbol.agg_trades.get(order_key):
+                return payloads.agg_trade(code, agg, unit)
+            case Kind.BLOCK_TRADE if block := symbol.block_trades.get(order_key):
+                return payloads.block_trade(code, block, unit)
+            case _:
+                return None

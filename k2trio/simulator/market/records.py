@@ -57,6 +57,11 @@ class History(Generic[RecordT]):
         start = bisect.bisect_left(self.records, first_id, key=operator.attrgetter("id"))
         return self.records[start : start + limit]
 
+    def get(self, record_id: int) -> RecordT | None:
+        """The record of an id, if it is still kept."""
+        found = self.since(record_id, 1)
+        return found[0] if found and found[0].id == record_id else None
+
     def between(self, start_us: int, end_us: int, limit: int) -> list[RecordT]:
         """Up to ``limit`` records of ``start_us … end_us`` (inclusive), oldest first."""
         time_us: Callable[[RecordT], int] = operator.attrgetter("time_us")

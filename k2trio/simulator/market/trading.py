@@ -54,7 +54,7 @@ class SymbolMarket:
 
     :param rate: taker orders per second.
     :param quotes: book changes per taker order.
-    :param history: trades and aggregate trades kept for REST.
+    :param history: trades, aggregate trades and block trades kept for REST, so many of each.
     :ivar halted_until_us: nothing happens before; microseconds.
     :ivar shared_ids: aggregate ids that two trades have.
     """
@@ -81,6 +81,7 @@ class SymbolMarket:
         self.update_id: int = draw(10**9, 10**10)
         self.trades: History[Trade] = History(history)
         self.agg_trades: History[AggTrade] = History(history)
+        self.block_trades: History[Trade] = History(history)
         self.bars: Bars = Bars(start_us // 1000, spec.price)
         self.book: Book = Book()
         self.last_trade_us: int = start_us
@@ -144,17 +145,21 @@ class SymbolMarket:
         self._draw_due(now_us)
 
     def jump_ids(self, by: int) -> None:
-        """Let trade, aggregate trade and update ids skip ``by``, as after a restart."""
+        """Let the ids of trades of all kinds, and of updates, skip ``by``, as after a restart."""
         self.trade_ids.jump(by)
         self.agg_ids.jump(by)
+        self.block_ids.jump(by)
         self.update_id += by
 
     def reset_ids(self, by: int) -> None:
-        """Let trade, aggregate trade and update ids begin anew, ``by`` lower; history is lost."""
-        self.trade_ids.go_back(by)
-        self.agg_ids.go_back(by)
-        self.trades.clear()
-        self.agg_trades.clear()
+        """Let the ids of trades of all kinds, and of updates, begin anew, ``by`` lower.
+
+        History is lost.
+        """
+        for ids in (self.trade_ids, self.agg_ids, self.block_ids):
+            ids.go_back(by)
+        for history in (self.trades, self.agg_trades, self.block_trades):
+            history.clear()
         self.update_id = max(0, self.update_id - by) + 1
         for listener in self.level_listeners:
             listener.on_renumbered(self)
@@ -189,6 +194,7 @@ class SymbolMarket:
                 self._change(side, side.worst - side.sign * self.spec.tick, self._level_quantity())
         if draw.random() < BLOCK_TRADE_SHARE:
             block = Trade(self.block_ids.take(), side.best, 1000 * self.spec.step, now_us, sells)
+            self.block_trades.append(block)
             for listener in self.block_listeners:
                 listener.on_block_trade(self, block)
         self._tell_top(now_us)

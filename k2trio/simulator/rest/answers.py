@@ -16,7 +16,15 @@ from ..market.bars import bar_open_ms
 from ..refusals import ApiError
 from . import rows
 from .past import Lag
-from .queries import DEFAULT_LEVELS, MAX_LEVELS, integer, row_limit, symbol_names, time_unit
+from .queries import (
+    DEFAULT_LEVELS,
+    MAX_LEVELS,
+    integer,
+    mandatory,
+    row_limit,
+    symbol_names,
+    time_unit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,6 +55,7 @@ class Answers:
         self.by_path: dict[str, Callable[[Request], object]] = {
             "aggTrades": self._agg_trades,
             "historicalTrades": self._historical_trades,
+            "historicalBlockTrades": self._historical_block_trades,
             "trades": self._trades,
             "klines": self._klines,
             "depth": self._depth,
@@ -56,12 +65,7 @@ class Answers:
         }
 
     def _symbol(self, request: Request) -> SymbolMarket:
-        name = request.query_params.get("symbol")
-        if name is None:
-            raise ApiError(
-                -1102,
-                "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.",
-            )
+        name = mandatory(request.query_params.get("symbol"), "symbol")
         symbol = self._exchange.market.symbols.get(name)
         if symbol is None:
             raise ApiError(-1121, "Invalid symbol.")
@@ -105,6 +109,13 @@ class Answers:
             records = history.since(from_id, limit)
         records = self._known(history, records, lag_us)
         return self._spoil([rows.trade(record, unit) for record in records])
+
+    def _historical_block_trades(self, request: Request) -> object:
+        symbol, limit, unit = self._symbol(request), row_limit(request), time_unit(request)
+        from_id = mandatory(integer(request, "fromId"), "fromId")
+        history = symbol.block_trades
+        records = self._known(history, history.since(from_id, limit), self._lag.take_us())
+        return self._spoil([rows.block_trade(record, unit) for record in records])
 
     def _newest(self, history: History[RecordT], limit: int, lag_us: int) -> list[RecordT]:
         if not lag_us:

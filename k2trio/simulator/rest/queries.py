@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -12,10 +12,24 @@ from ..refusals import ApiError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+_T = TypeVar("_T")
+
 MAX_ROWS = 1000
 MAX_LEVELS = 5000
 DEFAULT_LEVELS = 100
 DEFAULT_ROWS = 500
+
+
+def mandatory(value: _T | None, name: str) -> _T:
+    """A parameter that may not be left out.
+
+    :raises ApiError: if it was.
+    """
+    if value is None:
+        raise ApiError(
+            -1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed."
+        )
+    return value
 
 
 def integer(request: Request, name: str) -> int | None:

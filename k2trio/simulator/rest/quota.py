@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 WEIGHTS = {
     "aggTrades": 4,
     "historicalTrades": 25,
+    "historicalBlockTrades": 25,
     "trades": 25,
     "klines": 2,
     "exchangeInfo": 20,

@@ -45,6 +45,13 @@ def trade(record: Trade, unit: int) -> dict[str, object]:
     }
 
 
+def block_trade(record: Trade, unit: int) -> dict[str, object]:
+    """A row of ``GET /api/v3/historicalBlockTrades``."""
+    row = trade(record, unit)
+    del row["isBestMatch"]
+    return row
+
+
 def kline(bar: Bar, interval: str, unit: int) -> list[object]:
     """A row of ``GET /api/v3/klines``."""
     return [

@@ -22,6 +22,9 @@ MAX_ENTRIES = 500_000
 MAX_CONNECTIONS = 10_000
 """Connections of which is remembered what they were told; the oldest are forgotten."""
 
+IN_HISTORY = frozenset({Kind.TRADE, Kind.AGG_TRADE, Kind.BLOCK_TRADE})
+"""Kinds whose messages the market itself remembers, by id."""
+
 MAX_MESSAGES = 20_000
 """Messages remembered per watched stream (trades by id are in the market's history as well)."""
 
@@ -98,7 +101,7 @@ class Emitted:
     :ivar messages: the newest messages, oldest first; ``.render(1000)`` gives the payload bytes.
     :ivar closed_bars: open times in ms of the bars that a kline stream closed.
     :ivar contiguous: whether ``ranges`` are kept.
-    :ivar in_history: trades and aggregate trades: the market remembers them, ``messages`` is empty.
+    :ivar in_history: trades of all kinds: the market remembers them, ``messages`` is empty.
     """
 
     count: int
@@ -112,7 +115,7 @@ class Emitted:
 class Truth:
     """What one venue emitted, and what its clients did.
 
-    Trades and aggregate trades of all symbols are known from the start of the run, watched or
+    Trades of all kinds and symbols are known from the start of the run, watched or
     not (:meth:`ranges`, :meth:`payload`). Every other stream is known from the moment it was
     first subscribed to, or watched by the exchange's ``record``; from then on also what was
     emitted while nobody was connected.
@@ -152,7 +155,7 @@ class Truth:
                 messages=deque(maxlen=MAX_MESSAGES),
                 closed_bars=deque(maxlen=MAX_MESSAGES),
                 contiguous=parsed.order.rule is Rule.CONTIGUOUS,
-                in_history=parsed.kind in {Kind.TRADE, Kind.AGG_TRADE},
+                in_history=parsed.kind in IN_HISTORY,
             )
         return self.emitted[stream]
 
@@ -173,7 +176,7 @@ class Truth:
     def ranges(self, stream: str) -> list[tuple[int, int]]:
         """The id ranges emitted on a contiguous stream; one unless the ids jumped.
 
-        For trades and aggregate trades: from the start of the run.
+        For trades of all kinds: from the start of the run.
         """
         parsed = parse_stream(stream)
         match parsed.kind:
@@ -181,6 +184,8 @@ class Truth:
                 found = self._market.of(parsed).trade_ids.ranges
             case Kind.AGG_TRADE:
                 found = self._market.of(parsed).agg_ids.ranges
+            case Kind.BLOCK_TRADE:
+                found = self._market.of(parsed).block_ids.ranges
             case _:
                 found = self.watch(parsed.name).ranges
         return [(first, last) for first, last in found]
@@ -191,7 +196,7 @@ class Truth:
         :param unit: the wire's time unit in microseconds.
         """
         parsed = parse_stream(stream)
-        if parsed.kind in {Kind.TRADE, Kind.AGG_TRADE}:
+        if parsed.kind in IN_HISTORY:
             return self._market.payload(parsed.name, last, unit)
         for message in reversed(self.watch(parsed.name).messages):
             if message.last == last:
@@ -216,6 +221,9 @@ class Truth:
             case Kind.AGG_TRADE:
                 aggregates = self._market.of(parsed).agg_trades.records
                 return [(trade.time_us, trade.id) for trade in aggregates]
+            case Kind.BLOCK_TRADE:
+                blocks = self._market.of(parsed).block_trades.records
+                return [(trade.time_us, trade.id) for trade in blocks]
             case _:
                 messages = self.watch(parsed.name).messages
                 return [(message.time_us, message.last) for message in messages]
@@ -244,6 +252,7 @@ class Truth:
             name: {
                 "trades": symbol.trade_ids.ranges[-10:],
                 "aggTrades": symbol.agg_ids.ranges[-10:],
+                "blockTrades": symbol.block_ids.ranges[-10:],
                 "updateId": symbol.update_id,
             }
             for name, symbol in self._market.symbols.items()
