@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 async def test_block_trades_lost_on_the_way_are_repaired(autojump_clock: Any) -> None:
     stream = "btcusdt@blockTrade"
-    lost = [fault(100, "stall", "a", duration=300), fault(1000, "outage", "*", duration=200)]
-    settings = {"streams": [SUBJECT, stream]}
-    async with open_world(lost, endpoints=["a"], rate=20, settings=settings) as world:
-        await trio.sleep(2000)
+    lost = fault(100, "outage", "*", duration=150)
+    settings = {"streams": [stream]}
+    async with open_world([lost], endpoints=["a"], rate=30, settings=settings) as world:
+        await trio.sleep(500)
         rows = [row for _, row in world.items if row.stream == stream]
         ((first, last),) = world.exchange.truth.ranges(stream)
         payloads = {n: world.exchange.truth.payload(stream, n) for n in range(first, last + 1)}
@@ -36,7 +36,7 @@ async def test_block_trades_lost_on_the_way_are_repaired(autojump_clock: Any) ->
     events = [row for row in rows if isinstance(row, Event)]
     got = [event.data.trade_id for event in events]
     assert got == list(range(got[0], last + 1))
-    assert len(got) > 40
+    assert len(got) > 15
     repaired = [event for event in events if event.origin == "backfill"]
     assert len(repaired) >= 5
     # What a sink writes is byte for byte what the stream would have said.
