@@ -26,6 +26,7 @@ from .fields import (
 )
 from .loopback import is_loopback
 from .market.streams import MAX_STREAMS_PER_CONNECTION
+from .market.units import UNITS, TimeUnit
 from .wording import describe, unknown
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ class Settings(BaseSettings):
     streams: StreamNames = Field(
         default=(),
         description="Exact stream names, e.g. btcusdt@aggTrade; replaces SYMBOLS when given.",
+    )
+
+    time_unit: Literal["ms", "us"] = Field(
+        default="ms",
+        description="Unit of the exchange's times. Where one tells ms only, us end in three zeros.",
     )
 
     reconnect_delay: float = Field(
@@ -355,6 +361,11 @@ class Settings(BaseSettings):
     def endpoint_urls(self) -> tuple[str, ...]:
         """The failover list, first choice first."""
         return (self.websocket_url, *self.failover_urls)
+
+    @property
+    def unit(self) -> TimeUnit:
+        """What TIME_UNIT stands for."""
+        return UNITS[self.time_unit]
 
     @property
     def stream_names(self) -> tuple[str, ...]:

@@ -137,6 +137,8 @@ async def open_world(
     seed: int = 1,
     limits: Limits | None = None,
     strict_symbols: bool = True,
+    knows_time_unit: bool = True,
+    rest_knows_time_unit: bool = True,
     consume: bool = True,
     settings: dict[str, Any] | None = None,
     suspended: Any = lambda: 0.0,
@@ -161,9 +163,16 @@ async def open_world(
         if venue not in exchanges:
             market = Market(["BTCUSDT", "ETHUSDT"], seed=seed + len(exchanges), rate=rate)
             exchanges[venue] = Exchange(
-                venue, market, faults=board, limits=limits, strict_symbols=strict_symbols
+                venue,
+                market,
+                faults=board,
+                limits=limits,
+                strict_symbols=strict_symbols,
+                knows_time_unit=knows_time_unit,
             )
-            rests[venue] = RestServer(exchanges[venue], f"{venue}.rest")
+            rests[venue] = RestServer(
+                exchanges[venue], f"{venue}.rest", knows_time_unit=rest_knows_time_unit
+            )
             network.add_rest(f"{venue}.test", rests[venue])
         market_of_its_own = (strangers or {}).get(endpoint)
         if market_of_its_own is None:

@@ -10,6 +10,7 @@ from ..market.streams import Kind
 
 if TYPE_CHECKING:
     from ..market.payloads import Event
+    from ..market.units import TimeUnit
 
 MAX_OPEN = 32
 """Messages of a stream that wait for the other line's word; older ones are forgotten."""
@@ -17,10 +18,11 @@ NEAR_S = 10.0
 """Copies come within this time of each other; later, ids may have begun anew (s)."""
 
 _FACTS = {
-    Kind.TRADE: operator.attrgetter("price", "quantity", "trade_time"),
-    Kind.AGG_TRADE: operator.attrgetter("price", "quantity", "trade_time", "last_trade_id"),
+    Kind.TRADE: operator.attrgetter("price", "quantity"),
+    Kind.AGG_TRADE: operator.attrgetter("price", "quantity", "last_trade_id"),
 }
-"""What cannot differ between two copies of one message, for the kinds where that is so."""
+"""What cannot differ between two copies of one message, for the kinds where that is so. Nor can the
+millisecond of the trade."""
 _IDS = {
     Kind.TRADE: operator.attrgetter("trade_id"),
     # An id may be used twice; see ``aggregates.py``.
@@ -29,9 +31,13 @@ _IDS = {
 
 
 class Agreement:
-    """Compares what each message says with what another connection said before."""
+    """Compares what each message says with what another connection said before.
 
-    def __init__(self) -> None:
+    :param unit: of times; not every connection tells them as finely.
+    """
+
+    def __init__(self, unit: TimeUnit) -> None:
+        self._per_ms = unit.per_ms
         self._open: dict[tuple[str, str], dict[Any, tuple[Source, Event]]] = {}
         """(venue, stream) → id → who brought it first, and what."""
 
@@ -53,7 +59,8 @@ class Agreement:
             return None
         other, before = first
         late = abs(event.received - before.received) > NEAR_S
-        if late or facts(before.data) == facts(event.data):
+        apart = abs(before.data.trade_time - event.data.trade_time)
+        if late or (facts(before.data) == facts(event.data) and apart < self._per_ms):
             return None
         wrong, message = (
             (other, before) if other.started_at > source.started_at else (source, event)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..continuity.arbiter import Arbiter
     from ..continuity.held import Source, Stray
     from ..continuity.items import Item
+    from ..market.units import TimeUnit
     from ..observe.metrics import Metrics
     from ..observe.transitions import Observer
     from .outbox import Outbox
@@ -32,6 +33,7 @@ class Delivery:
 
     :param gap_opened: called when a message begins to wait behind a gap.
     :param emit: told what is declared missing, and what is repaired.
+    :param unit: of the times in the messages.
     :param compares: whether lines carry the same streams, so that they can be compared.
     :ivar last_data_at: when the last batch came; None before the first.
     """
@@ -43,6 +45,7 @@ class Delivery:
         metrics: Metrics,
         gap_opened: Callable[[], None],
         emit: Observer,
+        unit: TimeUnit,
         *,
         compares: bool,
     ) -> None:
@@ -52,7 +55,8 @@ class Delivery:
         self._metrics = metrics
         self._gap_opened = gap_opened
         self._emit = emit
-        self._agreement = Agreement() if compares else None
+        self._per_second = unit.per_second
+        self._agreement = Agreement(unit) if compares else None
         self._venues = Venues(arbiter)
         self._line_keys: dict[tuple[str, str, str], int] = {}
         """(line, venue, stream) → the id that the line has to bring next."""
@@ -62,7 +66,10 @@ class Delivery:
         now = trio.current_time()
         self.last_data_at = now
         items, duplicates = self._arbiter.offer(venue, events, now, source)
-        self._metrics.received(events[-1], duplicates)
+        last = events[-1]
+        event_time = getattr(last.data, "event_time", None)
+        lag_s = last.received - event_time / self._per_second if event_time else None
+        self._metrics.received(last.received, lag_s, duplicates)
         if self._agreement is not None:
             self._compare_lines(self._agreement, source, venue, events, duplicates)
         if self._arbiter.strays:

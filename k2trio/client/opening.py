@@ -224,6 +224,7 @@ def build(
         settings.max_decoded_bytes,
         redundant,
         snapshots=settings.depth_snapshot_levels > 0,
+        unit=settings.unit,
     )
     outbox = Outbox(
         settings.max_buffered_messages,
@@ -236,6 +237,7 @@ def build(
         metrics,
         lambda: repairs.notice(),
         emit,
+        settings.unit,
         compares=settings.redundancy > 1,
     )
     endpoints = _endpoints(settings, emit)

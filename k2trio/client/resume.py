@@ -49,6 +49,7 @@ class Resume:
         self.problem: str | None = None
         self._arbiter = arbiter
         self._path = settings.state
+        self._unit = settings.unit
         self._interval_s = settings.state_interval
         self._emit = emit
         self._sync = sync
@@ -58,7 +59,7 @@ class Resume:
         self._saves_begun = self._newest_saved = 0
         if self._path is None:
             return
-        for position in load_state(self._path):
+        for position in load_state(self._path, self._unit):
             self._resumed[position.venue, position.stream] = position
             track = arbiter.track(position.venue, position.stream)
             track.resume(position.position, settings.resume_limit, position.time)
@@ -135,7 +136,7 @@ class Resume:
             # has messages delivered again, and never one too few.
             if self._sync is not None:
                 self._sync()
-            save_state(self._path, positions)
+            save_state(self._path, positions, self._unit)
             self._newest_saved = number
 
     def _failed(self, error: OSError) -> SinkError:

@@ -17,15 +17,16 @@ from ..market.decoder import Decoder, Malformed, Reply, ServerShutdown, excerpt
 from ..observe import transitions as on
 from ..repair.staleness import ASK_AHEAD_S, Verdict
 from ..wire.connection import Connection, open_connection
+from .remarks import Remarks
 from .requests import Requests
 from .suspend import sleep_until_suspended
-from .tolerance import Tolerance
 from .watchdog import ping_when_quiet, until_silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..continuity.held import Stray
+    from ..market.decoder import Control
     from ..market.payloads import Event
     from ..policy.failover import Endpoint
     from ..wire.tap import Batch
@@ -49,7 +50,9 @@ class Session:
     ) -> None:
         self.line = line
         self.endpoint = endpoint
-        self._decoder = Decoder(endpoint.venue, lambda name: name in self.streams)
+        self._decoder = Decoder(
+            endpoint.venue, lambda name: name in self.streams, runtime.settings.unit
+        )
         self.streams = streams
         self.failure: ConnectionFailed | None = None
         self.connection: Connection | None = None
@@ -71,7 +74,7 @@ class Session:
         self._delivering = False
         self._changed = trio.Event()
         self._requests: Requests | None = None
-        self._tolerance = Tolerance()
+        self._remarks = Remarks(line, endpoint.name, runtime.emit, self.fail)
 
     def __repr__(self) -> str:
         return f"<Session {self.line} on {self.endpoint.name}>"
@@ -244,32 +247,22 @@ class Session:
             if len(self.heard) != before:
                 self.notify()
 
-    def _take_control(self, message: ServerShutdown | Reply | Malformed, now: float) -> None:
+    def _take_control(self, message: Control, now: float) -> None:
         match message:
             case ServerShutdown():
                 self.shutdown_announced = True
                 self.notify()
             case Reply():
                 if self._requests is None or not self._requests.take(message):
-                    self._skip(
-                        Malformed("unexpected_reply", message.message, f"id {message.id}"), now
-                    )
-            case Malformed():
-                self._skip(message, now)
+                    stray = Malformed("unexpected_reply", message.message, f"id {message.id}")
+                    self._remarks.take(stray, now)
+            case _:
+                self._remarks.take(message, now)
 
     def refuse(self, stray: Stray) -> None:
         """Be told of a message of its that is whole, but belongs nowhere."""
         message = Malformed(stray.error_type, stray.why, excerpt(stray.event.frame))
-        self._skip(message, trio.current_time(), disputed=stray.disputed)
-
-    def _skip(self, message: Malformed, now: float, *, disputed: bool = False) -> None:
-        self._runtime.emit(
-            on.MalformedMessage(
-                self.line, self.endpoint.name, message.error_type, message.detail, message.excerpt
-            )
-        )
-        if violation := self._tolerance.note(now, disputed=disputed):
-            self.fail(violation)
+        self._remarks.take(message, trio.current_time(), disputed=stray.disputed)
 
     # -- watch --------------------------------------------------------------------------------
 

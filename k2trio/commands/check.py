@@ -180,7 +180,7 @@ async def _examine(
             if not streams:
                 return
             with trio.move_on_after(FIRST_MESSAGE_TIMEOUT_S) as patience:
-                decoder = Decoder(finding.endpoint.venue)
+                decoder = Decoder(finding.endpoint.venue, unit=settings.unit)
                 while finding.first_message_s is None:
                     batch = await connection.next_batch()
                     events, _ = decoder.decode(batch.payloads, batch.received)

@@ -13,6 +13,7 @@ import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..market.streams import Kind, parse_stream
+from ..market.units import MS
 from .aggregates import AggTrack
 from .blocks import BlockTrack
 from .books import BookTrack
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from ..market.payloads import Event
+    from ..market.units import TimeUnit
     from .held import Source, Stray
     from .items import Item
 
@@ -60,6 +62,7 @@ class Arbiter:
         that wants more is declared.
     :param redundant: whether more than one connection carries a track's stream now.
     :param snapshots: whether books begin with a snapshot.
+    :param unit: of the times in the messages.
     :ivar gap_opened: set when a message is held; for the one who closes gaps to reset.
     :ivar more_told: set when a message brings more than itself, as gaps and outages before it; for
         the one who tells of those to reset.
@@ -73,9 +76,10 @@ class Arbiter:
         redundant: Callable[[Track], bool] | None = None,
         *,
         snapshots: bool = False,
+        unit: TimeUnit = MS,
     ) -> None:
         self._redundant = redundant
-        self._shared = Shared(max_held, Memory(max_held_bytes), Clock(), snapshots)
+        self._shared = Shared(max_held, Memory(max_held_bytes), Clock(unit), unit, snapshots)
         self._tracks: dict[str, dict[str, Track]] = {}
         self.gap_opened: bool = False
         self.more_told: bool = False

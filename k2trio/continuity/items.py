@@ -40,7 +40,7 @@ them.
 class Gap(msgspec.Struct, frozen=True):
     """Ids ``first`` to ``last`` of a stream, both inclusive, that the feed will not deliver.
 
-    For klines the ids are the open times of the missing bars in milliseconds.
+    For klines the ids are the open times of the missing bars, in the unit that ``TIME_UNIT`` says.
 
     :ivar since: Unix time in seconds at which the message before was received; None if there is
         none, as right after a start.

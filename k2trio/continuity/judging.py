@@ -19,8 +19,8 @@ LEFT_OVER_S = 10.0
 """For how long after a new numbering began messages of the old one are looked out for (s)."""
 NEAR_IDS = 100
 """How far apart suspects of one chain lie whose ids are consecutive: room for some losses."""
-_NEAR_TIMES = 86_400_000
-"""The same where the key is a time: a day of milliseconds."""
+_NEAR_TIMES_S = 86_400
+"""The same where the key is a time (s): a day."""
 
 
 class Judging(Numbering):
@@ -119,7 +119,7 @@ class Judging(Numbering):
         """How far apart suspects may lie that go on with each other."""
         if self.contiguous:
             return NEAR_IDS
-        return _NEAR_TIMES if self._keyed_by_time else MAX_GAP_IDS
+        return _NEAR_TIMES_S * self._per_second if self._keyed_by_time else MAX_GAP_IDS
 
     def _reconsider(self, held: Held, now: float, out: list[Item]) -> None:
         """Take a suspect as if it came now: another numbering than before is followed."""

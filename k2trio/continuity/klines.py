@@ -15,7 +15,7 @@ from ..market.keys import grow
 from ..market.streams import KLINE_INTERVALS_MS, Stream
 from .items import Gap, GapReason, Item, Outage
 from .renumbering import Place
-from .times import AHEAD_S, units_per_second
+from .times import AHEAD_S
 from .track import Track
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _LAST_MONTH = 9999 * 12 + 11
 class KlineTrack(Track):
     """Klines: updates only grow, but every bar's close is accounted for.
 
-    A gap here is in bars: its ids are the open times (ms) of bars whose close did not come.
+    A gap here is in bars: its ids are the open times of bars whose close did not come.
     """
 
     __slots__ = ("_ends", "_latest", "_open_bar", "_step")
@@ -50,7 +50,8 @@ class KlineTrack(Track):
         """Where that bar ends, once something of it has come."""
         self._latest = (-1, -1)
         """Open time and event time of the last update delivered."""
-        self._step = KLINE_INTERVALS_MS[stream.interval or ""]
+        step_ms = KLINE_INTERVALS_MS[stream.interval or ""]
+        self._step = None if step_ms is None else step_ms * self.per_ms
 
     @property
     def due(self) -> int | None:
@@ -89,7 +90,7 @@ class KlineTrack(Track):
 
     def _place(self, event: Event[Any], first: int, last: int, now: float) -> Place:
         bar = event.data.bar.open_time
-        ahead = int(AHEAD_S) * units_per_second(last, event.received)
+        ahead = int(AHEAD_S) * self._per_second
         if (bar != self._open_bar and bar > last + ahead) or not self._grows_to(last, event):
             return Place.FAR  # the one time is absurd, or the other
         if not self._is_on_grid(bar) or self._ends_suspect(bar):
@@ -237,7 +238,7 @@ class KlineTrack(Track):
         return self._missing_before(gap[1] + 1)
 
     def _back_from(self, last: int, limit: int) -> int:
-        return last - limit * (self._step or _MONTH_MS)
+        return last - limit * (self._step or _MONTH_MS * self.per_ms)
 
     def _missing_before(self, open_time: int) -> int:
         """How many bars must have closed before one that opens then, and did not."""
@@ -270,10 +271,11 @@ class KlineTrack(Track):
         if self._step is not None:
             return open_time + bars * self._step
         # Months of a zone begin at its midnight, which the open time itself tells.
-        zone_ms = _midnight_offset(open_time)
-        month = min(_month(open_time - zone_ms) + bars, _LAST_MONTH)
+        open_ms = open_time // self.per_ms
+        zone_ms = _midnight_offset(open_ms)
+        month = min(_month(open_ms - zone_ms) + bars, _LAST_MONTH)
         first_day = dt.date(month // 12, month % 12 + 1, 1)
-        return (first_day.toordinal() - _EPOCH_DAY) * _DAY_MS + zone_ms
+        return ((first_day.toordinal() - _EPOCH_DAY) * _DAY_MS + zone_ms) * self.per_ms
 
     def _whole_bars(self, start: int, end: int) -> int:
         """How many bars fit whole between two times, of which the first is where one opens."""
@@ -281,8 +283,9 @@ class KlineTrack(Track):
             return 0
         if self._step is not None:
             return (end - start) // self._step
-        zone_ms = _midnight_offset(start)
-        return _month(end - zone_ms) - _month(start - zone_ms)
+        start_ms, end_ms = start // self.per_ms, end // self.per_ms
+        zone_ms = _midnight_offset(start_ms)
+        return _month(end_ms - zone_ms) - _month(start_ms - zone_ms)
 
 
 def _midnight_offset(time_ms: int) -> int:

@@ -15,12 +15,13 @@ from ..market.keys import ID_KEYED, grow, key_getters, time_getter
 from ..market.streams import Kind, Rule, Stream
 from .held import Memory, Waiting
 from .renumbering import Doubts, Place
-from .times import AHEAD_S, US, Clock, units_per_second
+from .times import AHEAD_S, Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..market.payloads import Event
+    from ..market.units import TimeUnit
 
 MAX_GAP_IDS = 1_000_000
 """A wider gap (in ids, or in bars) is a jump of the venue's, not messages that were sent."""
@@ -44,12 +45,14 @@ class Shared(NamedTuple):
     :ivar max_held: messages that each of them may hold.
     :ivar memory: what they hold together.
     :ivar clock: by which times are judged.
+    :ivar unit: of times.
     :ivar snapshots: whether books begin with a snapshot.
     """
 
     max_held: int
     memory: Memory
     clock: Clock
+    unit: TimeUnit
     snapshots: bool = False
 
 
@@ -62,6 +65,7 @@ class Numbering:
     :ivar doubts: messages that do not fit and wait for others to speak for or against them.
     :ivar wary: every message wants to be looked at.
     :ivar paused: held back, though nothing is missing.
+    :ivar per_ms: units of time a millisecond.
     """
 
     # With thousands of streams, a track has to come back into the caches for each message of its.
@@ -72,7 +76,9 @@ class Numbering:
         "_doubtful_at",
         "_keyed_by_time",
         "_max_gap",
-        "_skew_s",
+        "_per_second",
+        "_skew",
+        "_stamped",
         "ceiling",
         "clock",
         "contiguous",
@@ -87,6 +93,7 @@ class Numbering:
         "next",
         "one_id",
         "paused",
+        "per_ms",
         "received",
         "seen_at",
         "time_of",
@@ -120,7 +127,13 @@ class Numbering:
         """When the first message of the numbering was made; None if it is the first numbering."""
         self._max_gap = MAX_GAP_IDS
         self._keyed_by_time = stream.kind not in ID_KEYED
-        self._skew_s = _SKEW_S if stream.kind is Kind.DEPTH else 0.0
+        self.per_ms = shared.unit.per_ms
+        self._per_second = shared.unit.per_second
+        self._stamped = stream.kind is Kind.DEPTH
+        """Whether the time is that of the server that sends it, and not of what it tells."""
+        # One message has one time, but REST, or another server, may tell it in milliseconds only.
+        finer = self.per_ms - 1
+        self._skew = int(_SKEW_S * self._per_second) if self._stamped else finer
         # What was dropped since the last delivery: dropping does not move ``next``.
         self._barren_at: int | None = None
         self._barren_since = 0.0
@@ -219,7 +232,7 @@ class Numbering:
             if before is None or self.time_of(event.data) is None:
                 if self.delivered_at is None or due - last > RESET_IDS:
                     return Place.LOW
-            elif not self._skew_s:
+            elif not self._stamped:
                 self._doubtful_at = due
                 return Place.COPY
         # Nothing tells, but that copies do not come for ever.
@@ -264,11 +277,7 @@ class Numbering:
         time = self.time_known(event)
         if time is None or before is None:
             return 0
-        ours, theirs = (units_per_second(at, event.received) for at in (time, before))
-        if ours != theirs:
-            time, before, ours = time * US // ours, before * US // theirs, US
-        skew = self._skew_s * ours
-        return (time > before + skew) - (time < before - skew)
+        return (time > before + self._skew) - (time < before - self._skew)
 
     def _grows_to(self, key: int, event: Event) -> bool:
         """Whether a key that only grows is believed; the usual ones need no closer look."""
@@ -282,10 +291,8 @@ class Numbering:
             return False
         # Our own clock may be wrong, but it goes as fast as the exchange's.
         most = event.received - self.delivered_at + AHEAD_S
-        return key - self.next <= most * units_per_second(key, event.received)
+        return key - self.next <= most * self._per_second
 
-    def _raise_ceiling(self, last: int, received: float) -> None:
-        reach = MAX_GAP_IDS
-        if self._keyed_by_time:
-            reach = int(AHEAD_S) * units_per_second(last, received)
+    def _raise_ceiling(self, last: int) -> None:
+        reach = int(AHEAD_S) * self._per_second if self._keyed_by_time else MAX_GAP_IDS
         self.ceiling = last + 1 + reach

@@ -16,8 +16,9 @@ import msgspec
 
 from .. import files
 from ..errors import ConfigError, UnknownStreamError
-from ..market.payloads import Integer
+from ..market.payloads import MAX_INTEGER, Integer
 from ..market.streams import Kind, Rule, parse_stream
+from ..market.units import MS, UNITS, US, TimeUnit, convert
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,11 +40,37 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
     time: Integer | None = None
 
 
-class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The content of the file."""
+class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The content of the file.
+
+    :ivar time_unit: of times, and of the open times that klines go on from.
+    """
 
     format: Literal["k2trio-state-1"]
     positions: list[Position]
+    time_unit: Literal["ms", "us"] = "ms"
+
+    def positions_in(self, unit: TimeUnit) -> list[Position]:
+        """The positions in another unit."""
+        told = UNITS[self.time_unit]
+        if told is unit:
+            return self.positions
+        return [_converted(position, told, unit) for position in self.positions]
+
+
+def _converted(position: Position, told: TimeUnit, unit: TimeUnit) -> Position:
+    is_time = parse_stream(position.stream).kind is Kind.KLINE and position.position >= 0
+    time = position.time
+    return Position(
+        position.venue,
+        position.stream,
+        _bounded(position.position, told, unit) if is_time else position.position,
+        None if time is None else _bounded(time, told, unit),
+    )
+
+
+def _bounded(time: int, told: TimeUnit, unit: TimeUnit) -> int:
+    return min(convert(time, told, unit), MAX_INTEGER)
 
 
 def locked(path: Path | None) -> AbstractContextManager[None]:
@@ -54,9 +81,10 @@ def locked(path: Path | None) -> AbstractContextManager[None]:
     return nullcontext() if path is None else files.locked(path, f"the state file {path}")
 
 
-def load_state(path: Path) -> Sequence[Position]:
+def load_state(path: Path, unit: TimeUnit = MS) -> Sequence[Position]:
     """Read a state file; a missing one is an empty state.
 
+    :param unit: of the times that come back, whatever the unit of the run that wrote it.
     :raises ConfigError: if the file is torn, of another program, or cannot be read.
     """
     cure = "move it away to start without it, or choose another file"
@@ -77,12 +105,14 @@ def load_state(path: Path) -> Sequence[Position]:
         raise ConfigError(f"cannot read the state file {path}: {error.strerror}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError, UnknownStreamError, RecursionError) as error:
         raise ConfigError(f"{path} is not a whole k2trio state file ({error}); {cure}") from error
-    return state.positions
+    return state.positions_in(unit)
 
 
-def save_state(path: Path, positions: Sequence[Position]) -> None:
+def save_state(path: Path, positions: Sequence[Position], unit: TimeUnit = MS) -> None:
     """Write a state file atomically, for this user alone; blocks for as long as the disk takes.
 
+    :param unit: of the positions' times.
     :raises OSError: if it cannot be written; the old file is then untouched.
     """
-    files.replace(path, msgspec.json.encode(State("k2trio-state-1", list(positions))))
+    state = State("k2trio-state-1", list(positions), "us" if unit is US else "ms")
+    files.replace(path, msgspec.json.encode(state))

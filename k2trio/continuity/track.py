@@ -270,7 +270,7 @@ class Track(Judging):
             self.delivered_time = time  # an absurd one does not turn back the clock
         self.next = last + 1
         if not self.contiguous:
-            self._raise_ceiling(last, event.received)
+            self._raise_ceiling(last)
         out.append(event)
 
     def _gap(
@@ -328,7 +328,7 @@ class Track(Judging):
         elif self.one_id and self.next == held.last + 1:
             time = self._delivered_time(held.event.received)
         own = self.time_known(held.event)
-        if time is None or own is None or time == own:
+        if time is None or own is None or abs(time - own) < self.per_ms:
             self.duplicates += 1
         else:
             self._refuse([refuted(held, held.source if other is None else other.source)])

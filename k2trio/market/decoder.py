@@ -13,8 +13,10 @@ import msgspec
 
 from ..errors import UnknownStreamError
 from .belonging import Belonging, belongs
+from .keys import TIMELESS, time_getter
 from .payloads import PAYLOADS, SEPARATOR, Event, Integer, Payload
 from .streams import Kind, Stream, parse_stream
+from .units import MS, TimeUnit, UnitWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -66,7 +68,16 @@ class Malformed(msgspec.Struct, frozen=True):
     excerpt: str
 
 
-Control = ServerShutdown | Reply | Malformed
+class OtherUnit(msgspec.Struct, frozen=True):
+    """The connection tells its times in another unit than was asked for; they are converted.
+
+    :ivar told: the unit, as the exchange calls it.
+    """
+
+    told: str
+
+
+Control = ServerShutdown | Reply | Malformed | OtherUnit
 
 
 class _ReplyError(msgspec.Struct):
@@ -190,12 +201,16 @@ class Decoder:
     new. One bad payload never spoils its batch.
 
     :param venue: whose messages these are.
+    :param unit: of the times that were asked for; see ``units.py``.
     :param accepts: whether a stream that is not known was subscribed; what was not is malformed, so
         that a peer cannot make up streams without end.
     """
 
-    def __init__(self, venue: str, accepts: Callable[[str], bool] = lambda _: True) -> None:
+    def __init__(
+        self, venue: str, accepts: Callable[[str], bool] = lambda _: True, unit: TimeUnit = MS
+    ) -> None:
         self.venue = venue
+        self._unit = UnitWatch(unit)
         self._accepts = accepts
         self._streams: dict[str, Stream] = {}
         self._routes: dict[bytes, tuple[str, Callable[[bytes], _Envelope[Any]]]] = {}
@@ -203,6 +218,8 @@ class Decoder:
         self._names: dict[str, str] = {}
         """Of each known stream, its name → the same as one object, for all events to share."""
         self._belonging = Belonging({})
+        self._tells_time = True
+        """Whether some of the streams do."""
         self._parse: Callable[[bytes], _Envelope[Any]] = self._parse_by_route
 
     def expect(self, streams: Iterable[str]) -> None:
@@ -224,6 +241,29 @@ class Decoder:
         :param received: Unix time in seconds at which they were read.
         :returns: the events in order, and what was not an event in order.
         """
+        if self._unit.fits or not self._tells_time:
+            return self._decode(payloads, received)
+        return self._decode_by_unit(payloads, received)
+
+    def _decode_by_unit(
+        self, payloads: Sequence[bytes], received: float
+    ) -> tuple[list[Event], list[Control]]:
+        """Decode while it is not known that the times are in the unit that was asked for."""
+        unit = self._unit
+        if not unit.differs:
+            events, control = self._decode(payloads, received)
+            unit.look(map(_time_of, events), received)
+            if not unit.differs:
+                return events, control
+            told: list[Control] = [OtherUnit(unit.told.word)]
+        else:
+            told = []
+        events, control = self._decode(list(map(unit.converted, payloads)), received)
+        return events, [*told, *control]
+
+    def _decode(
+        self, payloads: Sequence[bytes], received: float
+    ) -> tuple[list[Event], list[Control]]:
         names = self._names
         try:
             envelopes = list(map(self._parse, payloads))
@@ -274,6 +314,7 @@ class Decoder:
         self._names = {name: name for name in streams}
         self._belonging = Belonging(streams)
         kinds = {stream.kind for stream in streams.values()}
+        self._tells_time = not kinds <= TIMELESS
         if 0 < len(streams) <= MAX_TAGGED:
             self._parse = _decoder_of(tuple((name, streams[name].kind) for name in streams))
         elif len(kinds) == 1:
@@ -320,6 +361,10 @@ class Decoder:
         # spelling. The bound is for a decoder that accepts everything.
         if len(self._streams) < MAX_KNOWN:
             self._streams[stream.name] = stream
+
+
+def _time_of(event: Event) -> int | None:
+    return time_getter(parse_stream(event.stream).kind)(event.data)
 
 
 def _misplaced(stream: str, payload: bytes) -> Malformed:

@@ -52,6 +52,8 @@ ID_KEYED = frozenset(
     }
 )
 """Kinds whose key is a number that the venue gives out. The others' is a time."""
+TIMELESS = frozenset({Kind.PARTIAL_DEPTH, Kind.BOOK_TICKER})
+"""Kinds whose payloads tell no time."""
 
 
 def grow(keys: list[int]) -> bool:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry, Counter
 
-    from ..market.payloads import Event
     from .transitions import Transition
 
 OTHER = "other"
@@ -99,16 +98,16 @@ class Metrics:
         """
         self._families.received.set_function(lambda: self._by_symbol(counts()))
 
-    def received(self, last: Event, duplicates: int) -> None:
+    def received(self, at: float, lag_s: float | None, duplicates: int) -> None:
         """Note a batch of data messages.
 
-        :param last: the last one of them.
+        :param at: Unix time in seconds at which it was read.
+        :param lag_s: how long before the exchange made the last of them, if that one tells.
         :param duplicates: how many of them were duplicates.
         """
-        self._last_received = last.received
-        event_time = getattr(last.data, "event_time", None)
-        if event_time:
-            self._lag_s = last.received - event_time / 1000
+        self._last_received = at
+        if lag_s is not None:
+            self._lag_s = lag_s
         if duplicates:
             self._duplicates.inc(duplicates)
 

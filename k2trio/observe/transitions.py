@@ -231,6 +231,18 @@ class PingMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeUnitDiffers:
+    """A connection tells its times in another unit than TIME_UNIT asks for; they are converted.
+
+    What is finer than ``told`` is not known there.
+    """
+
+    line: str
+    endpoint: str
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
 class GivingUp:
     """The retries are used up; the feed ends."""
 
@@ -275,6 +287,7 @@ Transition: TypeAlias = (
     | SubscriptionRefused
     | StreamSilent
     | PingMeasured
+    | TimeUnitDiffers
     | GivingUp
     | StateNotSaved
 )

@@ -18,6 +18,7 @@ import msgspec
 import trio
 
 from ..errors import CircuitOpen, ProxyFailed
+from ..market.units import MS
 from ..policy.failover import DEFAULT_FREEZE_S
 from ..wire.tunnel import usable_proxies
 from .hosts import (
@@ -128,7 +129,9 @@ class Hosts:
         if transport is None:
             asked = [host.url for place in self._venues.values() for host in place.hosts]
             transport = RoutedTransport(usable_proxies(settings, asked), verify)
+        unit = settings.unit
         self._client = httpx2.AsyncClient(
+            headers={} if unit is MS else {"X-MBX-TIME-UNIT": unit.word},
             transport=transport,
             timeout=REQUEST_TIMEOUT_S,
             follow_redirects=False,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..market.payloads import DepthSnapshot, Event, frame_of
 from ..market.streams import Kind, Repair, Stream
+from ..market.units import MS, convert
 from .asking import Hosts, Query
 from .hosts import BackfillError, NotServedError, Turn
 from .listing import statuses_of
@@ -57,11 +58,11 @@ class Newest(NamedTuple):
     """The newest trade or book update of a symbol.
 
     :ivar id: its id.
-    :ivar time_ms: when it happened, where the venue tells.
+    :ivar time: when it happened, where the venue tells, in the feed's unit.
     """
 
     id: int
-    time_ms: int | None
+    time: int | None
 
 
 class Page(NamedTuple):
@@ -99,6 +100,7 @@ class Backfill:
         sharing: Sharing | None = None,
     ) -> None:
         self._wall_clock = wall_clock
+        self._unit = settings.unit
         self._hosts = Hosts(venues, settings, verify, transport, sharing)
 
     async def aclose(self) -> None:
@@ -148,7 +150,7 @@ class Backfill:
 
         The page may hold one row beyond ``last``: it proves that nothing is left in between.
 
-        :param first: an id; for klines the open time of a bar in ms.
+        :param first: an id; for klines the open time of a bar, in the feed's unit.
         :param turn: has been waited for already.
         :raises BackfillError: if no host of the venue gave an answer.
         """
@@ -167,27 +169,31 @@ class Backfill:
                     found = await self._newest_trades(venue, symbol, turn)
                     begins = max(first, min((row.id for row in found), default=first))
                 payloads: list[tuple[Any, bytes]]
-                payloads = [trade_of(symbol, row) for row in sorted(found, key=_id_of)]
+                payloads = [trade_of(symbol, row, self._unit) for row in sorted(found, key=_id_of)]
             case Repair.HISTORICAL_BLOCK_TRADES:
                 blocks = await self._blocks(venue, symbol, first, rows, turn)
-                payloads = [block_trade_of(symbol, row) for row in sorted(blocks, key=_id_of)]
+                payloads = [
+                    block_trade_of(symbol, row, self._unit) for row in sorted(blocks, key=_id_of)
+                ]
             case Repair.AGG_TRADES:
                 query["fromId"] = first
                 aggregates = await self._get(
                     venue, "/api/v3/aggTrades", query, weight, list[AggRow], turn
                 )
                 payloads = [
-                    agg_of(symbol, row) for row in sorted(aggregates, key=lambda row: row.a)
+                    agg_of(symbol, row, self._unit)
+                    for row in sorted(aggregates, key=lambda row: row.a)
                 ]
             case _:
                 interval = stream.interval or ""
                 # No endTime: the bar after the gap is the proof that nothing is left in between.
-                query |= {"interval": interval, "startTime": first, "limit": PAGE_ROWS}
+                start_ms = convert(first, self._unit, MS)
+                query |= {"interval": interval, "startTime": start_ms, "limit": PAGE_ROWS}
                 if stream.name.endswith(ZONE_SUFFIX):
                     query["timeZone"] = ZONE
                 bars = await self._get(venue, "/api/v3/klines", query, weight, list[KlineRow], turn)
                 payloads = [
-                    kline_of(symbol, interval, row)
+                    kline_of(symbol, interval, row, self._unit)
                     for row in sorted(bars, key=lambda row: row.open_time)
                 ]
         received = self._wall_clock()
@@ -255,7 +261,7 @@ class Backfill:
         match stream.kind:
             case Kind.AGG_TRADE:
                 rows = await self._get(venue, "/api/v3/aggTrades", query, 4, list[AggRow], turn)
-                found = [Newest(row.a, row.T) for row in rows]
+                found = [Newest(row.a, self._unit.of(row.T)) for row in rows]
             case Kind.DEPTH | Kind.BOOK_TICKER | Kind.PARTIAL_DEPTH:
                 book = await self._get(
                     venue, "/api/v3/depth", query, LOOK_WEIGHT, DepthSnapshot, turn
@@ -265,10 +271,10 @@ class Backfill:
                 trades = await self._get(
                     venue, "/api/v3/trades", query, _TRADES_WEIGHT, list[TradeRow], turn
                 )
-                found = [Newest(row.id, row.time) for row in trades]
+                found = [Newest(row.id, self._unit.of(row.time)) for row in trades]
             case Kind.BLOCK_TRADE if known is not None:
                 blocks = await self._blocks(venue, stream.symbol or "", known, 2, turn)
-                found = [Newest(row.id, row.time) for row in blocks]
+                found = [Newest(row.id, self._unit.of(row.time)) for row in blocks]
             case _:
                 raise BackfillError(f"{stream.name} cannot be asked for its newest message")
         return max(found, default=None)

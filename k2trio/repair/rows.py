@@ -2,16 +2,20 @@
 
 REST has no event time of its own, and less to tell of a message than the stream: of a bar not which
 trades are in it, unless there are none. What else it tells follows from the rest, or means nothing
-(``quoteQty``, ``isBestMatch``, ``M``, and the last column of a bar).
+(``quoteQty``, ``isBestMatch``, ``M``, and the last column of a bar). Times come in the feed's unit,
+as far as a host tells them so finely.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..market.payloads import AggTrade, Bar, BlockTrade, Kline, Trade
+
+if TYPE_CHECKING:
+    from ..market.units import TimeUnit
 
 NO_TRADE = -1
 """The exchange's word for the first and the last trade of a bar that has none."""
@@ -62,26 +66,28 @@ def _encoded(payload: Any, **more: Any) -> tuple[Any, bytes]:
     return payload, msgspec.json.encode(msgspec.to_builtins(payload) | more)
 
 
-def trade_of(symbol: str, row: TradeRow) -> tuple[Trade, bytes]:
-    trade = Trade(row.time, symbol, row.id, row.price, row.qty, row.time, row.isBuyerMaker)
+def trade_of(symbol: str, row: TradeRow, unit: TimeUnit) -> tuple[Trade, bytes]:
+    time = unit.of(row.time)
+    trade = Trade(time, symbol, row.id, row.price, row.qty, time, row.isBuyerMaker)
     return _encoded(trade, M=True)
 
 
-def block_trade_of(symbol: str, row: BlockTradeRow) -> tuple[BlockTrade, bytes]:
-    return _encoded(
-        BlockTrade(row.time, symbol, row.id, row.price, row.qty, row.time, row.isBuyerMaker)
-    )
+def block_trade_of(symbol: str, row: BlockTradeRow, unit: TimeUnit) -> tuple[BlockTrade, bytes]:
+    time = unit.of(row.time)
+    return _encoded(BlockTrade(time, symbol, row.id, row.price, row.qty, time, row.isBuyerMaker))
 
 
-def agg_of(symbol: str, row: AggRow) -> tuple[AggTrade, bytes]:
-    agg = AggTrade(row.T, symbol, row.a, row.p, row.q, row.f, row.l, row.T, row.m)
+def agg_of(symbol: str, row: AggRow, unit: TimeUnit) -> tuple[AggTrade, bytes]:
+    time = unit.of(row.T)
+    agg = AggTrade(time, symbol, row.a, row.p, row.q, row.f, row.l, time, row.m)
     return _encoded(agg, M=True)
 
 
-def kline_of(symbol: str, interval: str, row: KlineRow) -> tuple[Kline, bytes]:
+def kline_of(symbol: str, interval: str, row: KlineRow, unit: TimeUnit) -> tuple[Kline, bytes]:
+    end = unit.of(row.close_time + 1)  # what follows the bar begins on a whole millisecond
     bar = Bar(
-        open_time=row.open_time,
-        close_time=row.close_time,
+        open_time=unit.of(row.open_time),
+        close_time=end - 1,
         symbol=symbol,
         interval=interval,
         open=row.open,
@@ -97,4 +103,4 @@ def kline_of(symbol: str, interval: str, row: KlineRow) -> tuple[Kline, bytes]:
         first_trade_id=None if row.trades else NO_TRADE,
         last_trade_id=None if row.trades else NO_TRADE,
     )
-    return _encoded(Kline(row.close_time + 1, symbol, bar))
+    return _encoded(Kline(end, symbol, bar))

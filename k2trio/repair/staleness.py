@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from ..continuity.times import MS, units_per_second
 from ..errors import ConnectionFailed, Stale, SubscriptionRejected
 from ..observe.transitions import StreamSilent, SubscriptionRefused
 from .askable import BY_ID, PERIODIC, RARE, can_be_asked_about
@@ -268,9 +267,10 @@ class StalenessCheck:
         if track.next is not None and by_id and newest.id >= track.next:
             return True
         # Ids that began anew are lower, so an id alone proves no quiet.
-        time, at = track.delivered_time, track.delivered_at
-        if newest.time_ms is not None and time is not None and at is not None:
-            return newest.time_ms * units_per_second(time, at) > time * MS
+        time = track.delivered_time
+        if newest.time is not None and time is not None and track.delivered_at is not None:
+            # One of the two may be told in milliseconds only.
+            return newest.time // track.per_ms > time // track.per_ms
         if not by_id:
             return True
         asked = track.venue, track.stream.name

@@ -45,6 +45,8 @@ class Exchange:
     :param strict_symbols: refuse unknown symbols (error 2, or HTTP 400 in the URL). The real
         exchange accepts them and stays silent: False does the same.
     :param wrapped_errors: shape of control errors, see :func:`.control.answer`.
+    :param knows_time_unit: heed ``timeUnit`` in URLs. Another venue, or a proxy, may not pass the
+        question on: False does the same.
     :param tick_s: messages of a busy market are sent together this often; a quiet market's go
         out at the exact time of their event.
     :param record: streams whose truth is kept from the start.
@@ -59,6 +61,7 @@ class Exchange:
         limits: Limits | None = None,
         strict_symbols: bool = True,
         wrapped_errors: bool = False,
+        knows_time_unit: bool = True,
         tick_s: float = 0.01,
         record: Iterable[str] = (),
     ) -> None:
@@ -81,6 +84,7 @@ class Exchange:
             rng=random.Random(f"{market.seed}/{venue}/faults"),
             strict_symbols=strict_symbols,
             wrapped_errors=wrapped_errors,
+            knows_time_unit=knows_time_unit,
         )
         self._count = 0
         self.faults.listen(self)

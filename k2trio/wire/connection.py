@@ -118,7 +118,9 @@ async def open_connection(
     """
     deadline = trio.current_time() + settings.handshake_timeout
     async with AsyncExitStack() as stack:
-        target, unsubscribed = stream_target(endpoint.path, streams, long=endpoint.takes_long_urls)
+        target, unsubscribed = stream_target(
+            endpoint.path, streams, settings.unit, long=endpoint.takes_long_urls
+        )
         try:
             connection = await stack.enter_async_context(
                 _open(endpoint, target, unsubscribed, settings, dial, deadline, wall_clock)
@@ -127,7 +129,7 @@ async def open_connection(
             if not is_refusal_of_length(refused.status, target):
                 raise
             endpoint.takes_long_urls = False
-            target, unsubscribed = stream_target(endpoint.path, streams, long=False)
+            target, unsubscribed = stream_target(endpoint.path, streams, settings.unit, long=False)
             connection = await stack.enter_async_context(
                 _open(endpoint, target, unsubscribed, settings, dial, deadline, wall_clock)
             )

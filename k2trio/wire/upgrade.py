@@ -9,10 +9,12 @@ import trio
 import trio_websocket
 
 from ..errors import HandshakeTimeout
+from ..market.units import MS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..market.units import TimeUnit
     from ..policy.failover import Endpoint
     from .tap import FrameTap
 
@@ -32,20 +34,23 @@ def is_refusal_of_length(status: int, target: str) -> bool:
 
 
 def stream_target(
-    path: str, streams: Sequence[str], *, long: bool = True
+    path: str, streams: Sequence[str], unit: TimeUnit = MS, *, long: bool = True
 ) -> tuple[str, Sequence[str]]:
     """The request target for the streams, and those that did not fit and need SUBSCRIBE.
 
     Names may be non-ASCII and are percent-encoded; so is ``+`` (of a time zone), which a server
     may read as a space.
 
+    :param unit: of times; the exchange's default is not asked for, as not all venues know how.
     :param long: whether the server takes more than :data:`SHORT_TARGET_BYTES`.
     """
     limit = MAX_TARGET_BYTES if long else SHORT_TARGET_BYTES
-    target = path + "?streams=" + "/".join(quote(name, safe="@!_:") for name in streams)
+    names = "streams=" + "/".join(quote(name, safe="@!_:") for name in streams)
+    times = () if unit is MS else (f"timeUnit={unit.word}",)
+    target = f"{path}?{'&'.join((names, *times))}"
     if streams and len(target) <= limit:
         return target, ()
-    return path, streams
+    return "?".join((path, *times)), streams
 
 
 async def upgrade(

@@ -32,6 +32,7 @@ from k2trio.market.payloads import (
     Trade,
 )
 from k2trio.market.streams import KLINE_INTERVALS_MS, parse_stream
+from k2trio.market.units import MS
 
 TRADES, DEPTH, BOOK = "btcusdt@trade", "btcusdt@depth", "btcusdt@bookTicker"
 MINUTES = "btcusdt@kline_1m"
@@ -793,7 +794,7 @@ def test_every_bar_closes_once_or_is_declared(
     updates: list[tuple[int, int, bool]], repairs: list[tuple[int, int]]
 ) -> None:
     """Any order of updates, closes and repairs: bars never go back, each ends exactly once."""
-    track = KlineTrack("v", parse_stream(MINUTES), Shared(5, Memory(), Clock()))
+    track = KlineTrack("v", parse_stream(MINUTES), Shared(5, Memory(), Clock(), MS))
     out: list[Item] = []
     for at, (number, second, closed) in enumerate(updates):
         track.offer(minute(number, 60 if closed else second, closed=closed), 0.0, out)

@@ -21,11 +21,12 @@ from k2trio.continuity.items import Gap
 from k2trio.continuity.state import MAX_STATE_BYTES, Position, load_state, locked, save_state
 from k2trio.errors import ConfigError, SinkError
 from k2trio.market.payloads import Event
+from k2trio.market.units import UNITS, US
 from k2trio.observe import transitions as on
 from k2trio.simulator import Exchange, FaultBoard, Market, MemoryNetwork, RestServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
 
 POSITIONS = [
@@ -393,6 +394,41 @@ async def test_bars_and_book_go_on_after_a_restart(autojump_clock: Any, place: P
             assert due is None or item.data.first_update_id <= due <= item.data.last_update_id
             due = item.data.last_update_id + 1
     assert snapshots == 3
+
+
+@pytest.mark.parametrize("units", [("ms", "us", "ms"), ("us", "us", "ms")], ids="-".join)
+async def test_a_restart_in_another_unit_goes_on_where_the_run_before_ended(
+    autojump_clock: Any, place: Place, units: Sequence[str]
+) -> None:
+    bars, ids = list[float](), list[int]()
+    for unit in units:
+        per_ms = UNITS[unit].per_ms
+        async with place.open(streams=[SUBJECT, "btcusdt@kline_1s"], time_unit=unit) as feed:
+            items: list[Any] = []
+            with trio.move_on_after(30):
+                async for batch in feed.batches():
+                    items += batch
+            items += feed.drain()
+            feed.acknowledge()
+        assert all(isinstance(item, Event) for item in items)
+        ids += numbers(items)
+        klines = [item.data.bar for item in items if "kline" in item.stream]
+        bars += [bar.open_time / per_ms for bar in klines if bar.closed]
+        await trio.sleep(20)
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert bars == [bars[0] + 1000 * n for n in range(len(bars))]
+    assert len(bars) > 100
+
+
+def test_a_state_file_of_before_there_was_a_unit_is_in_milliseconds(path: Path) -> None:
+    path.write_bytes(
+        b'{"format":"k2trio-state-1","positions":['
+        b'{"venue":"v","stream":"a@trade","position":7,"time":1800000000001},'
+        b'{"venue":"v","stream":"a@kline_1m","position":1800000000000}]}'
+    )
+    trade, bar = load_state(path, US)
+    assert (trade.position, trade.time) == (7, 1_800_000_000_001_000)
+    assert (bar.position, bar.time) == (1_800_000_000_000_000, None)
 
 
 async def test_a_restart_goes_back_no_further_than_it_may(

@@ -13,6 +13,7 @@ from kept import lost_of
 from k2trio.market.decoder import Decoder
 from k2trio.market.payloads import PAYLOADS, Event, frame_of
 from k2trio.market.streams import Kind, parse_stream
+from k2trio.market.units import MS, US
 from k2trio.simulator import Market
 
 STREAMS = (
@@ -43,7 +44,8 @@ def told(unit: int) -> list[Event]:
         market.watch(stream)
     messages = market.advance(market.start_us + 400_000_000)
     frames = [frame_of(message.stream, message.render(unit)) for message in messages]
-    events, control = Decoder("venue").decode(frames, market.now_us / 1e6)
+    decoder = Decoder("venue", unit=MS if unit == 1000 else US)
+    events, control = decoder.decode(frames, market.now_us / 1e6)
     assert control == []
     return events
 

@@ -269,8 +269,8 @@ def test_what_was_received_is_summed_by_symbol_at_each_scrape() -> None:
 
 def test_a_batch_notes_duplicates_time_and_lag() -> None:
     metrics = make()
-    metrics.received(event("btcusdt@trade", 1_700_000_001.0), duplicates=2)
-    metrics.received(event("btcusdt@trade"), duplicates=0)
+    metrics.received(1_700_000_000.0, 0.377, duplicates=2)
+    metrics.received(1_700_000_000.5, None, duplicates=0)  # of a kind that tells no time
     assert value(metrics, "k2_binance_duplicates_total") == 2
     last = value(metrics, "k2_binance_last_message_timestamp_seconds", symbols=SYMBOLS)
     assert last == 1_700_000_000.5

@@ -13,6 +13,7 @@ from world import SUBJECT, World, fault, name, open_world
 from k2trio.continuity.arbiter import Arbiter
 from k2trio.continuity.items import Outage
 from k2trio.market.payloads import AggTrade, BlockTrade, BookTicker, Event, MiniTicker, Trade
+from k2trio.market.units import UNITS
 from k2trio.observe import transitions as on
 from k2trio.repair.staleness import IN_FLIGHT_S, StalenessCheck, Verdict
 from k2trio.settings import Settings
@@ -64,12 +65,13 @@ class Bench:
 
     def __init__(self, answer: Callable[[httpx2.Request], Any], **values: Any) -> None:
         self.rest = Rest(answer)
-        self.arbiter = Arbiter(100)
         hosts = values.pop("hosts", ["https://v.test:1"])
+        chosen = Settings(websocket_url="wss://v.test:9/stream", **values)
+        self.arbiter = Arbiter(100, unit=chosen.unit)
         self.check = StalenessCheck(
             self.arbiter,
-            make_backfill(self.rest, hosts),
-            Settings(websocket_url="wss://v.test:9/stream", **values),
+            make_backfill(self.rest, hosts, time_unit=chosen.time_unit),
+            chosen,
             lambda _: None,
         )
 
@@ -122,16 +124,29 @@ async def test_what_a_book_said_before_the_last_message_proves_nothing(
     assert await bench.verify("btcusdt@bookTicker") is Verdict.QUIET
 
 
-@pytest.mark.parametrize("unit", [1, 1000], ids=["milliseconds", "microseconds"])
+@pytest.mark.parametrize("unit", ["ms", "us"])
+@pytest.mark.parametrize("told", [1, 1000], ids=["REST in ms", "REST in us"])
 @pytest.mark.parametrize(("later_ms", "verdict"), [(0, Verdict.QUIET), (1, Verdict.NEWS)])
-async def test_times_are_compared_in_the_unit_of_the_stream(
-    autojump_clock: Any, unit: int, later_ms: int, verdict: Verdict
+async def test_times_are_compared_in_the_unit_of_the_feed(
+    autojump_clock: Any, unit: str, told: int, later_ms: int, verdict: Verdict
 ) -> None:
     now_ms = 1_800_000_000_000
-    row = trade_rows([7])[0] | {"time": now_ms + later_ms}
-    bench = Bench(lambda _: [row])
-    bench.offer(structs.replace(mini(now_ms * unit), received=now_ms / 1000))
+    row = trade_rows([7])[0] | {"time": (now_ms + later_ms) * told}
+    bench = Bench(lambda _: [row], time_unit=unit)
+    time = now_ms * UNITS[unit].per_ms
+    bench.offer(structs.replace(mini(time), received=now_ms / 1000))
     assert await bench.verify("btcusdt@miniTicker") is verdict
+
+
+async def test_the_last_trade_is_no_news_where_rest_tells_its_time_more_finely(
+    autojump_clock: Any,
+) -> None:
+    now_us = 1_800_000_000_000_000
+    row = trade_rows([7])[0] | {"time": now_us + 999}
+    bench = Bench(lambda _: [row], time_unit="us")
+    told = structs.replace(trade(7).data, event_time=now_us, trade_time=now_us)
+    bench.offer(structs.replace(trade(7), data=told, received=now_us / 1e6))
+    assert await bench.verify() is Verdict.QUIET
 
 
 @pytest.mark.parametrize(("traded_at", "verdict"), [(999, Verdict.QUIET), (1001, Verdict.NEWS)])

@@ -36,6 +36,9 @@ class Plan:
     :ivar rest_weight: weight a minute that a venue grants.
     :ivar neighbour: whether another program of the address shares the budgets.
     :ivar kinds: of faults that were drawn from; empty: all.
+    :ivar time_unit: that the client asks for.
+    :ivar heeds_unit: whether connections of the first venue, and its REST hosts, know what it is
+        asked. The second venue's do not.
     """
 
     seed: int
@@ -56,6 +59,8 @@ class Plan:
     pace: int = 1
     neighbour: bool = False
     kinds: tuple[FaultKind, ...] = ()
+    time_unit: str = "ms"
+    heeds_unit: tuple[bool, bool] = (True, True)
 
     @property
     def calm_s(self) -> float:
@@ -149,6 +154,10 @@ def make_plan(
     streams = [f"{symbol.lower()}@{name}" for symbol in symbols for name in chosen]
     if rng.random() < 0.1:
         streams.append(GHOST)
+    # Drawn by itself, so that what else a seed decides is what it was before.
+    more = random.Random(f"plan/{seed}/more")
+    if more.random() < 0.2:
+        streams.append("btcusdt@blockTrade")
     return Plan(
         seed=seed,
         hours=length,
@@ -169,6 +178,8 @@ def make_plan(
         # Drawn apart, so that no other draw depends on it; long runs have no time for it.
         neighbour=dense and random.Random(f"neighbour/{seed}").random() < 0.5,
         kinds=tuple(kinds),
+        time_unit=more.choice(["ms", "us"]),
+        heeds_unit=(more.random() < 0.8, more.random() < 0.8),
     )
 
 

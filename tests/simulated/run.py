@@ -12,6 +12,7 @@ import trio.testing
 from booktruth import BookTruth
 
 from k2trio.client.opening import open_feed
+from k2trio.market.keys import ID_KEYED
 from k2trio.market.streams import parse_stream
 from k2trio.observe import transitions as on
 from k2trio.sharing.stores import Memory
@@ -81,7 +82,20 @@ class Run:
     def is_absurd(self, venue: str, stream: str, last: int) -> bool:
         """Whether a key was told, but no key of the market's."""
         told = self.truth(venue).absurd
-        return any(message.stream == stream and message.last == last for message in told)
+        key = self.market_key(stream, last)
+        return any(message.stream == stream and message.last == key for message in told)
+
+    def market_key(self, stream: str, key: int) -> int:
+        """A key as the market has it: a time in milliseconds."""
+        if parse_stream(stream).kind in ID_KEYED:
+            return key
+        return key // self.settings.unit.per_ms
+
+    def fine(self, venue: str) -> bool:
+        """Whether a venue tells times in the unit that was asked for."""
+        return self.plan.time_unit == "ms" or (
+            venue.startswith("first") and self.plan.heeds_unit[0]
+        )
 
     def sample(self, name: str, label: str = "") -> float:
         """A metric at the end of the run; ``label`` is the value of its one label."""

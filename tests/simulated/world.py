@@ -49,6 +49,7 @@ def make_world(plan: Plan) -> tuple[MemoryNetwork, dict[str, Exchange], Settings
         rest_weight_limit=min(FULL_WISH, plan.rest_weight),
         shared_budget="off",
         streams=plan.streams,
+        time_unit=plan.time_unit,
         max_reconnect_attempts=0,
         redundancy=plan.redundancy,
         rotate_after=plan.rotate_after,
@@ -69,6 +70,7 @@ def _venue(plan: Plan, name: str, board: FaultBoard, seed: int) -> Exchange:
         faults=board,
         limits=Limits(ping_interval_s=20 * plan.pace, pong_timeout_s=60 * plan.pace),
         strict_symbols=GHOST not in plan.streams,
+        knows_time_unit=name == "first" and plan.heeds_unit[0],
         tick_s=0,
         record=plan.known_streams,
     )
@@ -79,7 +81,9 @@ def _add_rest(network: MemoryNetwork, exchange: Exchange, plan: Plan, quota: Quo
     limits = RestLimits(weight_per_minute=plan.rest_weight)
     urls: list[str] = []
     for number in range(plan.rest_hosts):
-        server = RestServer(exchange, rest_name(exchange.venue, number), limits, quota)
+        heeds = exchange.venue == "first" and plan.heeds_unit[1]
+        name = rest_name(exchange.venue, number)
+        server = RestServer(exchange, name, limits, quota, knows_time_unit=heeds)
         host, port = f"{exchange.venue}.test", FIRST_REST_PORT + number
         network.add_rest(host, server, port)
         urls.append(f"https://{host}:{port}")

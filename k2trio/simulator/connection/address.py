@@ -21,15 +21,17 @@ class Address(NamedTuple):
     streams: list[str]
 
 
-def read_address(target: str) -> Address:
+def read_address(target: str, *, knows_time_unit: bool = True) -> Address:
     """Read the target of a request.
 
+    :param knows_time_unit: whether the venue heeds ``timeUnit``.
     :raises Refusal: for a path that the exchange does not serve.
     """
     url = urlsplit(target)
     query = parse_qs(url.query)
     path = unquote(url.path).rstrip("/")
-    microseconds = query.get("timeUnit", [""])[0].upper() == "MICROSECOND"
+    wanted = query.get("timeUnit", [""])[0].upper()
+    microseconds = knows_time_unit and wanted == "MICROSECOND"
     combined = path == "/stream"
     if combined:
         names = query.get("streams", [""])[0].split("/")

@@ -49,7 +49,7 @@ class Upgrade:
             return None
         try:
             self._venue.admission.admit(self._client)
-            return read_address(target)
+            return read_address(target, knows_time_unit=self._venue.knows_time_unit)
         except Refusal as refusal:
             await self.refuse(refusal)
             return None

@@ -23,6 +23,7 @@ from .queries import (
     mandatory,
     row_limit,
     symbol_names,
+    time_ms,
     time_unit,
 )
 
@@ -44,13 +45,22 @@ class Answers:
 
     :param names: what faults call the REST side by.
     :param weight_per_minute: the limit that ``exchangeInfo`` names.
+    :param knows_time_unit: whether ``X-MBX-TIME-UNIT`` is heeded.
     :ivar by_path: the answer to a request; raises ApiError.
     """
 
-    def __init__(self, exchange: Exchange, names: Sequence[str], weight_per_minute: int) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        names: Sequence[str],
+        weight_per_minute: int,
+        *,
+        knows_time_unit: bool,
+    ) -> None:
         self._exchange = exchange
         self._names = names
         self._weight_per_minute = weight_per_minute
+        self._knows_time_unit = knows_time_unit
         self._lag = Lag(exchange.market, exchange.faults, names)
         self.by_path: dict[str, Callable[[Request], object]] = {
             "aggTrades": self._agg_trades,
@@ -63,6 +73,9 @@ class Answers:
             "time": self._time,
             "ping": self._ping,
         }
+
+    def _unit(self, request: Request) -> int:
+        return time_unit(request) if self._knows_time_unit else payloads.MILLISECOND
 
     def _symbol(self, request: Request) -> SymbolMarket:
         name = mandatory(request.query_params.get("symbol"), "symbol")
@@ -85,10 +98,10 @@ class Answers:
         return records
 
     def _agg_trades(self, request: Request) -> object:
-        symbol, limit, unit = self._symbol(request), row_limit(request), time_unit(request)
+        symbol, limit, unit = self._symbol(request), row_limit(request), self._unit(request)
         history, lag_us = symbol.agg_trades, self._lag.take_us()
         from_id = integer(request, "fromId")
-        start, end = integer(request, "startTime"), integer(request, "endTime")
+        start, end = time_ms(request, "startTime"), time_ms(request, "endTime")
         if from_id is not None:
             records = history.since(from_id, limit)
         elif start is not None or end is not None:
@@ -100,7 +113,7 @@ class Answers:
         return self._spoil([rows.agg_trade(record, unit) for record in records])
 
     def _historical_trades(self, request: Request) -> object:
-        symbol, limit, unit = self._symbol(request), row_limit(request), time_unit(request)
+        symbol, limit, unit = self._symbol(request), row_limit(request), self._unit(request)
         history, lag_us = symbol.trades, self._lag.take_us()
         from_id = integer(request, "fromId")
         if from_id is None:
@@ -111,7 +124,7 @@ class Answers:
         return self._spoil([rows.trade(record, unit) for record in records])
 
     def _historical_block_trades(self, request: Request) -> object:
-        symbol, limit, unit = self._symbol(request), row_limit(request), time_unit(request)
+        symbol, limit, unit = self._symbol(request), row_limit(request), self._unit(request)
         from_id = mandatory(integer(request, "fromId"), "fromId")
         history = symbol.block_trades
         records = self._known(history, history.since(from_id, limit), self._lag.take_us())
@@ -123,17 +136,17 @@ class Answers:
         return history.between(0, self._exchange.now_us() - lag_us, len(history.records))[-limit:]
 
     def _trades(self, request: Request) -> object:
-        symbol, limit, unit = self._symbol(request), row_limit(request), time_unit(request)
+        symbol, limit, unit = self._symbol(request), row_limit(request), self._unit(request)
         records = self._newest(symbol.trades, limit, self._lag.take_us())
         return self._spoil([rows.trade(record, unit) for record in records])
 
     def _klines(self, request: Request) -> object:
-        symbol, limit, unit = self._symbol(request), row_limit(request), time_unit(request)
+        symbol, limit, unit = self._symbol(request), row_limit(request), self._unit(request)
         interval = request.query_params.get("interval", "")
         if interval not in KLINE_INTERVALS_MS:
             raise ApiError(-1120, "Invalid interval.")
         now_ms = (self._exchange.now_us() - self._lag.take_us()) // 1000
-        start, end = integer(request, "startTime"), integer(request, "endTime")
+        start, end = time_ms(request, "startTime"), time_ms(request, "endTime")
         until_ms = now_ms if end is None else min(end, now_ms)
         from_ms = start
         if from_ms is None:
@@ -185,7 +198,7 @@ class Answers:
         return "HALT" if self._exchange.now_us() < symbol.halted_until_us else "TRADING"
 
     def _time(self, request: Request) -> object:
-        return {"serverTime": self._exchange.now_us() // time_unit(request)}
+        return {"serverTime": self._exchange.now_us() // self._unit(request)}
 
     def _ping(self, request: Request) -> object:
         del request

@@ -18,6 +18,8 @@ MAX_ROWS = 1000
 MAX_LEVELS = 5000
 DEFAULT_LEVELS = 100
 DEFAULT_ROWS = 500
+MICROSECONDS_FROM = 10**14
+"""Times from here on are in microseconds; in milliseconds they would be of the year 5138."""
 
 
 def mandatory(value: _T | None, name: str) -> _T:
@@ -72,6 +74,15 @@ def symbol_names(request: Request) -> set[str] | None:
         return set(msgspec.json.decode(many, type=list[str]))
     except msgspec.DecodeError as error:
         raise ApiError(-1100, "Illegal characters found in parameter 'symbols'.") from error
+
+
+def time_ms(request: Request, name: str) -> int | None:
+    """A parameter that is a time, in ms or, as the exchange takes it too, in µs.
+
+    :raises ApiError: if it is no whole number.
+    """
+    time = integer(request, name)
+    return time // 1000 if time is not None and time >= MICROSECONDS_FROM else time
 
 
 def time_unit(request: Request) -> int:

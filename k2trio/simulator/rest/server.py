@@ -41,6 +41,7 @@ class RestServer:
 
     :param name: what faults call it by (besides the venue).
     :param quota: shared with another host of the venue; default: one of its own.
+    :param knows_time_unit: heed ``X-MBX-TIME-UNIT``; as for :class:`.exchange.Exchange`.
     :ivar app: the ASGI application.
     :ivar requests: (time, client, path with query, HTTP status) of each market-data request.
     """
@@ -51,13 +52,20 @@ class RestServer:
         name: str = "rest",
         limits: RestLimits | None = None,
         quota: Quota | None = None,
+        *,
+        knows_time_unit: bool = True,
     ) -> None:
         self.exchange = exchange
         self.names: tuple[str, str] = (name, exchange.venue)
         self.limits: RestLimits = RestLimits() if limits is None else limits
         self.requests: deque[tuple[float, str, str, int]] = deque(maxlen=MAX_REQUESTS)
         self.quota: Quota = Quota(self.limits) if quota is None else quota
-        answers = Answers(exchange, self.names, self.limits.weight_per_minute)
+        answers = Answers(
+            exchange,
+            self.names,
+            self.limits.weight_per_minute,
+            knows_time_unit=knows_time_unit,
+        )
         routes = [
             Route(f"/api/v3/{path}", self._endpoint(path, answer), methods=["GET"])
             for path, answer in answers.by_path.items()

@@ -24,6 +24,7 @@ class Venue:
     :ivar rng: decides which messages a fault hits, and what garbage it sends; seeded.
     :ivar strict_symbols: whether unknown symbols are refused.
     :ivar wrapped_errors: shape of control errors, see :func:`.control.answer`.
+    :ivar knows_time_unit: whether ``timeUnit`` in URLs is heeded.
     """
 
     name: str
@@ -36,3 +37,4 @@ class Venue:
     rng: random.Random
     strict_symbols: bool
     wrapped_errors: bool
+    knows_time_unit: bool

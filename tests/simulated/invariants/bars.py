@@ -33,6 +33,7 @@ def _halted(run: Run, open_ms: int) -> bool:
 
 def check_bars(run: Run, venue: str, stream: str, items: Sequence[Item]) -> None:
     """Every bar's close comes once, in order, or is named; no bar is named that never was."""
+    per_ms = run.settings.unit.per_ms
     closed = list(run.truth(venue).watch(stream).closed_bars)
     places = {open_ms: place for place, open_ms in enumerate(closed)}
     due: int | None = None
@@ -43,17 +44,19 @@ def check_bars(run: Run, venue: str, stream: str, items: Sequence[Item]) -> None
             if item.reason == "reset":
                 due = None
                 continue
-            named = [place for at, place in places.items() if item.first <= at <= item.last]
-            if not named and (_halted(run, item.first) or run.is_absurd(venue, stream, item.first)):
+            first, last = item.first // per_ms, item.last // per_ms
+            named = [place for at, place in places.items() if first <= at <= last]
+            if not named and (_halted(run, first) or run.is_absurd(venue, stream, item.first)):
                 continue  # the exchange made no bar of it, or one by a fault; who could know?
             demand(bool(named), 16, f"{stream}: {item} names no bar that ever was")
             demand(due is None or named[0] == due, 1, f"{stream}: bar {due} is not in {item}")
             due = named[-1] + 1
             continue
         bar = item.data.bar
-        if bar.open_time not in places:
+        open_ms = bar.open_time // per_ms
+        if open_ms not in places:
             continue  # it did not close, or is absurd
-        place = places[bar.open_time]
+        place = places[open_ms]
         demand(due is None or place == due, 1, f"{stream}: expected bar {due}, got {place}: {bar}")
         due = place + bar.closed
     if due is not None and venue == f"{run.last_venue}.test":

@@ -15,7 +15,6 @@ from ..violation import demand
 
 if TYPE_CHECKING:
     from k2trio.continuity.items import Item
-    from k2trio.simulator import Exchange
 
     from ..run import Run
 
@@ -118,14 +117,15 @@ def venues_are_kept_apart(run: Run) -> None:
         absurd = run.is_absurd(item.venue, item.stream, last)
         demand(known or absurd, 2, f"{key}: {first} was never emitted there")
         if sampled.random() < SAMPLED and known and not run.plan.may_repeat_ids:
-            _check_payload(run.exchange(item.venue), item, last)
+            _check_payload(run, item, last)
 
 
-def _check_payload(exchange: Exchange, event: Event, last: int) -> None:
-    true = exchange.truth.payload(event.stream, last)
+def _check_payload(run: Run, event: Event, last: int) -> None:
+    unit = 1000 // run.settings.unit.per_ms
+    true = run.truth(event.venue).payload(event.stream, last, unit)
     if true is None:
         return
-    if event.origin == "live":
+    if event.origin == "live" and run.fine(event.venue):
         demand(event.raw == true, 2, f"payload of {event.stream} {last} differs: {event.raw!r}")
     else:
         price = f'"p":"{event.data.price}"'.encode()

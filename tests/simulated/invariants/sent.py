@@ -240,8 +240,8 @@ def _check_times(run: Run, venue: str, stream: str, items: Sequence[Item]) -> No
         if not isinstance(item, Event):
             outage = True
             continue
-        key = last_of(item.data)
-        if run.is_absurd(venue, stream, key):
+        key = run.market_key(stream, last_of(item.data))
+        if run.is_absurd(venue, stream, last_of(item.data)):
             continue
         start = 0 if at is None else at + 1
         found = next((n for n in range(start, len(sent)) if sent[n].last == key), None)

@@ -1,0 +1,179 @@
+"""The unit of the exchange's times: milliseconds, or microseconds where they are asked for.
+
+The unit is a property of the feed. An endpoint or a REST host that does not know the question tells
+milliseconds all the same. That is recognised by the times themselves, which lie a thousandfold
+apart, and they are converted: so whoever opened the feed in a unit gets every time in it.
+
+Source: Binance spot API docs, "WebSocket Streams" (``timeUnit``) and "General API Information"
+(``X-MBX-TIME-UNIT``).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import msgspec
+
+from ..errors import UnknownStreamError
+from .payloads import PAYLOADS, Bar, frame_of
+from .streams import Kind, parse_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_NEAR = 0.1
+"""How far a time of now may be from the clock to tell its unit, as a share of the years since 1970:
+five years, and a thousandth of what tells the units apart."""
+MOST_LOOKS = 100
+"""Times that are looked at to tell their unit. If none of them is near the clock, the clock is
+wrong by years, and the unit is believed to be what was asked for."""
+_US_FROM = 10**14
+"""Times of any day: in milliseconds this is the year 5138, in microseconds 1973."""
+_TIMES = frozenset(
+    {"event_time", "trade_time", "last_trade_time", "open_time", "close_time", "time"}
+)
+"""The fields of payloads that are times."""
+
+
+class TimeUnit(NamedTuple):
+    """A unit.
+
+    :ivar name: as the settings have it.
+    :ivar word: as the exchange calls it.
+    """
+
+    name: str
+    per_second: int
+    word: str
+
+    @property
+    def per_ms(self) -> int:
+        """Units a millisecond."""
+        return self.per_second // MS.per_second
+
+    def of(self, time: int) -> int:
+        """A time of any day, in whatever unit it is told, in this one."""
+        told = US if time >= _US_FROM else MS
+        return convert(time, told, self)
+
+
+MS = TimeUnit("ms", 1_000, "MILLISECOND")
+US = TimeUnit("us", 1_000_000, "MICROSECOND")
+UNITS = {unit.name: unit for unit in (MS, US)}
+
+
+def convert(time: int, told: TimeUnit, wanted: TimeUnit) -> int:
+    """A time in another unit."""
+    return time * wanted.per_second // told.per_second
+
+
+def unit_near(time: int, received: float) -> TimeUnit | None:
+    """The unit in which a time is near the clock; None if it is in neither.
+
+    :param received: Unix time in seconds.
+    """
+    for unit in (MS, US):
+        now = received * unit.per_second
+        if abs(time - now) <= _NEAR * now:
+            return unit
+    return None
+
+
+class UnitWatch:
+    """In which unit a connection tells its times, as far as its messages have shown.
+
+    :param wanted: what was asked for.
+    :ivar fits: whether that is known to be what it tells.
+    :ivar told: what it tells, as far as is known.
+    """
+
+    def __init__(self, wanted: TimeUnit) -> None:
+        self.fits = False
+        self.told = wanted
+        self._wanted = wanted
+        self._looks_left = MOST_LOOKS
+
+    @property
+    def differs(self) -> bool:
+        """Whether it is known to tell another unit."""
+        return self.told is not self._wanted
+
+    def look(self, times: Iterable[int | None], received: float) -> None:
+        """Look at times of messages, until one of them shows the unit."""
+        for time in times:
+            if time is None:
+                continue
+            self._looks_left -= 1
+            told = unit_near(time, received)
+            if told is None and not self._looks_left:
+                told = self._wanted
+            if told is not None:
+                self.told = told
+                self.fits = not self.differs
+                return
+
+    def converted(self, frame: bytes) -> bytes:
+        """A frame in the unit that was asked for."""
+        return frame_in_unit(frame, self.told, self._wanted)
+
+
+def frame_in_unit(frame: bytes, told: TimeUnit, wanted: TimeUnit) -> bytes:
+    """A combined frame as the exchange would have sent it in another unit.
+
+    What is none, or of no stream that is known, comes back as it is.
+    """
+    try:
+        combined = _decode_combined(frame)
+        kind = parse_stream(combined.stream).kind
+        for row in _rows_of(combined.data):
+            _convert_row(row, _time_keys(kind), told, wanted)
+            if kind is Kind.KLINE:
+                bar = row["k"]
+                bar[_BAR_END] += 1  # what follows the bar begins on a whole millisecond
+                _convert_row(bar, _BAR_TIMES, told, wanted)
+                bar[_BAR_END] -= 1
+    except (msgspec.MsgspecError, UnknownStreamError, RecursionError, UnicodeDecodeError):
+        return frame
+    except (LookupError, TypeError):
+        return frame  # not what its stream carries, as the decoder will say
+    return frame_of(combined.stream, _encode(combined.data))
+
+
+def _rows_of(data: Any) -> list[Any]:
+    """The objects of a payload: all-market streams carry a list of them."""
+    return cast("list[Any]", data) if isinstance(data, list) else [data]
+
+
+def _convert_row(
+    row: dict[str, Any], keys: Sequence[str], told: TimeUnit, wanted: TimeUnit
+) -> None:
+    for key in keys:
+        time = row[key]
+        if type(time) is not int:
+            raise TypeError(f"{key} is no time")
+        row[key] = convert(time, told, wanted)
+
+
+class _Combined(msgspec.Struct):
+    stream: str
+    data: Any
+
+
+def _times_of(payload: Any) -> tuple[str, ...]:
+    """The wire names of a payload's times."""
+    return tuple(
+        item.encode_name for item in msgspec.structs.fields(payload) if item.name in _TIMES
+    )
+
+
+@functools.cache
+def _time_keys(kind: Kind) -> tuple[str, ...]:
+    payload = PAYLOADS[kind]
+    return _times_of(getattr(payload, "__args__", (payload,))[0])
+
+
+_BAR_END = "T"
+_BAR_TIMES = _times_of(Bar)
+_decode_combined = msgspec.json.Decoder(_Combined).decode
+_encode = msgspec.json.Encoder().encode
