@@ -64,6 +64,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
         "wss://a.com/stream, wss://b.com/x/stream",
         ("wss://a.com/stream", "wss://b.com/x/stream"),
     ),
+    "time_unit": ("us", "us"),
     "symbols": ("btcusdt, BNBUSDT", ("BTCUSDT", "BNBUSDT")),
     "streams": ("btcusdt@trade,ETHUSDT@depth@100ms", ("btcusdt@trade", "ethusdt@depth@100ms")),
     "reconnect_delay": ("1.5", 1.5),

@@ -38,10 +38,10 @@ class Agreement:
 
     def __init__(self, unit: TimeUnit) -> None:
         self._per_ms = unit.per_ms
-        self._open: dict[tuple[str, str], dict[Any, tuple[Source, Event]]] = {}
+        self._open: dict[tuple[str, str], dict[Any, tuple[Source, Event[Any]]]] = {}
         """(venue, stream) → id → who brought it first, and what."""
 
-    def compare(self, kind: Kind, event: Event, source: Source) -> Stray | None:
+    def compare(self, kind: Kind, event: Event[Any], source: Source) -> Stray | None:
         """Note a message; if another connection gave its id to another trade, one is refused.
 
         That is the younger connection's: the older one has been believed for longer.

@@ -11,7 +11,7 @@ Source: Binance spot API docs, "WebSocket Streams" (``timeUnit``) and "General A
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -126,7 +126,8 @@ def frame_in_unit(frame: bytes, told: TimeUnit, wanted: TimeUnit) -> bytes:
     try:
         combined = _decode_combined(frame)
         kind = parse_stream(combined.stream).kind
-        for row in _rows_of(combined.data):
+        rows = combined.data if isinstance(combined.data, list) else [combined.data]
+        for row in rows:
             _convert_row(row, _time_keys(kind), told, wanted)
             if kind is Kind.KLINE:
                 bar = row["k"]
@@ -138,11 +139,6 @@ def frame_in_unit(frame: bytes, told: TimeUnit, wanted: TimeUnit) -> bytes:
     except (LookupError, TypeError):
         return frame  # not what its stream carries, as the decoder will say
     return frame_of(combined.stream, _encode(combined.data))
-
-
-def _rows_of(data: Any) -> list[Any]:
-    """The objects of a payload: all-market streams carry a list of them."""
-    return cast("list[Any]", data) if isinstance(data, list) else [data]
 
 
 def _convert_row(
@@ -157,7 +153,7 @@ def _convert_row(
 
 class _Combined(msgspec.Struct):
     stream: str
-    data: Any
+    data: dict[str, Any] | list[dict[str, Any]]
 
 
 def _times_of(payload: Any) -> tuple[str, ...]:

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 URL = "wss://a.test:9/stream"
 
 
+def unheard(_transition: object) -> None:
+    """An observer for tests of something else."""
+
+
 def trades(*numbers: int) -> Batch:
     head = b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1,"s":"BTCUSDT",'
     tail = b',"p":"1","q":"1","T":1,"m":true}}'
@@ -49,7 +53,11 @@ async def test_a_batch_in_hand_is_not_overtaken_when_the_consumer_makes_room(
         delivered.extend(event.data.trade_id for event in events)
 
     runtime: Any = SimpleNamespace(
-        settings=make_settings([URL]), deliver=deliver, full=lambda: full, room=lambda: room.wait()
+        settings=make_settings([URL]),
+        deliver=deliver,
+        full=lambda: full,
+        room=lambda: room.wait(),
+        emit=unheard,
     )
     endpoint = Endpoint.from_url(URL, 0, lambda name: CircuitBreaker(name))
     session = Session("0", endpoint, [SUBJECT], runtime)
@@ -90,7 +98,11 @@ async def test_while_there_is_room_a_batch_is_not_in_hand_across_a_pause(
         await trio.lowlevel.checkpoint()
 
     runtime: Any = SimpleNamespace(
-        settings=make_settings([URL]), deliver=deliver, full=lambda: False, room=room
+        settings=make_settings([URL]),
+        deliver=deliver,
+        full=lambda: False,
+        room=room,
+        emit=unheard,
     )
     endpoint = Endpoint.from_url(URL, 0, lambda name: CircuitBreaker(name))
     session = Session("0", endpoint, [SUBJECT], runtime)
@@ -118,7 +130,7 @@ async def test_a_session_knows_its_streams_before_their_first_message(
         delivered.extend(event.stream for event in events)
 
     runtime: Any = SimpleNamespace(
-        settings=make_settings([URL]), deliver=deliver, full=lambda: False
+        settings=make_settings([URL]), deliver=deliver, full=lambda: False, emit=unheard
     )
     endpoint = Endpoint.from_url(URL, 0, lambda name: CircuitBreaker(name))
     session = Session("0", endpoint, [SUBJECT], runtime)
