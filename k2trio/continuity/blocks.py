@@ -24,6 +24,8 @@ class BlockTrack(Track):
 
     __slots__ = ("_unused",)
 
+    next: int | None
+
     def __init__(self, venue: str, stream: Stream, shared: Shared) -> None:
         super().__init__(venue, stream, shared)
         self._unused = 0

@@ -127,7 +127,7 @@ class Numbering:
         """When the first message of the numbering was made; None if it is the first numbering."""
         self._max_gap = MAX_GAP_IDS
         self._keyed_by_time = stream.kind not in ID_KEYED
-        self.per_ms = shared.unit.per_ms
+        self.per_ms: int = shared.unit.per_ms
         self._per_second = shared.unit.per_second
         self._stamped = stream.kind is Kind.DEPTH
         """Whether the time is that of the server that sends it, and not of what it tells."""

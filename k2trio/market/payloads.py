@@ -20,6 +20,8 @@ from .streams import Kind
 SEPARATOR = b'","data":'
 """What stands between stream name and payload in a combined frame."""
 
+NS = 1_000_000_000
+"""Nanoseconds a second."""
 MAX_INTEGER = 2**63 - 1
 Integer = Annotated[int, Meta(ge=-(2**63), le=MAX_INTEGER)]
 """The exchange's integers have 64 bits. A longer one is garbage, and would break arithmetic."""
@@ -307,6 +309,16 @@ class Event(msgspec.Struct, Generic[P_co], frozen=True, gc=False):
     received: float
     frame: bytes
     origin: Origin = "live"
+
+    @property
+    def received_ns(self) -> int:
+        """The same as an integer of nanoseconds, exactly.
+
+        A float of Unix seconds holds a quarter of a microsecond, which is finer than the time of a
+        read is known. So there is one stamp, and not two to be made and carried for each message.
+        """
+        seconds, fraction = divmod(self.received, 1)
+        return int(seconds) * NS + round(fraction * NS)
 
     @property
     def raw(self) -> bytes:

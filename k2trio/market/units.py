@@ -89,8 +89,8 @@ class UnitWatch:
     """
 
     def __init__(self, wanted: TimeUnit) -> None:
-        self.fits = False
-        self.told = wanted
+        self.fits: bool = False
+        self.told: TimeUnit = wanted
         self._wanted = wanted
         self._looks_left = MOST_LOOKS
 

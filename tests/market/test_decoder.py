@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import msgspec
@@ -535,6 +536,15 @@ def test_an_excerpt_shows_where_the_payload_began() -> None:
     assert d.excerpt(b"hello") == "hello"
     assert d.excerpt(b"a\nb\xff") == "a\\nb\\\\xff"
     assert len(d.excerpt(b"x" * 10_000)) == d.EXCERPT_BYTES
+
+
+@given(st.floats(1e9, 4e9))
+def test_the_receive_time_in_nanoseconds_is_the_same_time(received: float) -> None:
+    event = Event(None, SUBJECT, "v", received, b"")
+    assert isinstance(event.received_ns, int)
+    assert event.received_ns / 10**9 == received
+    later = Event(None, SUBJECT, "v", math.nextafter(received, math.inf), b"")
+    assert later.received_ns >= event.received_ns
 
 
 def test_the_table_of_streams_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
