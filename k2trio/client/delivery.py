@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..continuity.held import Source, Stray
     from ..continuity.items import Item
     from ..market.units import TimeUnit
+    from ..observe.latency import Meter
     from ..observe.metrics import Metrics
     from ..observe.transitions import Observer
     from .outbox import Outbox
@@ -43,6 +44,7 @@ class Delivery:
         arbiter: Arbiter,
         outbox: Outbox,
         metrics: Metrics,
+        latency: Meter,
         gap_opened: Callable[[], None],
         emit: Observer,
         unit: TimeUnit,
@@ -53,6 +55,7 @@ class Delivery:
         self._arbiter = arbiter
         self._outbox = outbox
         self._metrics = metrics
+        self._latency = latency
         self._gap_opened = gap_opened
         self._emit = emit
         self._per_second = unit.per_second
@@ -61,8 +64,14 @@ class Delivery:
         self._line_keys: dict[tuple[str, str, str], int] = {}
         """(line, venue, stream) → the id that the line has to bring next."""
 
-    def take(self, source: Source, venue: str, events: Sequence[Event]) -> None:
-        """Take a batch of events of a connection to a venue; never waits."""
+    def take(
+        self, source: Source, venue: str, events: Sequence[Event], arrived: float, began: float
+    ) -> None:
+        """Take a batch of events of a connection to a venue; never waits.
+
+        :param arrived: when it was read.
+        :param began: when decoding it began: later, if it waited for the consumer.
+        """
         now = trio.current_time()
         self.last_data_at = now
         items, duplicates = self._arbiter.offer(venue, events, now, source)
@@ -70,6 +79,7 @@ class Delivery:
         event_time = getattr(last.data, "event_time", None)
         lag_s = last.received - event_time / self._per_second if event_time else None
         self._metrics.received(last.received, lag_s, duplicates)
+        self._latency.decoded(now, lag_s, now - began)
         if self._agreement is not None:
             self._compare_lines(self._agreement, source, venue, events, duplicates)
         if self._arbiter.strays:
@@ -81,7 +91,7 @@ class Delivery:
             self._arbiter.more_told = False
             self.tell(item for item in items if not isinstance(item, Event))
         if items:
-            self._put(items)
+            self._put(items, now - began + arrived)
 
     def dismiss(self) -> None:
         """Tell what still waits to be believed, and will not be."""
@@ -92,7 +102,7 @@ class Delivery:
         """Hand over what a repair brought; returns when the consumer has room."""
         if items:
             self.tell(items)
-            self._put(items)
+            self._put(items, trio.current_time())
         await self.room()
 
     def tell(self, items: Iterable[Item]) -> None:
@@ -118,9 +128,9 @@ class Delivery:
             self.tell(item for item in marked if isinstance(item, VenueChanged))
         return marked
 
-    def _put(self, items: list[Item]) -> None:
+    def _put(self, items: list[Item], since: float) -> None:
         items = self._marked(items)
-        if lost := self._outbox.put(items):
+        if lost := self._outbox.put(items, since):
             self.tell(lost)
 
     async def room(self) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..continuity.ledger import Coverage
     from ..continuity.track import Track
     from ..market.payloads import DepthSnapshot
+    from ..observe.latency import Latency, Meter
     from ..observe.metrics import Metrics
     from ..observe.transitions import Transition
     from ..policy.failover import Endpoints
@@ -67,6 +68,7 @@ class Parts:
     rest: Backfill
     repairs: Repairs
     staleness: StalenessCheck
+    latency: Meter
     tasks: Sequence[Callable[[], Awaitable[None]]]
     emit: Callable[[Transition], None]
 
@@ -210,6 +212,10 @@ class Feed(Generic[P]):
     def coverage(self) -> list[Coverage]:
         """The ledger: per stream, which ids came live, were repaired, or are missing and why."""
         return [track.coverage() for track in self._arbiter.tracks]
+
+    def latency(self) -> Latency:
+        """How long each part of the way took of late, in seconds."""
+        return self._parts.latency.recent()
 
     def status(self) -> FeedStatus:
         """What the feed is doing now."""
@@ -356,6 +362,9 @@ class Feed(Generic[P]):
         )
 
     async def _next_batch(self) -> list[Item[P]]:
+        latency = self._parts.latency
+        latency.asked()
         self.acknowledge()
         self._handed_out = await self._outbox.get()
+        latency.handed_out(self._outbox.since)
         return self._handed_out

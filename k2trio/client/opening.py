@@ -14,6 +14,7 @@ from ..continuity.arbiter import Arbiter
 from ..continuity.state import locked
 from ..errors import ConfigError, SinkError, leaves
 from ..market.streams import parse_stream, symbols_of
+from ..observe.latency import Meter
 from ..observe.metrics import Metrics
 from ..observe.telling import TransitionLog, tell_logging
 from ..observe.transitions import BreakerChanged
@@ -205,7 +206,9 @@ def build(
     ledger: Store | None,
 ) -> Feed:
     """Make the parts of a feed and tie them together; nothing runs yet."""
-    listeners = [metrics.observe, *observers]
+    # Looked up once: it is asked for the time with every batch.
+    latency = Meter(trio.lowlevel.current_clock().current_time)
+    listeners = [metrics.observe, latency.observe, *observers]
 
     def emit(transition: Transition) -> None:
         for observe in listeners:
@@ -235,6 +238,7 @@ def build(
         arbiter,
         outbox,
         metrics,
+        latency,
         lambda: repairs.notice(),
         emit,
         settings.unit,
@@ -273,6 +277,7 @@ def build(
     repairs = Repairs(arbiter, rest, settings, delivery.publish, metrics, shards.redundant)
     _show(metrics, settings, arbiter, outbox, endpoints, shards)
     _show_budgets(metrics, endpoints, rest, sharing)
+    metrics.watch_latency(latency.histograms)
     metrics.watch_unknown(lambda: len(staleness.unknown))
     metrics.watch_repairs(lambda: rest.waiting, lambda: repairs.broken_books(trio.current_time()))
     tasks: list[Callable[[], Awaitable[None]]] = [
@@ -296,6 +301,7 @@ def build(
         rest,
         repairs,
         staleness,
+        latency,
         tasks,
         emit,
     )

@@ -30,6 +30,7 @@ class Outbox:
         is saved while the consumer keeps up: a batch that finds nothing waiting is not counted.
     :param lose: given, batches beyond the limit are dropped; it says what stands in the place of
         each message. A batch that is larger than the limit itself still gets into an empty outbox.
+    :ivar since: from when on the batch that was taken last had waited, as :meth:`put` was told.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class Outbox:
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._lose = lose
-        self._batches: deque[tuple[list[Item], int]] = deque()
-        """Each with the memory that it is counted with."""
+        self.since: float | None = None
+        self._batches: deque[tuple[list[Item], int, float | None]] = deque()
+        """Each with the memory that it is counted with, and since when it waits."""
         self._lost: dict[tuple[str, str], list[Gap | Outage]] = {}
         self._moved: dict[str, VenueChanged] = {}
         """Stream → from which venue to which it went in what was dropped."""
@@ -57,9 +59,10 @@ class Outbox:
         """Whether producers should wait."""
         return self._lose is None and self._filled_up()
 
-    def put(self, items: list[Item]) -> Sequence[Gap | Outage]:
+    def put(self, items: list[Item], since: float | None = None) -> Sequence[Gap | Outage]:
         """Append a batch, or declare it lost if there is no room and the policy is to drop.
 
+        :param since: from when on it waits, for who measures that.
         :returns: what stands in the place of its messages then.
         """
         cost = self._cost_of(items) if self._batches else 0
@@ -67,7 +70,7 @@ class Outbox:
             return self._drop(items, self._lose)
         if self._lost or self._moved:
             items = [*self._declarations(), *items]
-        self._batches.append((items, cost))
+        self._batches.append((items, cost, since))
         self.size += len(items)
         self.bytes += cost
         self._filled.set()
@@ -91,12 +94,13 @@ class Outbox:
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._batches:
             if self._lost or self._moved:
+                self.since = None
                 return self._declarations()
             if self._closed is not None:
                 raise self._closed
             self._filled = trio.Event()
             await self._filled.wait()
-        items, cost = self._batches.popleft()
+        items, cost, self.since = self._batches.popleft()
         self.size -= len(items)
         self.bytes -= cost
         self._wake_producers()
@@ -104,7 +108,7 @@ class Outbox:
 
     def drain(self) -> list[Item[Any]]:
         """Everything that is ready, without waiting."""
-        items = [item for batch, _ in self._batches for item in batch]
+        items = [item for batch, *_ in self._batches for item in batch]
         self._batches.clear()
         self.size = self.bytes = 0
         self._wake_producers()

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Runtime:
     """See the module.
 
-    :ivar deliver: takes a batch of events of a connection to a venue; never waits.
+    :ivar deliver: takes a batch of events of a connection to a venue, with when it was read and
+        when decoding it began; never waits.
     :ivar full: whether the consumer has enough to do.
     :ivar room: returns when it has not.
     :ivar interrupted: told when no line carries some streams of a venue any more.
@@ -39,7 +40,7 @@ class Runtime:
     """
 
     settings: Settings
-    deliver: Callable[[Source, str, Sequence[Event]], None]
+    deliver: Callable[[Source, str, Sequence[Event], float, float], None]
     full: Callable[[], bool]
     room: Callable[[], Awaitable[None]]
     interrupted: Callable[[str, Sequence[str]], None]

@@ -20,7 +20,7 @@ from ..wire.connection import Connection, open_connection
 from .remarks import Remarks
 from .requests import Requests
 from .suspend import sleep_until_suspended
-from .watchdog import ping_when_quiet, until_silent
+from .watchdog import ping_now_and_then, until_silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -179,7 +179,7 @@ class Session:
                         nursery.start_soon(self._watch_suspend)
                         nursery.start_soon(self._prove_health, connection)
                         nursery.start_soon(
-                            ping_when_quiet,
+                            ping_now_and_then,
                             connection,
                             self._settings.health_check_interval,
                             self._emit_round_trip,
@@ -208,28 +208,29 @@ class Session:
                 # With room there is no pause between two batches: the reader would add one
                 # meanwhile, and none would ever be taken at once again.
                 if not self._runtime.full():
-                    self._take(batch)
+                    self._take(batch, trio.current_time())
                     continue
                 self._delivering = True
                 try:
                     await self._runtime.room()
                 finally:
                     self._delivering = False
-                    self._take(batch)  # even if the session ends: it was received
+                    # Even if the session ends: it was received.
+                    self._take(batch, trio.current_time())
         except ConnectionFailed as failure:
             self.fail(failure)
 
     def _take_at_once(self, batch: Batch) -> bool:
         if self._delivering or self._runtime.full():
             return False
-        self._take(batch)
+        self._take(batch, batch.arrived)
         return True
 
-    def _take(self, batch: Batch) -> None:
+    def _take(self, batch: Batch, began: float) -> None:
         events, control = self._decoder.decode(batch.payloads, batch.received)
         if events:
             self._note_data(batch.arrived, events)
-            self._runtime.deliver(self, self.endpoint.venue, events)
+            self._runtime.deliver(self, self.endpoint.venue, events, batch.arrived, began)
         for message in control:
             self._take_control(message, batch.arrived)
 

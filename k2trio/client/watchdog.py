@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ..wire.connection import Connection
 
 
+MEASURE_EVERY_S = 60.0
+"""How often the round trip is measured of a connection on which messages flow (s)."""
 ASK_SHARE = 0.75
 """The question whether a silence is real is asked within this last share of its limit."""
 
@@ -51,20 +53,26 @@ async def until_silent(
             return
 
 
-async def ping_when_quiet(
+async def ping_now_and_then(
     connection: Connection, interval_s: float, measured: Callable[[float], None]
 ) -> None:
     """Ping after each interval without a message; the answer is a sign of life.
 
+    While messages flow, ping once a minute at most all the same, for the round trip.
+
     :param measured: told each round trip (s).
     """
-    quiet_since = connection.opened_at
+    quiet_since = pinged_at = connection.opened_at
     while True:
         quiet_since = max(quiet_since, connection.tap.last_text_at)
-        await trio.sleep_until(quiet_since + interval_s)
-        if connection.tap.last_text_at > quiet_since:
+        measure_at = pinged_at + max(interval_s, MEASURE_EVERY_S)
+        await trio.sleep_until(min(quiet_since + interval_s, measure_at))
+        quiet = connection.tap.last_text_at <= quiet_since
+        if not quiet and trio.current_time() < measure_at:
             continue
-        quiet_since = trio.current_time()
+        quiet_since = pinged_at = trio.current_time()
+        stalls, held_up = connection.tap.stalls, connection.tap.blocked
         round_trip = await connection.ping(interval_s)
-        if round_trip is not None:
+        # Where reading waited for the consumer, so did the answer, which then measures nothing.
+        if round_trip is not None and not held_up and stalls == connection.tap.stalls:
             measured(round_trip)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from ..errors import ReconnectReason
-from .rows import CounterRow, GaugeRow, HistogramRow, ScrapedCounterRow, Table
+from .latency import BUCKETS
+from .rows import (
+    CounterRow,
+    GaugeRow,
+    HistogramRow,
+    ScrapedCounterRow,
+    ScrapedHistogramRow,
+    Table,
+)
 from .transitions import RotationReason
 
 MESSAGE_ERRORS = (
@@ -170,6 +178,13 @@ class Families(Table):
     lag: Final = GaugeRow(
         "k2_binance_event_lag_seconds",
         "Receive time minus the exchange's event time, last message of the last batch.",
+    )
+    latency: Final = ScrapedHistogramRow(
+        "k2_binance_latency_seconds",
+        "How long each part of the way took, by batch: exchange (event time to read), network (half"
+        " a ping's round trip), decode, queue (until handed out), handler (until the next ask).",
+        ("part",),
+        buckets=BUCKETS,
     )
     buffered: Final = GaugeRow(
         "k2_binance_buffered_messages", "Decoded messages that wait for the consumer."

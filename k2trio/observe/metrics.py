@@ -11,10 +11,11 @@ from .movements import Movements
 from .stderr import dropped_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from prometheus_client import CollectorRegistry, Counter
 
+    from .latency import Histogram
     from .transitions import Transition
 
 OTHER = "other"
@@ -131,6 +132,10 @@ class Metrics:
     def dropped(self, messages: int) -> None:
         """Count messages dropped for a slow consumer."""
         self._families.dropped.inc(messages)
+
+    def watch_latency(self, histograms: Callable[[], Mapping[str, Histogram]]) -> None:
+        """Show how long the parts of the way take; ``histograms`` is called at each scrape."""
+        self._families.latency.set_function(histograms)
 
     def watch_held(self, size: Callable[[], int]) -> None:
         """Show how many messages wait behind gaps; ``size`` is called at each scrape."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
     from prometheus_client.registry import Collector
 
-    from .scraped import ScrapedCounter
+    from .scraped import ScrapedCounter, ScrapedHistogram
 
 M_co = TypeVar("M_co", bound="Collector", covariant=True)
 
@@ -92,6 +92,22 @@ class HistogramRow(Row["Histogram"]):
         return Histogram(
             self.name, self.meaning, self.labels, registry=registry, buckets=self.buckets
         )
+
+
+@dataclass(frozen=True)
+class ScrapedHistogramRow(Row["ScrapedHistogram"]):
+    """A histogram that something else keeps; it is asked for the counts at each scrape."""
+
+    kind = "histogram"
+
+    buckets: tuple[float, ...] = field(kw_only=True)
+
+    def on(self, registry: CollectorRegistry) -> ScrapedHistogram:
+        from .scraped import ScrapedHistogram
+
+        histogram = ScrapedHistogram(self.name, self.meaning, self.labels, self.buckets)
+        registry.register(histogram)
+        return histogram
 
 
 @dataclass(frozen=True)

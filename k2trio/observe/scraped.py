@@ -1,14 +1,14 @@
-"""A counter that something else keeps."""
+"""Metrics that something else keeps."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
 class ScrapedCounter(Collector):
@@ -38,3 +38,34 @@ class ScrapedCounter(Collector):
 
     def _family(self) -> CounterMetricFamily:
         return CounterMetricFamily(self._name, self._meaning, labels=self._labels)
+
+
+class ScrapedHistogram(Collector):
+    """A histogram with one label, for what comes too often to be observed one by one."""
+
+    def __init__(
+        self, name: str, meaning: str, labels: tuple[str, ...], buckets: Sequence[float]
+    ) -> None:
+        self._name = name
+        self._meaning = meaning
+        self._labels = labels
+        self._bounds = [*map(str, buckets), "+Inf"]
+        self._counts: Callable[[], Mapping[str, tuple[Sequence[int], float]]] = dict
+
+    def set_function(self, counts: Callable[[], Mapping[str, tuple[Sequence[int], float]]]) -> None:
+        """Have ``counts`` called at each scrape: label → counts up to each bound, and the sum."""
+        self._counts = counts
+
+    def describe(self) -> Iterable[HistogramMetricFamily]:
+        """The histogram without its counts: by its names the registry finds what is asked for."""
+        return [self._family()]
+
+    def collect(self) -> Iterable[HistogramMetricFamily]:
+        family = self._family()
+        for label, (counts, total) in self._counts().items():
+            buckets = list(zip(self._bounds, map(float, counts), strict=True))
+            family.add_metric([label], buckets, total)
+        return [family]
+
+    def _family(self) -> HistogramMetricFamily:
+        return HistogramMetricFamily(self._name, self._meaning, labels=self._labels)

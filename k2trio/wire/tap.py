@@ -59,6 +59,7 @@ class FrameTap(trio.abc.Stream):
 
     :ivar failure: why the connection ended, once it has.
     :ivar down: set when it has.
+    :ivar stalls: how often reading waited for a slow consumer.
     :ivar hand_over: takes a batch as soon as it is there, and says whether it did; what it does not
         take, and what comes before that is taken, waits for :meth:`next_batch`. That saves a task
         switch for every read.
@@ -86,6 +87,7 @@ class FrameTap(trio.abc.Stream):
         self._arrival: trio.Event | None = None
         self._room: trio.Event | None = None
         self._pings = PingThinner()
+        self.stalls: int = 0
         self.failure: ConnectionFailed | None = None
         self.hand_over: Callable[[Batch], bool] | None = None
         self.down: trio.Event = trio.Event()
@@ -156,6 +158,7 @@ class FrameTap(trio.abc.Stream):
         while True:
             if self._buffered_bytes >= self._max_buffered:
                 self._room = trio.Event()
+                self.stalls += 1
                 await self._room.wait()
             data: bytes | None = None
             if pings.pending:

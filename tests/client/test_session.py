@@ -49,7 +49,7 @@ async def test_a_batch_in_hand_is_not_overtaken_when_the_consumer_makes_room(
     room = trio.Event()
     full = True
 
-    def deliver(_line: str, _venue: str, events: Sequence[Event]) -> None:
+    def deliver(_line: str, _venue: str, events: Sequence[Event], *_times: float) -> None:
         delivered.extend(event.data.trade_id for event in events)
 
     runtime: Any = SimpleNamespace(
@@ -89,7 +89,7 @@ async def test_while_there_is_room_a_batch_is_not_in_hand_across_a_pause(
     delivered: list[int] = []
     pauses = 0
 
-    def deliver(_line: str, _venue: str, events: Sequence[Event]) -> None:
+    def deliver(_line: str, _venue: str, events: Sequence[Event], *_times: float) -> None:
         delivered.extend(event.data.trade_id for event in events)
 
     async def room() -> None:
@@ -126,7 +126,7 @@ async def test_a_session_knows_its_streams_before_their_first_message(
 ) -> None:
     delivered: list[str] = []
 
-    def deliver(_line: str, _venue: str, events: Sequence[Event]) -> None:
+    def deliver(_line: str, _venue: str, events: Sequence[Event], *_times: float) -> None:
         delivered.extend(event.stream for event in events)
 
     runtime: Any = SimpleNamespace(
@@ -135,11 +135,11 @@ async def test_a_session_knows_its_streams_before_their_first_message(
     endpoint = Endpoint.from_url(URL, 0, lambda name: CircuitBreaker(name))
     session = Session("0", endpoint, [SUBJECT], runtime)
     monkeypatch.setattr(Decoder, "_decode_singly", None)
-    session._take(trades(1))
+    session._take(trades(1), 0.0)
     session.streams = [SUBJECT, "ethusdt@trade"]
     (frame,) = trades(1).payloads
     other = frame.replace(b"btcusdt", b"ethusdt").replace(b"BTCUSDT", b"ETHUSDT")
-    session._take(Batch([other], 0.0, 0.0))
+    session._take(Batch([other], 0.0, 0.0), 0.0)
     assert delivered == [SUBJECT, "ethusdt@trade"]
 
 
