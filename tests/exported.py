@@ -50,6 +50,7 @@ QUIET = Status(
     outages=[],
     losses=[],
     coverage=CoverageReport(0, 0, 0, 0, 0, 0, 0, 0),
+    latency=[],
     streams=[],
     not_shown=NotShown(0, 0, 0, 0, 0),
 )

@@ -103,7 +103,7 @@ class LossReport(msgspec.Struct, frozen=True):
 
 
 class GapReport(msgspec.Struct, frozen=True):
-    """Ids that will not be delivered, both inclusive; for klines open times in milliseconds."""
+    """Ids that will not be delivered, both inclusive; for klines open times."""
 
     first: int
     last: int
@@ -160,6 +160,23 @@ class BufferReport(msgspec.Struct, frozen=True):
     held: Annotated[Count, Meta(description="Messages that wait behind gaps under repair.")]
 
 
+class LatencyReport(msgspec.Struct, frozen=True):
+    """How long one part of a message's way took, over the last one or two minutes."""
+
+    part: Annotated[
+        Literal["exchange", "network", "decode", "queue", "handler"],
+        Meta(
+            description="`exchange`: event time to read, by two clocks, so it may be negative. "
+            "`network`: half of a ping's round trip. `decode`: read to decoded. `queue`: until "
+            "handed to the consumer. `handler`: until the consumer asks for more."
+        ),
+    ]
+    count: Annotated[Count, Meta(description="Batches, or pings.")]
+    p50_s: Annotated[float | None, Meta(description="Median; null where nothing was measured.")]
+    p99_s: float | None
+    max_s: float | None
+
+
 class NotShown(msgspec.Struct, frozen=True):
     """How many of each kind the lists leave out."""
 
@@ -188,6 +205,7 @@ class Status(msgspec.Struct, frozen=True):
     outages: Annotated[list[OutageReport], Meta(description="Newest first.")]
     losses: Annotated[list[LossReport], Meta(description="Newest first.")]
     coverage: CoverageReport
+    latency: Annotated[list[LatencyReport], Meta(description="In the order of the way.")]
     streams: Annotated[
         list[StreamReport], Meta(description="Those with trouble first if not all are shown.")
     ]

@@ -23,6 +23,7 @@ from ..observe.report import (
     CoverageReport,
     EndpointReport,
     GapReport,
+    LatencyReport,
     LineReport,
     LineState,
     MessagesReport,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from ..client.line import Line
     from ..continuity.track import Track
     from ..observe.history import History
+    from ..observe.latency import Latency, Spread
     from ..policy.failover import Endpoint
 
 RATE_WINDOW_S = 5.0
@@ -133,6 +135,7 @@ class Reporter:
             outages=list(history.recent()[:MAX_ROWS]),
             losses=list(history.recent_losses()[:MAX_ROWS]),
             coverage=_coverage(tracks),
+            latency=_latency(feed.latency()),
             streams=[_stream(row, look, before) for row in _most_troubled(streams)],
             not_shown=NotShown(
                 lines=max(0, len(lines) - MAX_ROWS),
@@ -221,6 +224,22 @@ def _state(health: FeedStatus, warnings: Sequence[str], limit_s: float, *, silen
     if not health.connected or 0 < limit_s <= health.silence_s:
         return "down"
     return "degraded" if health.problems or warnings else "ok"
+
+
+def _latency(latency: Latency) -> list[LatencyReport]:
+    return [
+        LatencyReport("exchange", *_spread(latency.exchange)),
+        LatencyReport("network", *_spread(latency.network)),
+        LatencyReport("decode", *_spread(latency.decode)),
+        LatencyReport("queue", *_spread(latency.queue)),
+        LatencyReport("handler", *_spread(latency.handler)),
+    ]
+
+
+def _spread(spread: Spread | None) -> tuple[int, float | None, float | None, float | None]:
+    if spread is None:
+        return 0, None, None, None
+    return spread.count, spread.p50_s, spread.p99_s, spread.max_s
 
 
 def _line_state(line: Line) -> LineState:

@@ -14,6 +14,7 @@ from k2trio.observe.report import (
     CoverageReport,
     EndpointReport,
     GapReport,
+    LatencyReport,
     LineReport,
     LossReport,
     MessagesReport,
@@ -143,6 +144,13 @@ BUSY = msgspec.structs.replace(
         LossReport("gap", "binance.com", "1000satsusdt@depth@100ms", "snapshot", 1.5, 1.5, 1, 5, 5),
         LossReport("outage", "binance.com", "!ticker_1h@arr", "", 1.5, 1.5, 2, unproven_s=LONG_S),
         LossReport("repair", "binance.com", "btcusdt@trade", "backfill", 1.5, 1.5, 999_999),
+    ],
+    latency=[
+        LatencyReport("exchange", 1_234_567, -0.001234, 0.123456, 12.34),
+        LatencyReport("network", 0, None, None, None),
+        LatencyReport("decode", 1_234_567, 0.000012, 0.000345, 0.0067),
+        LatencyReport("queue", 1_234_567, 0.0, 0.00006, LONG_S),
+        LatencyReport("handler", 1_234_567, 0.00089, 0.012, 3.4),
     ],
     streams=[StreamReport("binance.com", "1000satsusdt@depth@100ms", "1000SATSUSDT", True,
                           987_654_321, 9_876.5, LONG_S, 1, 987_654_321, 9_876_543, 8_888_888, 9,
@@ -356,6 +364,28 @@ async def test_losses_and_repairs_are_told_in_words(chromium: Browser) -> None:
             "999,999 messages over REST",
         ):
             assert words in table
+
+    async with serving(report=lambda: BUSY) as url:
+        await trio.to_thread.run_sync(look)
+
+
+async def test_latencies_are_told_in_units_that_fit(chromium: Browser) -> None:
+    def look() -> None:
+        chromium.driver.get(url)
+        table = chromium.wait("#latency tbody", lambda text: "Decode" in text)
+        for words in (
+            "\u22121.2\u00a0ms",
+            "123\u00a0ms",
+            "12\u00a0s",
+            "12\u00a0µs",
+            "345\u00a0µs",
+            "6.7\u00a0ms",
+            "0\u00a0µs",
+            "9\u00a0min 59\u00a0s",
+            "1.23M",
+            NOTHING,
+        ):
+            assert words in table, table
 
     async with serving(report=lambda: BUSY) as url:
         await trio.to_thread.run_sync(look)

@@ -101,6 +101,28 @@ async def test_all_is_well_while_nothing_goes_wrong(autojump_clock: Any) -> None
     assert (status.buffer.waiting, status.buffer.held) == (0, 0)
 
 
+async def test_latencies_are_those_of_the_feed(autojump_clock: Any) -> None:
+    async with watched(rate=5) as seen:
+        before = seen.status().latency
+        await trio.sleep(70)
+        parts = {row.part: row for row in seen.status().latency}
+        feed = seen.world.feed.latency()
+    assert [(row.part, row.count, row.p50_s) for row in before] == [
+        (part, 0, None) for part in ("exchange", "network", "decode", "queue", "handler")
+    ]
+    assert feed.queue is not None
+    assert rounded(parts["queue"]) == rounded(
+        {
+            "part": "queue",
+            "count": feed.queue.count,
+            "p50_s": feed.queue.p50_s,
+            "p99_s": feed.queue.p99_s,
+            "max_s": feed.queue.max_s,
+        }
+    )
+    assert parts["network"].count == 1
+
+
 async def test_the_line_and_its_endpoints_are_told_exactly(autojump_clock: Any) -> None:
     async with watched() as seen:
         await trio.sleep(30)

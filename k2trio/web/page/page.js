@@ -20,6 +20,13 @@ const LINE_STATES = {
   connecting: ["warn", "connecting"],
   waiting: ["bad", "waiting"],
 };
+const PARTS = {
+  exchange: ["Exchange", "from its event time until read, by two clocks"],
+  network: ["Network", "half of a ping’s round trip"],
+  decode: ["Decode", "from read until decoded"],
+  queue: ["Queue", "until handed to the consumer"],
+  handler: ["Handler", "until the consumer asks for more"],
+};
 const BREAKERS = {
   closed: ["ok", "closed"],
   half_open: ["warn", "half-open"],
@@ -44,6 +51,15 @@ function duration(seconds) {
   if (s < 3600) return `${Math.floor(s / 60)}\u00a0min`;
   if (s < 86400) return pair(Math.floor(s / 3600), "h", Math.floor((s % 3600) / 60), "min");
   return pair(Math.floor(s / 86400), "d", Math.floor((s % 86400) / 3600), "h");
+}
+
+/** As short as a decoder may take; negative where two clocks disagree. */
+function brief(seconds) {
+  if (seconds === null) return "–";
+  if (seconds < 0) return `−${brief(-seconds)}`;
+  if (seconds < 0.000_95) return `${Math.round(seconds * 1e6)}\u00a0µs`;
+  if (seconds < 0.009_5) return `${(seconds * 1000).toFixed(1)}\u00a0ms`;
+  return duration(seconds);
 }
 
 function pair(large, unit, small, subunit) {
@@ -223,6 +239,13 @@ const tables = {
     ["n", text((endpoint) => admission(endpoint.admits_in_s))],
     ["n", text((endpoint) => number(endpoint.connect_budget_left))],
   ]),
+  latency: new Table("latency", (part) => part.part, "Nothing measured yet.", [
+    ["", twoLines((part) => PARTS[part.part])],
+    ["n", text((part) => brief(part.p50_s))],
+    ["n", text((part) => brief(part.p99_s))],
+    ["n", text((part) => brief(part.max_s))],
+    ["n", text((part) => number(part.count))],
+  ]),
   streams: new Table("streams", streamKey, "No stream is subscribed.", [
     ["", twoLines((stream) => [stream.stream, streamNote(stream)])],
     ["n", text((stream) => `${perSecond(stream.rate)}/s`)],
@@ -347,6 +370,7 @@ function show(report) {
 
   tables.lines.show(report.lines);
   tables.endpoints.show(report.endpoints);
+  tables.latency.show(report.latency);
   tables.streams.show(report.streams);
   tables.losses.show(report.losses);
   tables.outages.show(report.outages);
