@@ -13,6 +13,7 @@ import pytest
 import trio
 from world import open_world
 
+from k2trio.commands.check import CheckSettings
 from k2trio.continuity.items import GapReason
 from k2trio.market.payloads import Origin
 from k2trio.observe.transitions import ConnectionLost, DialFailed
@@ -87,7 +88,7 @@ async def test_every_fault_of_the_example_is_seen_by_a_client_that_runs(
 def test_every_option_in_an_example_exists() -> None:
     blocks = re.findall(r"```sh\n(.+?)```", README, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines() if "-m k2trio" in line]
-    known = {f"--{name.replace('_', '-')}" for name in Settings.model_fields}
+    known = {f"--{name.replace('_', '-')}" for name in CheckSettings.model_fields}
     known |= {"--ports", "--rest-port", "--rate", "--faults", "--quiet", "--runbook-url"}
     used = {option for line in lines for option in re.findall(r"(--[a-z-]+)", line)}
     assert used <= known

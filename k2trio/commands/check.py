@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
-from rich.table import Table
+from pydantic import Field
 
 from ..errors import ConnectionFailed, K2Error, ProxyFailed
 from ..market.decoder import Decoder
@@ -20,6 +20,7 @@ from ..policy.failover import Endpoint
 from ..repair.hosts import BackfillError
 from ..repair.listing import untraded
 from ..repair.reach import RestHost, never_asked, rest_hosts
+from ..settings import Settings
 from ..sinks.output import try_output
 from ..web import exporter
 from ..wire.connection import open_connection
@@ -28,6 +29,7 @@ from ..wire.tls import make_ssl_context
 from ..wire.tunnel import usable_proxies
 from . import effective
 from .ledger import try_coverage
+from .routes import milliseconds, new_table, show_routes
 from .run import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain
 from .starting import said_twice, try_state
 from .terminal import put_line, put_rich
@@ -36,8 +38,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Collection, Sequence
 
+    from rich.table import Table
+
     from ..proxies import Proxies
-    from ..settings import Settings
 
 FIRST_MESSAGE_TIMEOUT_S = 10.0
 """How long to wait for the first message; quiet streams may have none for longer."""
@@ -82,7 +85,18 @@ class Report:
         return EXIT_USAGE if self.blocking else EXIT_FAILED if self.failing else EXIT_OK
 
 
-async def check(settings: Settings, named: Collection[str]) -> int:
+class CheckSettings(Settings):
+    """The settings of a run, and what only a check is asked for."""
+
+    latency: float = Field(
+        default=0,
+        ge=0,
+        le=3600,
+        description="Measure the route to each endpoint, too, for so long (s); 0 = do not.",
+    )
+
+
+async def check(settings: CheckSettings, named: Collection[str]) -> int:
     """Try everything, print what was found, and each problem on standard error.
 
     :param named: the settings that the command line names.
@@ -115,6 +129,9 @@ async def check(settings: Settings, named: Collection[str]) -> int:
     for table in (_rows_table(report.rows), _endpoint_table(findings), _rest_table(hosts)):
         put_line()
         put_rich(table)
+    if settings.latency:
+        streams = good or settings.stream_names
+        await show_routes(settings, streams, settings.latency, verify, proxies)
     complain([*report.blocking, *report.failing])
     return report.code
 
@@ -234,20 +251,8 @@ def _judge(
     ]
 
 
-def _ms(*steps: float | None) -> list[str]:
-    return ["-" if step is None else f"{step * 1000:.1f}" for step in steps]
-
-
-def _new_table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in headings[:-1]:
-        table.add_column(heading, justify="right" if heading.endswith(" ms") else "left")
-    table.add_column(headings[-1], overflow="fold")
-    return table
-
-
 def _rows_table(rows: Sequence[tuple[str, str]]) -> Table:
-    table = _new_table("here", "result")
+    table = new_table("here", "result")
     for row in rows:
         table.add_row(*row)
     return table
@@ -257,7 +262,7 @@ def _endpoint_table(findings: Sequence[Finding]) -> Table:
     steps = ["DNS ms", "TCP ms", "TLS ms", "upgrade ms", "first message ms"]
     if proxied := any(finding.times and finding.times.proxy_s for finding in findings):
         steps.insert(2, "proxy ms")
-    table = _new_table("endpoint", "venue", *steps, "result")
+    table = new_table("endpoint", "venue", *steps, "result")
     for finding in findings:
         times = finding.times
         dial = [None] * 4 if times is None else list(astuple(times))
@@ -266,14 +271,14 @@ def _endpoint_table(findings: Sequence[Finding]) -> Table:
         table.add_row(
             finding.endpoint.url,
             finding.endpoint.venue,
-            *_ms(*dial, finding.upgrade_s, finding.first_message_s),
+            *milliseconds(*dial, finding.upgrade_s, finding.first_message_s),
             finding.problem or "works",
         )
     return table
 
 
 def _rest_table(hosts: Sequence[RestHost]) -> Table:
-    table = _new_table("REST host", "venue", "answer ms", "result")
+    table = new_table("REST host", "venue", "answer ms", "result")
     for host in hosts:
-        table.add_row(host.url, host.venue, *_ms(host.took_s), host.problem or "answers")
+        table.add_row(host.url, host.venue, *milliseconds(host.took_s), host.problem or "answers")
     return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .. import __version__
 from ..errors import ConfigError, K2Error
@@ -32,22 +32,25 @@ environment variable: --reconnect-delay is K2_BINANCE_RECONNECT_DELAY.
 """
 
 
-def _settings(command: str, arguments: Sequence[str]) -> Settings:
+_Settings = TypeVar("_Settings", bound=Settings)
+
+
+def _settings(command: str, arguments: Sequence[str], model: type[_Settings]) -> _Settings:
     check_environment()
-    settings = parse(Settings, command, arguments)
+    settings = parse(model, command, arguments)
     logs.configure(settings.log_level, settings.log_format)
     return settings
 
 
 def _run(arguments: Sequence[str]) -> int:
-    return run_until_signalled(functools.partial(run, _settings("run", arguments)))
+    return run_until_signalled(functools.partial(run, _settings("run", arguments, Settings)))
 
 
 def _check(arguments: Sequence[str]) -> int:
-    from .check import check
+    from .check import CheckSettings, check
 
-    settings = _settings("check", arguments)
-    named = given(Settings, "check", arguments)
+    settings = _settings("check", arguments, CheckSettings)
+    named = given(CheckSettings, "check", arguments)
     return run_until_signalled(functools.partial(check, settings, named))
 
 

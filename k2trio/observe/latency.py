@@ -78,6 +78,17 @@ class Spread:
     max_s: float
 
 
+def spread_of(values: Sequence[float], count: int, longest: float) -> Spread:
+    """The spread of measurements (s), of which at least one is known.
+
+    :param values: those that percentiles are made of.
+    """
+    if len(values) == 1:
+        return Spread(count, values[0], values[0], longest)
+    percentiles = statistics.quantiles(values, n=100, method="inclusive")
+    return Spread(count, percentiles[49], percentiles[98], longest)
+
+
 @dataclass(frozen=True, slots=True)
 class Latency:
     """How long each part of the way took of late; None where nothing was measured.
@@ -148,11 +159,7 @@ class _Samples:
         if not values:
             return None
         count = sum(window.count for window in both)
-        longest = max(window.longest for window in both)
-        if len(values) == 1:
-            return Spread(count, values[0], values[0], longest)
-        percentiles = statistics.quantiles(values, n=100, method="inclusive")
-        return Spread(count, percentiles[49], percentiles[98], longest)
+        return spread_of(values, count, max(window.longest for window in both))
 
     def histogram(self) -> Histogram:
         """All since the start."""

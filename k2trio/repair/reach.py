@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import trio
 
 from ..errors import ProxyFailed
+from ..market.units import US
 from ..sharing.sharing import open_sharing
 from .asking import Hosts
 from .hosts import BackfillError, rest_urls_of, rest_venue_of
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import httpx2
 
     from ..settings import Settings
 
+CLOCK_ASKS = 5
+"""How often a venue is asked for its time: the first answer has to wait for a connection."""
 CLOSE_TIMEOUT_S = 1.0
 """Bound on closing the connections, whatever was cancelled."""
 
@@ -65,6 +69,48 @@ class RestHost:
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
                 await hosts.aclose()
+
+
+class ClockOffset(NamedTuple):
+    """How the clocks of this machine and of a venue differ.
+
+    :ivar ahead_s: by how much this machine's is ahead (s); negative where it is behind.
+    :ivar within_s: how exactly that is known (s): the answer may have been made at any time between
+        the question and its arrival.
+    """
+
+    ahead_s: float
+    within_s: float
+
+
+async def clock_offset(
+    venue: str,
+    settings: Settings,
+    *,
+    verify: ssl.SSLContext | bool = True,
+    transport: httpx2.AsyncBaseTransport | None = None,
+    wall_clock: Callable[[], float] = time.time,
+) -> ClockOffset:
+    """Ask a venue for its time, some times; the quickest answer tells most.
+
+    :param verify: TLS context of the program.
+    :param transport: stands in for the network in tests.
+    :raises BackfillError: if it does not answer.
+    """
+    finest = settings.model_copy(update={"time_unit": US.name})
+    hosts = Hosts([venue], finest, verify, transport, open_sharing(settings))
+    found: list[ClockOffset] = []
+    try:
+        for _ in range(CLOCK_ASKS):
+            asked_at, began_at = wall_clock(), trio.current_time()
+            answer, _ = await hosts.get(venue, "/api/v3/time", {}, 1, _Time)
+            within_s = (trio.current_time() - began_at) / 2
+            exact_s = US.of(answer.serverTime) / US.per_second
+            found.append(ClockOffset(asked_at + within_s - exact_s, within_s))
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
+            await hosts.aclose()
+    return min(found, key=lambda offset: offset.within_s)
 
 
 class _Time(msgspec.Struct):

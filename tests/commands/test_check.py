@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import stat
@@ -86,6 +87,38 @@ def test_a_rest_host_that_no_endpoint_would_ever_use_is_told(exchange: Simulator
     (line,) = problems(end)
     assert end.returncode == 1
     assert line.startswith("http://127.0.0.2:9 of REST_URLS is never asked: ")
+
+
+def test_the_routes_are_measured_for_as_long_as_asked(exchange: Simulator) -> None:
+    dead = "127.0.0.1:9"
+    variables = exchange.variables() | {"FAILOVER_URLS": f"{exchange.urls['b']},ws://{dead}/stream"}
+    end = k2trio("check", "--latency", "2", **variables)
+    assert (end.returncode, problems(end)) == (0, [])
+    found = rows(end, "route to")
+    for name in ("a", "b"):
+        connect, tls, upgrade, *spreads, messages, result = found[host_of(exchange.urls[name])]
+        assert (tls, result) == ("-", "measured")
+        assert all(float(step) >= 0 for step in (connect, upgrade))
+        ping, slow_ping, lag, slow_lag = map(float, spreads)
+        assert 0 < ping <= slow_ping < 2000
+        assert -50 < lag <= slow_lag < 2000  # the simulator's clock is this machine's
+        assert int(messages) > 50
+    assert found[dead][:8] == ["-"] * 7 + ["0"]
+    assert found[dead][8] == "refused:"
+    (clock,) = [line for line in end.stdout.splitlines() if line.startswith("clock of")]
+    ahead, within = (float(part) for part in re.findall(r"([0-9.]+) ms", clock))
+    assert ahead <= within + 5
+
+
+def test_where_rest_does_not_answer_the_lag_is_said_to_be_uncertain(exchange: Simulator) -> None:
+    end = k2trio("check", "--latency", "0.5", **exchange.variables() | {"REST_URLS": DEAD_REST})
+    assert end.returncode == 1
+    assert "clock of 127.0.0.1: not known, so lags may be wrong by any time: " in end.stdout
+    assert rows(end, "route to")[host_of(exchange.urls["a"])][-1] == "measured"
+
+
+def host_of(url: str) -> str:
+    return url.split("/")[2]
 
 
 def test_an_unknown_symbol_is_named_and_keeps_nothing_else_from_being_tried(
