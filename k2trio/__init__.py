@@ -43,6 +43,7 @@ from .market.payloads import (
 )
 from .market.streams import Kind, Stream, parse_stream
 from .observe import transitions
+from .observe.latency import Latency, Spread
 from .observe.metrics import Metrics
 from .observe.transitions import Observer, Transition
 from .policy.breaker import CircuitBreaker
@@ -81,6 +82,7 @@ __all__ = [
     "K2Error",
     "Kind",
     "Kline",
+    "Latency",
     "Level",
     "LineStatus",
     "Metrics",
@@ -95,6 +97,7 @@ __all__ = [
     "ReferencePrice",
     "Settings",
     "SinkError",
+    "Spread",
     "Stream",
     "StreamName",
     "SubscriptionRejected",

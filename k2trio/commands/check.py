@@ -29,7 +29,7 @@ from ..wire.tls import make_ssl_context
 from ..wire.tunnel import usable_proxies
 from . import effective
 from .ledger import try_coverage
-from .routes import milliseconds, new_table, show_routes
+from .routes import TimedDial, milliseconds, new_table, show_routes
 from .run import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain
 from .starting import said_twice, try_state
 from .terminal import put_line, put_rich
@@ -181,19 +181,12 @@ async def _examine(
     finding: Finding, streams: Sequence[str], settings: Settings, dialer: TcpDialer
 ) -> None:
     """Dial an endpoint, and wait for a message if there are streams that can bring one."""
-    dialled_at = trio.current_time()
-
-    async def dial(endpoint: Endpoint) -> trio.abc.Stream:
-        nonlocal dialled_at
-        stream, finding.times = await dialer.dial_timed(endpoint)
-        dialled_at = trio.current_time()
-        return stream
-
+    dial = TimedDial(dialer)
     asked_for = streams or settings.stream_names
     try:
         async with open_connection(finding.endpoint, asked_for, settings, dial) as connection:
             upgraded_at = trio.current_time()
-            finding.upgrade_s = upgraded_at - dialled_at
+            finding.upgrade_s = upgraded_at - dial.done_at
             if not streams:
                 return
             with trio.move_on_after(FIRST_MESSAGE_TIMEOUT_S) as patience:
@@ -209,6 +202,8 @@ async def _examine(
         finding.problem = f"{failure.error_type}: {failure}"
         if isinstance(failure, ProxyFailed):
             finding.failed_proxy = str(failure)
+    finally:
+        finding.times = dial.times
 
 
 def _tell_proxies(

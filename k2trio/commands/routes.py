@@ -39,6 +39,25 @@ MOST = 100_000
 """Measurements that are kept of an endpoint, of each kind: the newest."""
 
 
+class TimedDial:
+    """Dials, and says what each part took.
+
+    :ivar times: None before the dial is done.
+    :ivar done_at: when it was.
+    """
+
+    def __init__(self, dialer: TcpDialer) -> None:
+        self.times: DialTimes | None = None
+        self.done_at: float = trio.current_time()
+        self._dialer = dialer
+
+    async def __call__(self, endpoint: Endpoint) -> trio.abc.Stream:
+        """Dial the endpoint, as :class:`TcpDialer` does."""
+        stream, self.times = await self._dialer.dial_timed(endpoint)
+        self.done_at = trio.current_time()
+        return stream
+
+
 @dataclass
 class Route:
     """What was found of the route to one endpoint; times in seconds, None for steps not reached.
@@ -59,17 +78,10 @@ class Route:
         self, streams: Sequence[str], settings: Settings, dialer: TcpDialer, for_s: float
     ) -> None:
         """Connect, and measure for so long."""
-        dialled_at = trio.current_time()
-
-        async def dial(endpoint: Endpoint) -> trio.abc.Stream:
-            nonlocal dialled_at
-            stream, self.times = await dialer.dial_timed(endpoint)
-            dialled_at = trio.current_time()
-            return stream
-
+        dial = TimedDial(dialer)
         try:
             async with open_connection(self.endpoint, streams, settings, dial) as connection:
-                self.upgrade_s = trio.current_time() - dialled_at
+                self.upgrade_s = trio.current_time() - dial.done_at
                 with trio.move_on_after(for_s):
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._ping, connection)
@@ -80,6 +92,8 @@ class Route:
                 for failure in leaves(failures)
                 if isinstance(failure, ConnectionFailed)
             )
+        finally:
+            self.times = dial.times
 
     async def _ping(self, connection: Connection) -> None:
         while True:
