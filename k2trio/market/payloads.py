@@ -299,7 +299,8 @@ class Event(msgspec.Struct, Generic[P_co], frozen=True, gc=False):
     :ivar venue: the exchange whose ids these are.
     :ivar received: Unix time in seconds at which the bytes were read.
     :ivar frame: the combined frame that it came in, exactly as the exchange sent it (UTF-8 JSON).
-        For ``origin`` other than ``"live"``, the frame that would have carried it.
+        For ``origin`` other than ``"live"``, and where an endpoint does not know ``TIME_UNIT``, the
+        frame that would have carried it.
     :ivar origin: ``"live"``, or where else it came from.
     """
 
