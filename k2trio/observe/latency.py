@@ -115,6 +115,10 @@ class Histogram(NamedTuple):
     sum_s: float
 
 
+NOTHING = {part.value: Histogram([0] * (len(BUCKETS) + 1), 0.0) for part in Part}
+"""The histograms of a feed that has not begun."""
+
+
 class _Window:
     """The measurements of one window."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..policy.breaker import State
 from .families import Families
+from .latency import NOTHING
 from .movements import Movements
 from .stderr import dropped_lines
 
@@ -45,6 +46,7 @@ class Metrics:
         self._movements = Movements(families, label)
         self._connected = families.connected.labels(label)
         self.watch_received(tuple)
+        self.watch_latency(lambda: NOTHING)
         # Batches come thousands of times as often as scrapes, so these two are set by the latter.
         self._last_received = self._lag_s = 0.0
         families.last_message.labels(label).set_function(lambda: self._last_received)
