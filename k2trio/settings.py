@@ -6,7 +6,6 @@ import itertools
 import os
 import re
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, ParamSpec, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,9 +23,9 @@ from .fields import (
     WebSocketURL,
     WebSocketURLs,
 )
-from .loopback import is_loopback
 from .market.streams import MAX_STREAMS_PER_CONNECTION
 from .market.units import UNITS, TimeUnit
+from .urls import endpoint_key, is_readable_on_the_way
 from .wording import describe, unknown
 
 if TYPE_CHECKING:
@@ -35,12 +34,6 @@ if TYPE_CHECKING:
 
 ENV_PREFIX = "K2_BINANCE_"
 Keywords = ParamSpec("Keywords")
-
-
-def _endpoint_key(url: str) -> tuple[str, int]:
-    """What names an endpoint in metrics and breakers: see ``failover.Endpoint``."""
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
 
 
 class Settings(BaseSettings):
@@ -320,15 +313,10 @@ class Settings(BaseSettings):
             raise ValueError("name at least one of SYMBOLS or STREAMS")
         if self.health_check_timeout and self.health_check_interval > self.health_check_timeout:
             raise ValueError("HEALTH_CHECK_INTERVAL must not exceed HEALTH_CHECK_TIMEOUT")
-        if len(set(map(_endpoint_key, self.endpoint_urls))) != len(self.endpoint_urls):
+        if len(set(map(endpoint_key, self.endpoint_urls))) != len(self.endpoint_urls):
             raise ValueError("WEBSOCKET_URL and FAILOVER_URLS name a host and port twice")
         for url in (*self.endpoint_urls, *self.rest_urls):
-            parts = urlsplit(url)
-            if (
-                parts.scheme in ("ws", "http")
-                and not self.allow_insecure
-                and not is_loopback(parts.hostname or "")
-            ):
+            if not self.allow_insecure and is_readable_on_the_way(url):
                 raise ValueError(
                     f"{url} is not encrypted; use wss:// or https://, "
                     "or set ALLOW_INSECURE if you must"

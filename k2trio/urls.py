@@ -6,6 +6,7 @@ import re
 from urllib.parse import unquote, urlsplit
 
 from .errors import UnknownStreamError
+from .loopback import is_loopback
 from .market.streams import parse_stream
 
 PATH = "/stream"
@@ -41,6 +42,18 @@ def rest_url(url: str) -> str:
     :raises ValueError: that it cannot be one, and why.
     """
     return _plain_url(url, ("https", "http"))
+
+
+def endpoint_key(url: str) -> tuple[str, int]:
+    """What names an endpoint in metrics and breakers: see ``failover.Endpoint``."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
+
+
+def is_readable_on_the_way(url: str) -> bool:
+    """Whether it is not encrypted, and leaves this machine."""
+    parts = urlsplit(url)
+    return parts.scheme in ("ws", "http") and not is_loopback(parts.hostname or "")
 
 
 def _refuse_streams(url: str) -> None:
