@@ -1,4 +1,4 @@
-"""What of a payload is in no field of what it was decoded to."""
+"""Streams of every kind, and what of a payload is in no field of what it was decoded to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,25 @@ from k2trio.market.payloads import IGNORED
 
 if TYPE_CHECKING:
     from k2trio.market.payloads import Event
+
+STREAMS = (
+    "btcusdt@trade",
+    "btcusdt@aggTrade",
+    "btcusdt@blockTrade",
+    "btcusdt@depth@100ms",
+    "btcusdt@depth5",
+    "btcusdt@bookTicker",
+    "btcusdt@kline_1m",
+    "btcusdt@kline_1s",
+    "btcusdt@miniTicker",
+    "!miniTicker@arr",
+    "btcusdt@ticker",
+    "btcusdt@ticker_1h",
+    "!ticker_4h@arr",
+    "btcusdt@avgPrice",
+    "btcusdt@referencePrice",
+)
+"""One of every kind, at least."""
 
 _PART = {"k": "bar"}
 """Key of a payload's object → the attribute that holds it decoded."""

@@ -8,32 +8,13 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kept import lost_of
+from kept import STREAMS, lost_of
 
 from k2trio.market.decoder import Decoder
 from k2trio.market.payloads import PAYLOADS, Event, frame_of
 from k2trio.market.streams import Kind, parse_stream
 from k2trio.market.units import MS, US
 from k2trio.simulator import Market
-
-STREAMS = (
-    "btcusdt@trade",
-    "btcusdt@aggTrade",
-    "btcusdt@blockTrade",
-    "btcusdt@depth@100ms",
-    "btcusdt@depth5",
-    "btcusdt@bookTicker",
-    "btcusdt@kline_1m",
-    "btcusdt@kline_1s",
-    "btcusdt@miniTicker",
-    "!miniTicker@arr",
-    "btcusdt@ticker",
-    "btcusdt@ticker_1h",
-    "!ticker_4h@arr",
-    "btcusdt@avgPrice",
-    "btcusdt@referencePrice",
-)
-"""One of every kind, at least."""
 
 
 @functools.cache

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from market.test_kept import STREAMS
+from kept import STREAMS
 
 from k2trio.market.decoder import Decoder, OtherUnit
 from k2trio.market.payloads import frame_of
