@@ -66,6 +66,12 @@ class Audit:
         self._expected_from: int | None = None
         self._updates: list[Event[Any]] = []
         self._shadow: OrderBook | None = None
+        self._ahead_since = 0.0
+
+    @property
+    def behind_s(self) -> float:
+        """For how long (s, by receive times) others have spoken of updates that the book lacks."""
+        return self._waiting[-1].received - self._ahead_since if self._waiting else 0.0
 
     def hear(self, event: Event[Any]) -> Verdict | None:
         """Take a book ticker or a partial depth of the symbol.
@@ -78,6 +84,8 @@ class Audit:
         if event.venue != self._book.venue or _id_of(event) < last:
             return None
         if _id_of(event) > last:
+            if not self._waiting:
+                self._ahead_since = event.received
             self._waiting.append(event)
             return None
         return self._compare(event)
@@ -119,6 +127,8 @@ class Audit:
             event = self._waiting.popleft()
             if _id_of(event) == last:
                 verdicts.append(self._compare(event))
+        if self._waiting:
+            self._ahead_since = self._waiting[0].received
         if self._shadow is not None:
             self._shadow.apply(update)
             verdict = self._compare_shadow()
@@ -134,10 +144,17 @@ class Audit:
     def _compare(self, event: Event[Any]) -> Verdict:
         data, book = event.data, self._book
         if isinstance(data, BookTicker):
-            bids, asks = [Level(data.bid, data.bid_quantity)], [Level(data.ask, data.ask_quantity)]
+            bids, asks = _side(data.bid, data.bid_quantity), _side(data.ask, data.ask_quantity)
             return self._verdict("ticker", book.bids(1), book.asks(1), bids, asks)
         depth = max(len(data.bids), len(data.asks))
-        return self._verdict("partial", book.bids(depth), book.asks(depth), data.bids, data.asks)
+        of_bids, of_asks = min(depth, book.known_bids), min(depth, book.known_asks)
+        return self._verdict(
+            "partial",
+            book.bids(of_bids),
+            book.asks(of_asks),
+            data.bids[:of_bids],
+            data.asks[:of_asks],
+        )
 
     def _compare_shadow(self) -> Verdict | None:
         shadow, book = self._shadow, self._book
@@ -173,6 +190,11 @@ class Audit:
 def _id_of(event: Event[Any]) -> int:
     data: BookTicker | PartialDepth = event.data
     return data.update_id if isinstance(data, BookTicker) else data.last_update_id
+
+
+def _side(price: str, quantity: str) -> list[Level]:
+    """One side of a book ticker; an empty one has quantity zero."""
+    return [Level(price, quantity)] if Decimal(quantity) else []
 
 
 def _same(one: Level | None, other: Level | None) -> bool:

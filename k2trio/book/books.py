@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from .audit import Verdict
 
 
+BEHIND_S = 10.0
+"""For so long (s) a book may lack updates that its witnesses have; then it is not live."""
+
+
 def _rank(stream: Stream) -> tuple[int, int]:
     """The more a stream says of a book, the higher."""
     if stream.kind is Kind.DEPTH:
@@ -36,6 +40,7 @@ class Books:
         book where they say more of it.
     :param judge: called with what each comparison showed.
     :param broken: called with a book that a message has broken which makes none.
+    :param depth: whether snapshots come; without them no book is made of diff depth.
     """
 
     def __init__(
@@ -43,7 +48,10 @@ class Books:
         streams: Iterable[str],
         judge: Callable[[Verdict], None] = lambda _: None,
         broken: Callable[[OrderBook], None] = lambda _: None,
+        *,
+        depth: bool = True,
     ) -> None:
+        self._depth = depth
         self._judge = judge
         self._broken = broken
         self._books: dict[str, OrderBook] = {}
@@ -51,6 +59,8 @@ class Books:
         self._audits: dict[str, Audit] = {}
         self._symbols: dict[str, str] = {}
         """Streams of symbols that have a book → symbol, as far as they are known."""
+        self._coming: dict[str, OrderBook] = {}
+        """Books of streams that say more than those kept; each is kept as soon as it is live."""
         self._known: set[str] = set()
         self._witnesses: set[str] = set()
         for stream in sorted(map(parse_stream, streams), key=_rank, reverse=True):
@@ -63,18 +73,25 @@ class Books:
         if symbol is None:
             return
         self._symbols[stream.name] = symbol
-        if stream.kind not in BOOK_KINDS:
+        if stream.kind not in BOOK_KINDS or (stream.kind is Kind.DEPTH and not self._depth):
             return
         if symbol in self._books and self._ranks[symbol] >= rank:
             if stream.kind is not Kind.DEPTH:
                 self._witnesses.add(stream.name)
-            return
-        if symbol in self._books:
-            self._witnesses.add(self._books[symbol].stream)
-        book = self._books[symbol] = OrderBook(stream.name)
-        self._ranks[symbol] = rank
+        elif symbol in self._books:
+            self._coming[stream.name] = OrderBook(stream.name)
+        else:
+            self._keep(OrderBook(stream.name), stream)
+
+    def _keep(self, book: OrderBook, stream: Stream) -> None:
+        """Have this book of a symbol, and the one before as a witness."""
+        before = self._books.get(book.symbol)
+        if before is not None:
+            self._witnesses.add(before.stream)
+        self._books[book.symbol] = book
+        self._ranks[book.symbol] = _rank(stream)
         if stream.kind is Kind.DEPTH:
-            self._audits[symbol] = Audit(book)
+            self._audits[book.symbol] = Audit(book)
 
     def __getitem__(self, symbol: str) -> OrderBook:
         """The book of a symbol, in either case.
@@ -105,14 +122,20 @@ class Books:
         """
         if item.stream not in self._known:
             self._add(parse_stream(item.stream))
+        coming = self._coming.get(item.stream)
+        if coming is not None:
+            coming.apply(item)
+            if coming.state is BookState.LIVE:
+                self._keep(self._coming.pop(item.stream), parse_stream(item.stream))
+            return self._books[coming.symbol]
         book = self._books.get(self._symbols.get(item.stream, ""))
         if book is None:
             return None
         audit = self._audits.get(book.symbol)
         if item.stream == book.stream:
-            was_live = book.state is BookState.LIVE
+            faults = book.faults
             changed = book.apply(item)
-            if was_live and book.state is not BookState.LIVE and isinstance(item, Event):
+            if book.faults > faults:
                 self._broken(book)
             if audit is not None and changed:
                 self._follow(book, audit, item)
@@ -120,6 +143,8 @@ class Books:
             verdict = audit.hear(item)
             if verdict is not None:
                 self._pronounce(book, verdict)
+            elif audit.behind_s > BEHIND_S:
+                book.doubt(f"no update for {audit.behind_s:.0f} s, and {item.stream} goes on")
         return book
 
     def answer(self, snapshot: Event[DepthSnapshot]) -> None:

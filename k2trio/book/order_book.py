@@ -116,6 +116,8 @@ class OrderBook:
             # Ids prove an update to be the next one; full images need none before them.
             return False
         if isinstance(item, Gap):
+            if self.venue not in (None, item.venue):
+                return False  # of a book that was left
             return self.doubt(f"updates {item.first} to {item.last} are missing: {item.reason}")
         return self.doubt(f"the stream goes on from {item.venue}")
 

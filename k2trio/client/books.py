@@ -26,7 +26,7 @@ def books(feed: Feed) -> FeedBooks:
             async for book, item in books(feed):
                 print(book.best_bid, book.best_ask, book.state)
 
-    Call it before the feed is iterated: a book wants to see everything from the first snapshot on.
+    Where the feed has been iterated before, books begin with the next snapshot, which is asked for.
     """
     return FeedBooks(feed)
 
@@ -43,7 +43,8 @@ class FeedBooks:
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self.books = Books(feed.streams, self._judge, self._broken)
+        self._snapshots = feed.settings.depth_snapshot_levels > 0
+        self.books = Books(feed.streams, self._judge, self._broken, depth=self._snapshots)
         feed.beside(self._audit)
 
     def __aiter__(self) -> FeedBooks:
@@ -51,7 +52,10 @@ class FeedBooks:
 
     async def __anext__(self) -> tuple[OrderBook | None, Item]:
         item = await anext(self._feed)
-        return self.books.apply(item), item
+        book = self.books.apply(item)
+        if book is not None and book.state is not BookState.LIVE and item.stream == book.stream:
+            self._feed.resync(item.stream)  # whatever it lacks: a snapshot mends it
+        return book, item
 
     def __getitem__(self, symbol: str) -> OrderBook:
         """The book of a symbol, in either case.
@@ -75,7 +79,7 @@ class FeedBooks:
     async def _audit(self) -> None:
         """Compare each book with a second snapshot, in turn, for ever."""
         interval_s = self._feed.settings.book_audit_interval
-        while interval_s and self.books:
+        while interval_s:
             began_at = trio.current_time()
             for number, book in enumerate(self.books.all, 1):
                 await trio.sleep_until(began_at + interval_s * number / len(self.books))

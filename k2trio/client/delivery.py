@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ..continuity.books import BookTrack
 from ..continuity.items import VenueChanged
 from ..continuity.venues import Venues
 from ..market.payloads import Event
@@ -125,8 +126,21 @@ class Delivery:
             return items
         marked = self._venues.marked(items)
         if len(marked) != len(items):
-            self.tell(item for item in marked if isinstance(item, VenueChanged))
+            changes = [item for item in marked if isinstance(item, VenueChanged)]
+            self.tell(changes)
+            self._begin_books(changes, items)
         return marked
+
+    def _begin_books(self, changes: Sequence[VenueChanged], items: Sequence[Item]) -> None:
+        """Let books that come from another venue have a snapshot, unless it is there already."""
+        begun = {
+            item.stream for item in items if isinstance(item, Event) and item.origin == "snapshot"
+        }
+        for change in changes:
+            track = self._arbiter.track(change.venue, change.stream)
+            if isinstance(track, BookTrack) and change.stream not in begun:
+                track.begin_again()
+                self._gap_opened()
 
     def _put(self, items: list[Item], since: float) -> None:
         items = self._marked(items)

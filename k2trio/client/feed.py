@@ -296,10 +296,12 @@ class Feed(Generic[P]):
 
         It comes in its place among the updates, as the budget allows; other streams are ignored.
         """
+        names = {parse_stream(name).name for name in streams}
         for track in self._arbiter.tracks:
-            if isinstance(track, BookTrack) and track.stream.name in streams:
-                track.wants_snapshot = True
-        self._parts.repairs.notice()
+            if not isinstance(track, BookTrack) or track.stream.name not in names:
+                continue
+            if track.begin_again():
+                self._parts.repairs.notice()
 
     async def unsubscribe(self, *streams: str) -> None:
         """Remove streams while the feed runs.
@@ -340,6 +342,7 @@ class Feed(Generic[P]):
                 for line in self.lines:
                     nursery.start_soon(self._run_line, line)
         finally:
+            self._nursery = None
             self._shards.close()
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
                 await self._parts.rest.aclose()

@@ -29,15 +29,26 @@ class BookTrack(Track):
     before it, and the others after. If it is ahead of what has come, it waits for them.
     """
 
-    __slots__ = ("_ahead",)
+    __slots__ = ("_ahead", "_begins")
 
     def __init__(self, venue: str, stream: Stream, shared: Shared) -> None:
         super().__init__(venue, stream, shared)
         self._ahead: Event[DepthSnapshot] | None = None
         """A snapshot that waits for the updates which it contains."""
-        if shared.snapshots:
+        self._begins = shared.snapshots
+        if self._begins:
             self.wants_snapshot = True
             self.pause()
+
+    def begin_again(self) -> bool:
+        """Want a snapshot: whoever keeps a book has none of this venue, or a wrong one.
+
+        :returns: False if one is wanted already, or none are.
+        """
+        if self.wants_snapshot or not self._begins:
+            return False
+        self.wants_snapshot = True
+        return True
 
     @property
     def asks(self) -> bool:

@@ -191,6 +191,7 @@ class Budget:
 
     def spend(self, wish: Wish, at: float, overtaken: int = 0) -> None:
         """Count a wish as having come true."""
+        self._expire(at)
         wish.overtook = overtaken > 0
         wish.spent = Spent(at, wish.weight, overtaken)
         self._own.add(wish.spent)

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 FIRST_HEALING_PAUSE_S = 1.0
 """Before the first look at a book whose stream goes on without a snapshot, and after it."""
+AHEAD_LOOK_S = 0.5
+"""How often to see whether a snapshot that was ahead has been put in its place."""
 LONGEST_HEALING_PAUSE_S = 10.0
 """The pauses double up to here while REST lags or does not answer."""
 HEALING_INTERVAL_S = 30.0
@@ -69,8 +71,7 @@ class Healing:
         track = self._track
         while track.wanting:
             if not track.asks:
-                self._case.opened = trio.Event()
-                await self._case.opened.wait()  # for the updates that the snapshot contains
+                await trio.sleep(AHEAD_LOOK_S)  # for the updates that the snapshot contains
             elif track.gap is None and not track.paused:
                 await self._heal()
             elif track.held and trio.current_time() < self._case.ask_from:

@@ -17,7 +17,7 @@ from ..continuity.books import BookTrack
 from ..market.streams import Repair
 from ..policy.budget import AUDITS_LEAVE, DEPTHS
 from . import history
-from .attendance import Attendance, Office
+from .attendance import RETRY_PAUSE_S, Attendance, Office
 from .books import Healing, books_of
 from .hosts import BackfillError
 
@@ -124,14 +124,25 @@ class Repairs:
                 await self._watch(case)
                 return
             async with trio.open_nursery() as nursery:
-                if isinstance(track, BookTrack):
-                    nursery.start_soon(Healing(case, track, lambda: self._arbiter.tracks).run)
-                else:
-                    nursery.start_soon(history.fill, case)
+                nursery.start_soon(self._ask, case)
                 await self._watch(case)
                 nursery.cancel_scope.cancel()
         finally:
             del self._busy[track]
+
+    async def _ask(self, case: Attendance) -> None:
+        """Ask for what is missing, for as long as the stream is attended to.
+
+        Between the end of one repair and the look of who watches, more may have got lost.
+        """
+        track = case.track
+        while True:
+            if isinstance(track, BookTrack):
+                await Healing(case, track, lambda: self._arbiter.tracks).run()
+            else:
+                await history.fill(case)
+            case.news.set()
+            await trio.sleep(RETRY_PAUSE_S)
 
     async def _watch(self, case: Attendance) -> None:
         """Declare each gap when its time is over; ends when nothing is missing."""

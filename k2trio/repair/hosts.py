@@ -93,6 +93,8 @@ class Venue:
             WEIGHT, name, urls[0], self.budget, self._grant
         )
         self._sharing = sharing if joined else None
+        self._alone = self._sharing is None
+        """Whether this process counts for itself: nothing is shared, or it cannot be just now."""
 
     async def spend(self, weight: int, leaves: float = 0.0) -> Wish:
         """Take weight from the budget, and leave a share of it to others; waits for its turn."""
@@ -113,12 +115,13 @@ class Venue:
     def give_back(self, wish: Wish) -> None:
         """Weight that was not used, or is waited for no more."""
         self.budget.give_back(wish)
-        if self._sharing is None:
+        if self._alone:
             self._grant(self.budget.admit(trio.current_time()))
 
     async def _settle(self) -> float:
         """Grant the wishes whose turn it is; when to look again."""
-        if self._sharing is not None and await self._sharing.settle():
+        self._alone = self._sharing is None or not await self._sharing.settle()
+        if not self._alone:
             now = trio.current_time()
             return max(now + LOOK_S, self.budget.frozen_until)
         now = trio.current_time()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from booked import PARTIAL, STREAM, TICKER, diff, partial, snapshot, ticker
 
@@ -136,3 +137,53 @@ def test_each_item_comes_with_the_book_of_its_symbol() -> None:
     ]
     assert books.apply(START) is books["btcusdt"]
     assert [books.apply(trade) for trade in trades] == [books["btcusdt"], None]
+
+
+def test_partial_depth_is_compared_as_deep_as_the_book_is_known() -> None:
+    bench = Bench()
+    bench.apply(START, partial(10, {"99": "1", "98": "2", "97": "3"}, {"101": "4", "102": "5"}))
+    assert bench.told == [("partial", 10, True)]
+
+
+def test_a_side_that_is_empty_has_quantity_zero_in_the_ticker() -> None:
+    bench = Bench()
+    bench.apply(snapshot(10, {}, {"101": "4"}), ticker(10, ("0.00", "0.00"), ("101", "4")))
+    assert bench.told == [("ticker", 10, True)]
+
+
+def at(event: Event[Any], received_s: float) -> Event[Any]:
+    return msgspec.structs.replace(event, received=received_s)
+
+
+def test_a_book_whose_updates_stay_out_while_its_ticker_goes_on_is_not_live() -> None:
+    bench = Bench()
+    bench.apply(START)
+    bench.apply(at(ticker(12, ("98", "2"), ("101", "4")), 100.0))
+    bench.apply(at(ticker(15, ("98", "2"), ("101", "4")), 109.0))
+    assert bench.state is BookState.LIVE
+    bench.apply(at(ticker(17, ("98", "2"), ("101", "4")), 111.0))
+    assert bench.state is BookState.UNPROVEN
+    assert bench.books["btcusdt"].problem == "no update for 11 s, and btcusdt@bookTicker goes on"
+
+
+def test_a_stream_that_comes_later_makes_the_book_when_it_can() -> None:
+    """What a reader sees is not emptied for it."""
+    bench = Bench(TICKER)
+    bench.apply(ticker(9, ("99", "1"), ("101", "4")))
+    bench.apply(diff(9, 10, {}, {}))
+    assert bench.books["btcusdt"].stream == TICKER
+    bench.apply(START)
+    assert (bench.books["btcusdt"].stream, bench.state) == (STREAM, BookState.LIVE)
+    bench.apply(ticker(10, ("99", "1"), ("101", "4")))
+    assert bench.told == [("ticker", 10, True)]
+
+
+def test_where_no_snapshots_come_the_ticker_makes_the_book() -> None:
+    books = Books([STREAM, TICKER], depth=False)
+    assert [book.stream for book in books.all] == [TICKER]
+
+
+def test_a_gap_of_a_venue_that_was_left_is_nothing_to_the_book() -> None:
+    bench = Bench()
+    bench.apply(START, Gap("w", STREAM, 1, 2, "not_repaired"))
+    assert bench.state is BookState.LIVE

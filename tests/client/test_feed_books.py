@@ -138,3 +138,66 @@ async def test_a_stream_subscribed_later_makes_a_book(autojump_clock: Any) -> No
         assert sources[0] == TICKER
         assert sources[-1] == DEPTH
         assert feed_books["btcusdt"].state is BookState.LIVE
+
+
+async def test_books_of_a_feed_that_was_iterated_before_begin_with_the_next_snapshot(
+    autojump_clock: Any,
+) -> None:
+    async with open_world(rate=20, consume=False, settings={"streams": [DEPTH]}) as world:
+        with trio.move_on_after(20):
+            async for _ in world.feed:
+                pass
+        feed_books = k2trio.books(world.feed)
+        with trio.move_on_after(60):
+            async for _ in feed_books:
+                pass
+        assert feed_books["btcusdt"].state is BookState.LIVE
+
+
+async def test_a_book_is_live_again_after_a_failover_and_its_gaps(autojump_clock: Any) -> None:
+    """The venue that was left has messages behind a gap, and they come among the new one's."""
+    faults = [
+        fault(20, "dropped", "a", duration=10, share=0.5),
+        fault(20, "rest_refused", "va.rest", duration=65),
+        fault(30, "outage", "a", duration=60),
+    ]
+    async with open_world(
+        faults,
+        venues={"a": "va", "b": "vb"},
+        rate=5,
+        consume=False,
+        settings={"streams": [DEPTH], "recovery_timeout": 5},
+    ) as world:
+        feed_books = k2trio.books(world.feed)
+        venues: set[str | None] = set()
+        with trio.move_on_after(400):
+            async for book, _ in feed_books:
+                assert book is not None
+                if book.state is BookState.LIVE:
+                    venues.add(book.venue)
+        assert venues == {"va.test", "vb.test"}
+        assert feed_books["btcusdt"].state is BookState.LIVE
+        assert world.feed.status().problems == ()
+
+
+async def test_a_resync_takes_names_in_any_case(autojump_clock: Any) -> None:
+    async with open_world(rate=20, settings={"streams": [DEPTH]}) as world:
+        await trio.sleep(15)
+        world.feed.resync("BTCUSDT@depth@100ms", "ethusdt@depth")
+        await trio.sleep(15)
+    snapshots = [item for _, item in world.items if getattr(item, "origin", "") == "snapshot"]
+    assert len(snapshots) == 2
+
+
+async def test_a_book_subscribed_later_is_compared_with_snapshots_too(autojump_clock: Any) -> None:
+    async with open_world(
+        rate=20,
+        consume=False,
+        settings={"streams": ["btcusdt@trade"], "book_audit_interval": 30},
+    ) as world:
+        feed_books = k2trio.books(world.feed)
+        with trio.move_on_after(100):
+            async for _ in feed_books:
+                if DEPTH not in world.feed.streams:
+                    await world.feed.subscribe(DEPTH)
+    assert world.metric("k2_binance_book_audits_total", witness="snapshot") == 2

@@ -460,3 +460,30 @@ async def test_books_are_healed_after_a_reconnect_of_the_simulated_exchange(
                 due = item.data.last_update_id + 1
                 assert at - (item.received - START_MS / 1000) < 11
         assert whole
+
+
+@pytest.mark.parametrize("after_s", [0, 1, 5, 12])
+async def test_a_snapshot_wanted_soon_after_one_that_was_ahead_comes_too(
+    autojump_clock: Any, after_s: float
+) -> None:
+    """The first one waits for updates; while it does, and after it, more may be wanted."""
+
+    async def answer(_: httpx2.Request) -> Any:
+        await trio.sleep(0.05)
+        return clock_book()
+
+    async with open_bench(answer, redundant=False, snapshots=True) as (bench, _):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(begin, bench, [DEPTH], 120)
+            await trio.sleep(2)
+            assert len(healed_at(bench)) == 1
+            await trio.sleep(after_s)
+            track = bench.arbiter.track(VENUE, DEPTH)
+            assert isinstance(track, BookTrack)
+            assert track.begin_again()
+            bench.repairs.notice()
+        assert len(healed_at(bench)) == 2
+        assert healed_at(bench)[1] < after_s + 40
+        assert not track.wanting
+    follow(bench)
+    assert bench.gaps() == []
