@@ -68,12 +68,21 @@ def _config_error_as_value_error(value: str, check: Any) -> str:
         raise ValueError(str(error)) from error
 
 
+def _whole_milliseconds(seconds: float) -> float:
+    if seconds != round(seconds, 3):
+        raise ValueError("must be a whole number of milliseconds")
+    return seconds
+
+
 WebSocketURL = Annotated[str, AfterValidator(websocket_url)]
 RestURL = Annotated[str, AfterValidator(rest_url)]
 Symbol = Annotated[
     str, AfterValidator(lambda name: _config_error_as_value_error(name, parse_symbol))
 ]
 Stream = Annotated[str, AfterValidator(lambda name: _config_error_as_value_error(name, _stream))]
+
+WholeMilliseconds = Annotated[float, AfterValidator(_whole_milliseconds)]
+"""A time in seconds."""
 
 
 def _kept_as(kind: Any) -> GetPydanticSchema:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import re
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, ParamSpec, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -22,8 +20,9 @@ from .fields import (
     Symbols,
     WebSocketURL,
     WebSocketURLs,
+    WholeMilliseconds,
 )
-from .market.streams import MAX_STREAMS_PER_CONNECTION
+from .market.streams import BOOK_KINDS, MAX_STREAMS_PER_CONNECTION, Kind, parse_stream
 from .market.units import UNITS, TimeUnit
 from .urls import endpoint_key, is_readable_on_the_way
 from .wording import describe, unknown
@@ -68,7 +67,7 @@ class Settings(BaseSettings):
     )
     symbols: Symbols = Field(
         default=("BTCUSDT", "ETHUSDT"),
-        description="Symbols whose trades to stream; see also STREAMS.",
+        description="Symbols whose trades to stream (and books, with BOOK_LEVELS); see STREAMS.",
     )
     streams: StreamNames = Field(
         default=(),
@@ -283,6 +282,18 @@ class Settings(BaseSettings):
         le=1 << 50,
         description="Start a new file at this size, the old one gets a number.",
     )
+    book_levels: int = Field(
+        default=0,
+        ge=0,
+        le=5000,
+        description="Levels a side of book samples in the output; 0 = off.",
+    )
+    book_interval: WholeMilliseconds = Field(
+        default=1,
+        ge=0.01,
+        le=86400,
+        description="Time (s) between two samples of a book: at its multiples on the wall clock.",
+    )
     metrics_host: str = Field(default="127.0.0.1", description="Address of the metrics exporter.")
     metrics_port: int = Field(
         default=9090, ge=0, le=65535, description="Its port; 0 picks a free one."
@@ -324,26 +335,27 @@ class Settings(BaseSettings):
         if self.ca_file is not None and not self.ca_file.is_file():
             raise ValueError(f"CA_FILE {self.ca_file} is not a file")
         self._check_files()
+        self._check_books()
         return self
 
     def _check_files(self) -> None:
         """No file may be spoilt by another one that is written."""
         fields = ("output", "state", "coverage", "ca_file")
-        named: dict[str, Path] = {
-            name.upper(): path for name in fields if (path := getattr(self, name)) is not None
-        }
+        given = {name.upper(): getattr(self, name) for name in fields}
+        named: dict[str, Path] = {name: path for name, path in given.items() if path is not None}
         if not isinstance(self.shared_budget, str):
             named["SHARED_BUDGET"] = self.shared_budget
         if self.state is not None:
             named["the lock of STATE"] = files.lock_name(self.state)
-        for (one, path), (other, second) in itertools.combinations(named.items(), 2):
-            if files.same(path, second):
-                raise ValueError(f"{one} and {other} are both {path}; name two files")
-        if self.output is not None and self.output_rotate_bytes:
-            numbered = re.compile(re.escape(f"{self.output.resolve()}.") + r"\d+")
-            for name, path in named.items():
-                if numbered.fullmatch(str(path.resolve())):
-                    raise ValueError(f"{name} {path} is a name that OUTPUT may rotate to")
+        files.refuse_clashes(named, self.output if self.output_rotate_bytes else None)
+
+    def _check_books(self) -> None:
+        """Books that are to be sampled must be there, and able to begin."""
+        kinds = {parse_stream(name).kind for name in self.stream_names if self.book_levels}
+        if self.book_levels and not kinds & BOOK_KINDS:
+            raise ValueError("BOOK_LEVELS wants books: add streams as btcusdt@depth@100ms")
+        if Kind.DEPTH in kinds and self.depth_snapshot_levels < self.book_levels:
+            raise ValueError("DEPTH_SNAPSHOT_LEVELS must be at least BOOK_LEVELS")
 
     @property
     def endpoint_urls(self) -> tuple[str, ...]:
@@ -357,9 +369,10 @@ class Settings(BaseSettings):
 
     @property
     def stream_names(self) -> tuple[str, ...]:
-        """The streams to open: STREAMS, or one trade stream per symbol."""
-        names = self.streams or tuple(f"{symbol.lower()}@trade" for symbol in self.symbols)
-        return tuple(dict.fromkeys(names))
+        """The streams to open: STREAMS, or the trades of each symbol, and its book if wanted."""
+        kinds = ("trade", "depth@100ms") if self.book_levels else ("trade",)
+        names = (f"{symbol.lower()}@{kind}" for symbol in self.symbols for kind in kinds)
+        return tuple(dict.fromkeys(self.streams or names))
 
 
 def check_environment(

@@ -51,6 +51,8 @@ DEFAULTS: dict[str, Any] = {
     "repair_hold": 10,
     "depth_snapshot_levels": 1000,
     "book_audit_interval": 300,
+    "book_levels": 0,
+    "book_interval": 1,
     "max_message_bytes": 1 << 20,
     "allow_insecure": False,
     "proxy": None,
@@ -88,6 +90,8 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "repair_hold": ("0", 0),
     "depth_snapshot_levels": ("0", 0),
     "book_audit_interval": ("60", 60),
+    "book_levels": ("20", 20),
+    "book_interval": ("0.25", 0.25),
     "repair_concurrency": ("2", 2),
     "overflow": ("drop", "drop"),
     "state": ("state.json", Path("state.json")),
@@ -530,6 +534,35 @@ def test_symbols_mean_their_trades_and_streams_replace_them() -> None:
     assert chosen.stream_names == ("btcusdt@depth",)
     assert load_settings(symbols=(), streams=["btcusdt@depth"]).stream_names == ("btcusdt@depth",)
     assert load_settings(symbols=["币安人生usdt"]).stream_names == ("币安人生usdt@trade",)
+
+
+def test_sampled_books_come_beside_the_trades_of_symbols() -> None:
+    chosen = load_settings(symbols=["BNBUSDT"], book_levels=20)
+    assert chosen.stream_names == ("bnbusdt@trade", "bnbusdt@depth@100ms")
+    named = load_settings(streams=["btcusdt@depth", "btcusdt@trade"], book_levels=20)
+    assert named.stream_names == ("btcusdt@depth", "btcusdt@trade")
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        (
+            {"streams": ["btcusdt@trade"]},
+            "BOOK_LEVELS wants books: add streams as btcusdt@depth@100ms",
+        ),
+        ({"depth_snapshot_levels": 10}, "DEPTH_SNAPSHOT_LEVELS must be at least BOOK_LEVELS"),
+        ({"book_interval": 0.0125}, "BOOK_INTERVAL: must be a whole number of milliseconds"),
+    ],
+)
+def test_books_that_could_not_be_sampled_are_refused(
+    values: dict[str, Any], complaint: str
+) -> None:
+    assert complaint in problem(book_levels=20, **values)
+
+
+def test_images_of_a_book_need_no_snapshot() -> None:
+    streams = ["btcusdt@depth20", "ethusdt@bookTicker"]
+    assert load_settings(book_levels=20, depth_snapshot_levels=0, streams=streams)
 
 
 # -- files ----------------------------------------------------------------------------------------

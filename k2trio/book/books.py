@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..market.payloads import DepthSnapshot, Event
-from ..market.streams import Kind, parse_stream
+from ..market.streams import BOOK_KINDS, Kind, parse_stream
 from .audit import Audit
-from .order_book import BOOK_KINDS, BookState, OrderBook
+from .order_book import BookState, OrderBook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..continuity.items import Gap, Outage
 from ..errors import BookFault, ConfigError
 from ..market.payloads import BookTicker, Depth, DepthSnapshot, Event, Level, PartialDepth
-from ..market.streams import Kind, parse_stream
+from ..market.streams import BOOK_KINDS, parse_stream
 from . import measures
 from .side import Side
 
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 BookData: TypeAlias = Depth | PartialDepth | BookTicker
 """The payloads that a book is made of."""
-
-BOOK_KINDS = frozenset({Kind.DEPTH, Kind.PARTIAL_DEPTH, Kind.BOOK_TICKER})
 
 
 class BookState(enum.StrEnum):

@@ -79,6 +79,10 @@ class Kind(enum.StrEnum):
     REFERENCE_PRICE = "referencePrice"
 
 
+BOOK_KINDS = frozenset({Kind.DEPTH, Kind.PARTIAL_DEPTH, Kind.BOOK_TICKER})
+"""What an order book can be made of."""
+
+
 class Rule(enum.Enum):
     """How the next key follows from the last one; see the module's theory."""
 
