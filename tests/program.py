@@ -10,8 +10,10 @@ import trio
 from disk import FOLDER, Disk
 from world import START_MS, make_settings
 
+from k2trio.client.books import FeedBooks
 from k2trio.client.opening import open_feed
 from k2trio.commands.run import deliver
+from k2trio.commands.sampling import Sampler
 from k2trio.continuity.state import State
 from k2trio.simulator import Exchange, Fault, FaultBoard, Market, MemoryNetwork, RestServer
 from k2trio.sinks.jsonl import JsonLines
@@ -32,6 +34,8 @@ class Place:
 
     :param monkeypatch: puts the disk in, and takes threads out: virtual time does not wait for
         them.
+    :ivar clock_ahead_s: by how much the wall clock is wrong.
+    :ivar told: what was told of the samples of books.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, faults: Sequence[Fault] = ()) -> None:
@@ -43,12 +47,18 @@ class Place:
         self.network.add("venue.test", 1, exchange, "a")
         self.network.add_rest("venue.test", RestServer(exchange, "venue.rest"))
         self._monkeypatch = monkeypatch
+        self.clock_ahead_s = 0.0
+        self.told: list[tuple[str, dict[str, Any]]] = []
 
         async def run_sync(function: Any, *args: Any, **_: Any) -> Any:
             await trio.lowlevel.checkpoint()
             return function(*args)
 
         monkeypatch.setattr("trio.to_thread.run_sync", run_sync)
+
+    def wall_clock(self) -> float:
+        """Unix time, as the machine believes it to be."""
+        return START_MS / 1000 + trio.current_time() + self.clock_ahead_s
 
     async def run(self, disk: Disk, seconds: float, **values: Any) -> None:
         """The program, for so long; by default with a state file."""
@@ -66,13 +76,23 @@ class Place:
                 settings=settings,
                 dial=dial,
                 rng=random.Random(1),
-                wall_clock=lambda: START_MS / 1000 + trio.current_time(),
+                wall_clock=self.wall_clock,
                 backfill_transport=self.network.rest_transport(),
                 suspended=lambda: 0.0,
                 sync=sink.sync,
             ) as feed:
+                sampler = None
+                if settings.book_levels:
+                    sampler = Sampler(
+                        sink,
+                        FeedBooks(feed, self.wall_clock),
+                        settings.book_levels,
+                        settings.book_interval,
+                        lambda event, **context: self.told.append((event, context)),
+                        self.wall_clock,
+                    )
                 with trio.move_on_after(seconds):
-                    await deliver(feed, sink, FOLDER / COVERAGE)
+                    await deliver(feed, sink, FOLDER / COVERAGE, sampler)
 
 
 def rows(files: Mapping[str, bytes]) -> list[dict[str, Any]]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import trio
 
 from ..book.books import Books
 from ..book.order_book import BookState, OrderBook
+from ..book.standing import Standing, standing
 from ..observe.transitions import BookDiffers
 from ..repair.hosts import BackfillError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from ..book.audit import Verdict
     from ..continuity.items import Item
     from .feed import Feed
@@ -38,13 +42,19 @@ class FeedBooks:
     every ``book_audit_interval`` with a second snapshot. One that is wrong is *unproven* from then
     on, keeps its last levels, and is live again with the next snapshot, which is asked for.
 
+    :param wall_clock: Unix time, to which messages were stamped when they were received.
+
     :ivar books: all of them, by symbol.
     """
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, wall_clock: Callable[[], float] = time.time) -> None:
         self._feed = feed
-        self._snapshots = feed.settings.depth_snapshot_levels > 0
-        self.books = Books(feed.streams, self._judge, self._broken, depth=self._snapshots)
+        self._wall_clock = wall_clock
+        self._updated: dict[str, tuple[float, float]] = {}
+        """Stream → the stamp of the book's last update, and when that was."""
+        self._verdicts: dict[str, tuple[float, Verdict]] = {}
+        snapshots = feed.settings.depth_snapshot_levels > 0
+        self.books = Books(feed.streams, self._judge, self._broken, depth=snapshots)
         feed.beside(self._audit)
 
     def __aiter__(self) -> FeedBooks:
@@ -52,9 +62,7 @@ class FeedBooks:
 
     async def __anext__(self) -> tuple[OrderBook | None, Item]:
         item = await anext(self._feed)
-        book = self.books.apply(item)
-        if book is not None and book.state is not BookState.LIVE and item.stream == book.stream:
-            self._feed.resync(item.stream)  # whatever it lacks: a snapshot mends it
+        (book,) = self.take([item])
         return book, item
 
     def __getitem__(self, symbol: str) -> OrderBook:
@@ -64,7 +72,46 @@ class FeedBooks:
         """
         return self.books[symbol]
 
+    def take(self, items: Iterable[Item]) -> list[OrderBook | None]:
+        """Let the books take a batch of the feed, for whoever iterates those; see the iteration.
+
+        :returns: per item the book of its symbol.
+        """
+        books = [self.books.apply(item) for item in items]
+        now, wall = trio.current_time(), self._wall_clock()
+        for book in dict.fromkeys(books):
+            if book is not None and book.state is not BookState.LIVE:
+                self._feed.resync(book.stream)  # whatever it lacks: a snapshot mends it
+            if book is None or book.received is None:
+                continue
+            stamp, _ = self._updated.get(book.stream, (None, now))
+            if stamp != book.received:
+                waited_s = max(0.0, wall - book.received)
+                self._updated[book.stream] = book.received, now - waited_s
+        return books
+
+    def standings(self) -> list[tuple[OrderBook, Standing]]:
+        """Every book, and how far it can be believed now."""
+        now, wall = trio.current_time(), self._wall_clock()
+        lines = [line for line in self._feed.lines if line.connected]
+        connected = {stream for line in lines for stream in line.streams}
+        rows: list[tuple[OrderBook, Standing]] = []
+        for book in self.books.all:
+            stamp, updated_at = self._updated.get(book.stream, (None, None))
+            judged_at, verdict = self._verdicts.get(book.stream, (None, None))
+            row = standing(
+                book,
+                connected=book.stream in connected,
+                passed_s=None if updated_at is None else now - updated_at,
+                by_clock_s=None if stamp is None else wall - stamp,
+                verdict=verdict,
+                judged_s=None if judged_at is None else now - judged_at,
+            )
+            rows.append((book, row))
+        return rows
+
     def _judge(self, verdict: Verdict) -> None:
+        self._verdicts[verdict.stream] = trio.current_time(), verdict
         self._feed.metrics.book_audited(verdict.witness)
         if not verdict.equal:
             self._begin_anew(verdict.stream, verdict.witness, str(verdict))

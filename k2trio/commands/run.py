@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 from contextlib import asynccontextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
 from .. import __version__
+from ..client.books import FeedBooks
 from ..client.opening import open_feed
 from ..errors import ConfigError, K2Error, SinkError, leaves
 from ..loopback import is_loopback
@@ -24,6 +25,7 @@ from ..web.app import make_app
 from ..web.status import Reporter
 from ..wire.tunnel import usable_proxies
 from .ledger import CoverageFile
+from .sampling import Sampler
 from .starting import open_output, refuse_shared_files, refuse_untraded, said_twice, try_files
 from .summary import sum_up, tell_start
 
@@ -111,6 +113,14 @@ async def _obey(signals: AsyncIterator[int], work: trio.CancelScope) -> None:
         work.cancel()
 
 
+class Exported(NamedTuple):
+    """A feed, the URL of its exporter, and what reports there what the feed is doing."""
+
+    feed: Feed
+    url: str
+    reporter: Reporter
+
+
 @asynccontextmanager
 async def exported_feed(
     settings: Settings,
@@ -118,8 +128,8 @@ async def exported_feed(
     observers: Sequence[Observer] = (),
     rng: random.Random | None = None,
     sync: Callable[[], None] | None = None,
-) -> AsyncGenerator[tuple[Feed, str]]:
-    """A feed with its exporter as a sibling task, and the exporter's URL.
+) -> AsyncGenerator[Exported]:
+    """A feed with its exporter as a sibling task.
 
     What is logged of it is for its observers to say.
 
@@ -152,7 +162,7 @@ async def exported_feed(
                 local_only=is_loopback(settings.metrics_host),
             )
             url = await nursery.start(exporter.serve_app, app, listener)
-            yield feed, url
+            yield Exported(feed, url, reporter)
             nursery.cancel_scope.cancel()
 
 
@@ -175,45 +185,71 @@ async def run(settings: Settings) -> int:
         async with _beside(settings, sink) as nursery:
             await refuse_untraded(settings, log.warning)
             async with (
-                exported_feed(settings, observers=[transitions], sync=sink.sync) as (feed, url),
+                exported_feed(settings, observers=[transitions], sync=sink.sync) as exported,
                 transitions.summing_up(),
             ):
+                feed, url, reporter = exported
                 log.info("exporting", page=url, metrics=f"{url}/metrics", ready=f"{url}/readyz")
                 if settings.output is not None:
                     tell_start(feed, __version__)
                     nursery.start_soon(sum_up, feed)
-                await deliver(feed, sink, settings.coverage)
+                sampler = None
+                if settings.book_levels:
+                    reporter.books = books = FeedBooks(feed)
+                    sampler = _sampler(settings, sink, books)
+                await deliver(feed, sink, settings.coverage, sampler)
     return EXIT_OK
 
 
-async def deliver(feed: Feed, sink: JsonLines, coverage: Path | None = None) -> None:
+def _sampler(settings: Settings, sink: JsonLines, books: FeedBooks) -> Sampler:
+    log, levels, interval_s = logs.get_logger(), settings.book_levels, settings.book_interval
+    log.info("sampling_books", books=len(books.books), levels=levels, interval_s=interval_s)
+    return Sampler(sink, books, levels, interval_s, log.warning)
+
+
+async def deliver(
+    feed: Feed, sink: JsonLines, coverage: Path | None = None, sampler: Sampler | None = None
+) -> None:
     """Write what the feed brings, until it ends or is cancelled, and then what is left.
 
     :param coverage: where to write the ledger, now and then and at the end.
+    :param sampler: writes to the sink, samples in place of what books are made of.
     """
     tell = logs.get_logger().warning
     ledger = None if coverage is None else CoverageFile(coverage, feed.coverage, tell)
     try:
-        if ledger is None:
+        if sampler is None and ledger is None:
             async for batch in feed.batches():
                 await sink.write(batch)
         else:
-            await _deliver_and_account(feed, sink, ledger)
+            await _deliver_in_time(feed, sink, ledger, sampler)
     finally:
-        await _finish(feed, sink, ledger)
+        await _finish(feed, sink if sampler is None else sampler, ledger)
 
 
-async def _deliver_and_account(feed: Feed, sink: JsonLines, ledger: CoverageFile) -> None:
+async def _deliver_in_time(
+    feed: Feed, sink: JsonLines, ledger: CoverageFile | None, sampler: Sampler | None
+) -> None:
+    """Deliver, and leave off for what is to be done at its time."""
     while True:
         # Here everything that was handed out is written.
-        due = trio.current_time() >= ledger.due_at
-        if due and feed.caught_up:
-            await ledger.keep()
-            due = False
+        wake_at = math.inf
+        if ledger is not None:
+            due = trio.current_time() >= ledger.due_at
+            if due and feed.caught_up:
+                await ledger.keep()
+                due = False
+            wake_at = math.inf if due else ledger.due_at
+        if sampler is not None:
+            wake_at = min(wake_at, sampler.look_at)
         batch: list[Item] = []
-        with trio.move_on_at(math.inf if due else ledger.due_at):
+        with trio.move_on_at(wake_at):
             batch = await feed.next_batch()
-        if batch:
+        if sampler is not None:
+            sampler.take(batch)
+            await sampler.write(batch)
+            await sampler.write_samples()
+        elif batch:
             await sink.write(batch)
 
 
@@ -237,7 +273,7 @@ async def _reopen(hangups: AsyncIterator[int], sink: JsonLines) -> None:
         sink.reopen()
 
 
-async def _finish(feed: Feed, sink: JsonLines, ledger: CoverageFile | None) -> None:
+async def _finish(feed: Feed, sink: JsonLines | Sampler, ledger: CoverageFile | None) -> None:
     """Write what was received but not yet written, within a bound, whatever ended the run.
 
     :raises SinkError: if that was not possible.
@@ -261,7 +297,7 @@ async def _finish(feed: Feed, sink: JsonLines, ledger: CoverageFile | None) -> N
         raise errors[0] if len(errors) == 1 else BaseExceptionGroup("at the end", errors)
 
 
-async def _write_the_rest(feed: Feed, sink: JsonLines) -> None:
+async def _write_the_rest(feed: Feed, sink: JsonLines | Sampler) -> None:
     """Write all that can be delivered, in pieces, and acknowledge what is whole."""
     rest = feed.drain()
     left = len(rest)

@@ -87,9 +87,15 @@ class JsonLines:
         self.whole = 0
         if self._broken is not None:
             self.check()
-        data = encode_lines(items)
+        await self.append(encode_lines(items), len(items))
+
+    async def append(self, data: bytes, lines: int) -> None:
+        """Write so many lines that are made already; see :meth:`write`."""
+        self.whole = 0
+        if self._broken is not None:
+            self.check()
         if self._output.waits:
-            await self._write_patiently(data, len(items))
+            await self._write_patiently(data, lines)
             return
         if self._file is not None:
             now = trio.current_time()
@@ -97,7 +103,7 @@ class JsonLines:
                 self._looked_at = now
                 self._file.follow()
         self._write_at_once(data)
-        self.whole = len(items)
+        self.whole = lines
         if self._file is not None and self._file.regular:
             self._file.size += len(data)
             if self._rotate_bytes and self._file.size >= self._rotate_bytes:

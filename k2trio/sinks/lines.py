@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..continuity.items import Item, Outage
 
-FIRST_BYTES = b'{"venue":"'
+FIRST_BYTES = b'{"venue":'
 """How every line begins; what a crash left of one does so too, as far as it goes."""
 
 _DATA = b',"data":'

@@ -38,6 +38,7 @@ from ..observe.report import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..client.books import FeedBooks
     from ..client.feed import Feed
     from ..client.health import FeedStatus
     from ..client.line import Line
@@ -66,7 +67,10 @@ class _Look(NamedTuple):
 
 
 class Reporter:
-    """Reports what a feed is doing; remembers earlier looks at the counters, for the rates."""
+    """Reports what a feed is doing; remembers earlier looks at the counters, for the rates.
+
+    :ivar books: those that the program keeps of the feed, if it does.
+    """
 
     def __init__(
         self,
@@ -81,6 +85,7 @@ class Reporter:
         self._version = version
         self._wall_clock = wall_clock
         self._started_at = trio.current_time()
+        self.books: FeedBooks | None = None
         self._looks = deque([_Look(self._started_at, {})])
         self._trends: trends.Trends[Track] = trends.Trends(self._started_at)
 

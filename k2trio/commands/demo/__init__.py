@@ -69,7 +69,7 @@ async def _live_through(options: DemoOptions, running: Running, *, plain: bool) 
     score = Score(steps, STREAMS, running.exchanges[VENUE].truth, names, screen.say)
     async with exported_feed(
         settings, observers=[score.observe], rng=random.Random(options.seed)
-    ) as (feed, url):
+    ) as (feed, url, _):
         put_wrapped(f"a simulated exchange on this machine, and a bad day of {options.seconds:g} s")
         put_line(f"status page: {url}/")
         put_line(f"metrics: {url}/metrics")
