@@ -22,6 +22,7 @@ State = Literal["starting", "ok", "degraded", "down"]
 """``starting``: no data yet, and no failure. ``down``: not ready, as ``/readyz`` says.
 ``degraded``: data flows, but something is not as it should be."""
 LineState = Literal["waiting", "connecting", "connected", "streaming"]
+BookState = Literal["empty", "live", "unproven"]
 BreakerState = Literal["closed", "open", "half_open"]
 
 
@@ -152,6 +153,40 @@ class StreamReport(msgspec.Struct, frozen=True):
     lost: Count = 0
 
 
+class LevelReport(msgspec.Struct, frozen=True):
+    """Price and quantity, as the exchange wrote them."""
+
+    price: str
+    quantity: str
+
+
+class AuditReport(msgspec.Struct, frozen=True):
+    """The last comparison of a book with another source, at one update id."""
+
+    witness: Literal["ticker", "partial", "snapshot"]
+    equal: bool
+    ago_s: Seconds
+
+
+class BookReport(msgspec.Struct, frozen=True):
+    """The top of an order book that the program keeps."""
+
+    symbol: str
+    stream: Annotated[str, Meta(description="What it is made of.")]
+    venue: Annotated[str | None, Meta(description="Null before the first message.")]
+    state: BookState
+    problem: Annotated[str | None, Meta(description="Why it is not live; null if it is.")]
+    bid: LevelReport | None
+    ask: LevelReport | None
+    spread: Annotated[str | None, Meta(description="Best ask less best bid, exact.")]
+    update_id: int | None
+    age_s: Annotated[Seconds | None, Meta(description="Since its last update was received.")]
+    known: Annotated[
+        Count, Meta(description="Levels a side from the best on without unknown ones between.")
+    ]
+    audit: AuditReport | None
+
+
 class BufferReport(msgspec.Struct, frozen=True):
     """Messages on their way to the consumer."""
 
@@ -185,6 +220,7 @@ class NotShown(msgspec.Struct, frozen=True):
     streams: Count
     outages: Count
     losses: Count
+    books: Count = 0
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -210,6 +246,10 @@ class Status(msgspec.Struct, frozen=True):
         list[StreamReport], Meta(description="Those with trouble first if not all are shown.")
     ]
     not_shown: NotShown
+    books: Annotated[
+        list[BookReport],
+        Meta(description="Those that the program keeps; not live ones first if not all are shown."),
+    ] = []
 
 
 class StreamTrend(msgspec.Struct, frozen=True):

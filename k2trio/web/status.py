@@ -34,6 +34,7 @@ from ..observe.report import (
     StreamTrend,
     TrendsReport,
 )
+from .books import book_report, most_doubtful
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,6 +111,7 @@ class Reporter:
         health = feed.status()
         warnings = _warnings(feed, health, now)
         streams = _streams(tracks, lines)
+        books = [] if self.books is None else self.books.standings()
         return Status(
             state=_state(
                 health,
@@ -148,7 +150,9 @@ class Reporter:
                 streams=max(0, len(streams) - MAX_ROWS),
                 outages=max(0, history.outages - MAX_ROWS),
                 losses=max(0, history.losses - MAX_ROWS),
+                books=max(0, len(books) - MAX_ROWS),
             ),
+            books=[book_report(*row) for row in most_doubtful(books)],
         )
 
     def trends(self) -> TrendsReport:

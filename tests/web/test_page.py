@@ -11,10 +11,13 @@ from exported import QUIET, serving
 from processes import LOGGED, Simulator, exporter_url, simulator, started
 
 from k2trio.observe.report import (
+    AuditReport,
+    BookReport,
     CoverageReport,
     EndpointReport,
     GapReport,
     LatencyReport,
+    LevelReport,
     LineReport,
     LossReport,
     MessagesReport,
@@ -123,7 +126,14 @@ TROUBLED = msgspec.structs.replace(
         ),
         StreamReport(None, HOSTILE, None, True),
     ],
-)
+    books=[
+        BookReport("BTCUSDT", "btcusdt@depth@100ms", "v", "unproven", f"{HOSTILE} is missing",
+                   LevelReport("65000.10", "1"), LevelReport("65000.20", "1"), "0.10", 7, 12.5,
+                   1000, AuditReport("ticker", False, 12.5)),
+        BookReport("ETHUSDT", "ethusdt@depth@100ms", None, "empty", "nothing has come that it "
+                   "could begin with", None, None, None, None, None, 0, None),
+    ],
+)  # fmt: skip
 """A bad moment, told with words that would be code if they were taken for it."""
 
 LONG_S = 9 * 60 + 59
@@ -156,6 +166,10 @@ BUSY = msgspec.structs.replace(
                           987_654_321, 9_876.5, LONG_S, 1, 987_654_321, 9_876_543, 8_888_888, 9,
                           100_000, 1, 12, GapReport(57_957_169_738, 57_967_169_738, "not_repaired"),
                           8_888_888)],
+    books=[BookReport("1000SATSUSDT", "1000satsusdt@depth@100ms", "binance.com", "live", None,
+                      LevelReport("0.00012345", "98765432109.00000000"),
+                      LevelReport("123456.78901234", "0.00001000"), "123456.78888889",
+                      57_957_169_738, LONG_S, 5000, AuditReport("snapshot", True, LONG_S))],
 )  # fmt: skip
 """A long day with large figures."""
 
@@ -321,6 +335,31 @@ async def test_a_book_that_a_snapshot_has_made_whole_is_no_cause_for_alarm(
         assert chromium.ask(alarms) == 0
 
     async with serving(report=lambda: whole) as url:
+        await trio.to_thread.run_sync(look)
+
+
+async def test_the_top_of_each_book_is_told_with_how_far_it_can_be_believed(
+    chromium: Browser,
+) -> None:
+    def look() -> None:
+        chromium.driver.get(url)
+        rows = chromium.wait("#books tbody", lambda text: "BTCUSDT" in text)
+        for words in ("65000.1", "65000.2", "unproven", f"{HOSTILE} is missing", "13\u00a0s ago",
+                      "not as the ticker says", "empty", "not yet"):  # fmt: skip
+            assert words in rows
+        assert "65000.10" not in rows
+
+    async with serving(report=lambda: TROUBLED) as url:
+        await trio.to_thread.run_sync(look)
+
+
+async def test_a_program_that_keeps_no_book_shows_none(chromium: Browser) -> None:
+    def look() -> None:
+        chromium.driver.get(url)
+        chromium.wait("#version", bool)
+        assert chromium.ask("document.getElementById('books-title').checkVisibility()") is False
+
+    async with serving(report=lambda: QUIET) as url:
         await trio.to_thread.run_sync(look)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +13,8 @@ import trio
 import trio.testing
 from world import START_MS, fault, name, open_world
 
+from k2trio.client.books import FeedBooks
+from k2trio.market.payloads import Event, Level, PartialDepth
 from k2trio.observe import transitions as on
 from k2trio.observe.history import MAX_DETAIL, History, presentable
 from k2trio.observe.report import (
@@ -149,6 +152,73 @@ async def test_the_line_and_its_endpoints_are_told_exactly(autojump_clock: Any) 
         EndpointReport(A, "venue.test", ["0"], "closed", 0, 299),
         EndpointReport(B, "venue.test", [], "closed", 0, 299),
     ]
+
+
+async def test_the_books_that_the_program_keeps_are_told_and_no_others(
+    autojump_clock: Any,
+) -> None:
+    depth, ticker = "btcusdt@depth@100ms", "btcusdt@bookTicker"
+    streams = [depth, ticker, "ethusdt@depth"]
+    async with watched(
+        [fault(20, "outage", "*", duration=5)],
+        rate=20,
+        consume=False,
+        settings={"streams": streams, "book_audit_interval": 10},
+    ) as seen:
+        assert seen.status().books == []
+        kept = FeedBooks(seen.world.feed, lambda: START + trio.current_time())
+        seen.reporter.books = kept
+        begun = seen.status().books
+        with trio.move_on_after(15):
+            async for _ in kept:
+                pass
+        live, known = seen.status().books, kept["BTCUSDT"].known_bids
+        with trio.move_on_after(8):
+            async for _ in kept:
+                pass
+        during = seen.status().books
+    assert [(row.symbol, row.stream, row.state, row.venue) for row in begun] == [
+        ("BTCUSDT", depth, "empty", None),
+        ("ETHUSDT", "ethusdt@depth", "empty", None),
+    ]
+    (bitcoin, ether), book = live, kept["BTCUSDT"]
+    assert (bitcoin.state, bitcoin.problem, bitcoin.venue) == ("live", None, "venue.test")
+    assert bitcoin.bid is not None
+    assert bitcoin.ask is not None
+    assert bitcoin.spread is not None
+    assert Decimal(bitcoin.spread) == Decimal(bitcoin.ask.price) - Decimal(bitcoin.bid.price) > 0
+    assert bitcoin.age_s is not None
+    assert 0 <= bitcoin.age_s < 1
+    assert bitcoin.known == known
+    assert bitcoin.audit is not None
+    assert (bitcoin.audit.witness, bitcoin.audit.equal) == ("ticker", True)
+    assert bitcoin.audit.ago_s < 1
+    assert ether.audit is not None
+    assert (ether.audit.witness, round(ether.audit.ago_s)) == ("snapshot", 5)
+    assert {(row.state, row.problem) for row in during} == {
+        ("unproven", "its stream is not connected")
+    }
+    assert during[0].update_id == book.last_update_id
+    assert during[0].age_s is not None
+    assert 3 <= during[0].age_s < 4
+
+
+async def test_of_many_books_those_that_are_not_live_come_first(autojump_clock: Any) -> None:
+    symbols = [f"a{number:03}usdt" for number in range(MAX_ROWS + 7)]
+    async with watched(
+        settings={"streams": [f"{symbol}@depth20" for symbol in symbols]},
+        strict_symbols=False,
+        consume=False,
+    ) as seen:
+        await trio.sleep(5)
+        seen.reporter.books = kept = FeedBooks(seen.world.feed)
+        for symbol in symbols[:-3]:
+            image = PartialDepth(1, [Level("1", "1")], [Level("2", "1")])
+            kept.take([Event(image, f"{symbol}@depth20", "venue.test", 0.0, b"")])
+        status = seen.status()
+    assert len(status.books) == MAX_ROWS
+    assert status.not_shown.books == 7
+    assert [row.state for row in status.books[-3:]] == ["empty"] * 3
 
 
 async def test_an_outage_is_told_while_it_lasts_and_after(autojump_clock: Any) -> None:

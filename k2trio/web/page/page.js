@@ -33,6 +33,12 @@ const BREAKERS = {
   open: ["bad", "open"],
 };
 
+const BOOKS = {
+  live: ["ok", "live"],
+  unproven: ["bad", "unproven"],
+  empty: ["warn", "empty"],
+};
+
 const $ = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { maximumFractionDigits: 1, minimumFractionDigits: 1 });
@@ -246,6 +252,15 @@ const tables = {
     ["n", text((part) => brief(part.max_s))],
     ["n", text((part) => number(part.count))],
   ]),
+  books: new Table("books", streamKey, "No book is kept.", [
+    ["", twoLines((book) => [book.symbol, [book.stream, book.venue, book.problem].filter(Boolean).join(" · ")])],
+    ["pair", badge((book) => BOOKS[book.state])],
+    ["n", twoLines((book) => level(book.bid))],
+    ["n", twoLines((book) => level(book.ask))],
+    ["n", text((book) => (book.spread === null ? "–" : trimmed(book.spread)))],
+    ["n", text((book) => ago(book.age_s))],
+    ["n", twoLines(audited)],
+  ]),
   streams: new Table("streams", streamKey, "No stream is subscribed.", [
     ["", twoLines((stream) => [stream.stream, streamNote(stream)])],
     ["n", text((stream) => `${perSecond(stream.rate)}/s`)],
@@ -277,6 +292,20 @@ const tables = {
     ["whole", twoLines((outage) => recovery(outage))],
   ]),
 };
+
+/** A decimal of the exchange without the zeros that say nothing. */
+function trimmed(decimal) {
+  return decimal.includes(".") ? decimal.replace(/\.?0+$/, "") : decimal;
+}
+
+function level(best) {
+  return best === null ? ["–", ""] : [trimmed(best.price), trimmed(best.quantity)];
+}
+
+function audited({ audit }) {
+  if (audit === null) return ["not yet", ""];
+  return [ago(audit.ago_s), `${audit.equal ? "as the" : "not as the"} ${audit.witness} says`];
+}
 
 function carried(lines) {
   if (!lines.length) return "–";
@@ -371,6 +400,8 @@ function show(report) {
   tables.lines.show(report.lines);
   tables.endpoints.show(report.endpoints);
   tables.latency.show(report.latency);
+  $("books-section").hidden = !report.books.length;
+  tables.books.show(report.books);
   tables.streams.show(report.streams);
   tables.losses.show(report.losses);
   tables.outages.show(report.outages);
