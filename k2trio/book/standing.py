@@ -37,7 +37,7 @@ class Standing:
 def standing(
     book: OrderBook,
     *,
-    connected: bool,
+    doubt: str | None,
     passed_s: float | None,
     by_clock_s: float | None,
     verdict: Verdict | None,
@@ -45,7 +45,7 @@ def standing(
 ) -> Standing:
     """Judge a book.
 
-    :param connected: whether its stream can bring something.
+    :param doubt: why there may be updates that it has not, however live it was with the last one.
     :param passed_s: since its last update was received, by the time that passed.
     :param by_clock_s: the same by the wall clock, which may have been set, but does not stop while
         the machine sleeps.
@@ -56,8 +56,8 @@ def standing(
         problem = "nothing has come that it could begin with"
     elif state is BookState.LIVE:
         ahead_s = (by_clock_s or 0.0) - (passed_s or 0.0)
-        if not connected:
-            problem = "its stream is not connected"
+        if doubt is not None:
+            problem = doubt
         elif ahead_s >= CLOCK_JUMP_S:
             problem = (
                 f"since its last update the machine slept, or its clock went on {ahead_s:.0f} s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import trio
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from ..book.audit import Verdict
     from ..continuity.items import Item
+    from ..continuity.track import Track
     from .feed import Feed
 
 
@@ -45,6 +47,7 @@ class FeedBooks:
     :param wall_clock: Unix time, to which messages were stamped when they were received.
 
     :ivar books: all of them, by symbol.
+    :ivar judged: how many comparisons showed that a book was right, or was not.
     """
 
     def __init__(self, feed: Feed, wall_clock: Callable[[], float] = time.time) -> None:
@@ -52,6 +55,7 @@ class FeedBooks:
         self._wall_clock = wall_clock
         self._updated: dict[str, tuple[float, float]] = {}
         """Stream → the stamp of the book's last update, and when that was."""
+        self.judged: Counter[bool] = Counter()
         self._verdicts: dict[str, tuple[float, Verdict]] = {}
         snapshots = feed.settings.depth_snapshot_levels > 0
         self.books = Books(feed.streams, self._judge, self._broken, depth=snapshots)
@@ -95,13 +99,14 @@ class FeedBooks:
         now, wall = trio.current_time(), self._wall_clock()
         lines = [line for line in self._feed.lines if line.connected]
         connected = {stream for line in lines for stream in line.streams}
+        tracks = {(track.venue, track.stream.name): track for track in self._feed.tracks}
         rows: list[tuple[OrderBook, Standing]] = []
         for book in self.books.all:
             stamp, updated_at = self._updated.get(book.stream, (None, None))
             judged_at, verdict = self._verdicts.get(book.stream, (None, None))
             row = standing(
                 book,
-                connected=book.stream in connected,
+                doubt=_doubt(book.stream in connected, tracks.get((book.venue or "", book.stream))),
                 passed_s=None if updated_at is None else now - updated_at,
                 by_clock_s=None if stamp is None else wall - stamp,
                 verdict=verdict,
@@ -111,6 +116,7 @@ class FeedBooks:
         return rows
 
     def _judge(self, verdict: Verdict) -> None:
+        self.judged[verdict.equal] += 1
         self._verdicts[verdict.stream] = trio.current_time(), verdict
         self._feed.metrics.book_audited(verdict.witness)
         if not verdict.equal:
@@ -144,3 +150,14 @@ class FeedBooks:
             audit.forget()  # nothing is known to be wrong; the next turn asks again
             return
         self.books.answer(snapshot)
+
+
+def _doubt(connected: bool, track: Track | None) -> str | None:
+    """Why a book that is live with its last update may lack later ones."""
+    if not connected:
+        return "its stream is not connected"
+    if track is not None and track.unheard:
+        return "its stream was not connected for a while, and has brought nothing since"
+    if track is not None and track.gap is not None:
+        return "updates are missing, and asked for"
+    return None

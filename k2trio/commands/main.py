@@ -1,4 +1,4 @@
-"""The commands: ``python -m k2trio [run | check | demo | simulate | ops]``."""
+"""The commands: ``python -m k2trio [run | check | book | demo | simulate | ops]``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ usage: python -m k2trio [COMMAND] [OPTIONS]
 commands:
   run       stream market data as JSON lines (the default)
   check     try everything that a run needs, and show the settings that count
+  book      watch order books: book BTCUSDT
   demo      watch the feed survive a bad day of a simulated exchange; needs no network
   simulate  serve the simulated exchange, for tests of your own
   ops       print alert rules, a dashboard, or the runbook: ops alerts|dashboard|runbook
@@ -54,6 +55,17 @@ def _check(arguments: Sequence[str]) -> int:
     return run_until_signalled(functools.partial(check, settings, named))
 
 
+def _book(arguments: Sequence[str]) -> int:
+    from .book import LAYOUT, BookSettings, book
+
+    check_environment()
+    settings = parse(BookSettings, "book", arguments, LAYOUT)
+    logs.configure(settings.log_level, settings.log_format)
+    named = given(BookSettings, "book", arguments, LAYOUT)
+    plain = settings.plain or not sys.stdout.isatty()
+    return run_until_signalled(functools.partial(book, settings, named, plain=plain))
+
+
 def _demo(arguments: Sequence[str]) -> int:
     from .demo import DemoOptions, demo
 
@@ -83,6 +95,7 @@ def _ops(arguments: Sequence[str]) -> int:
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": _run,
     "check": _check,
+    "book": _book,
     "demo": _demo,
     "simulate": _simulate,
     "ops": _ops,

@@ -10,6 +10,7 @@ import argparse
 import difflib
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar, get_args, get_origin
 
@@ -44,6 +45,18 @@ def split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How a command line differs from one option a field.
+
+    :ivar words: the field that words without an option are of.
+    :ivar left_out: fields that are no options.
+    """
+
+    words: str | None = None
+    left_out: frozenset[str] = frozenset()
+
+
 class _Parser(argparse.ArgumentParser):
     """Reports a wrong command line as an error of ours: one line, with the nearest option."""
 
@@ -61,27 +74,41 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(message)
 
 
-def parse(model: type[_Model], command: str, arguments: Sequence[str]) -> _Model:
+def parse(
+    model: type[_Model], command: str, arguments: Sequence[str], layout: Layout = Layout()
+) -> _Model:
     """Read a command's options from the command line and, where it has them, the environment.
 
+    :param layout: how the command line differs from one option a field.
     :raises ConfigError: one line per wrong option.
     :raises SystemExit: for ``--help``.
     """
-    values = vars(_parser(model, command).parse_args(arguments))
+    values = _values(model, command, arguments, layout)
     try:
         return model(**values)
     except ValidationError as error:
         from_environment = issubclass(model, Settings)
         lines = [
-            line if from_environment and _field(line) not in values else _name_flag(line)
+            line if from_environment and _field(line) not in values else _name(line, layout)
             for line in describe(error, ENV_PREFIX).splitlines()
         ]
         raise ConfigError("\n".join(lines)) from error
 
 
-def given(model: type[BaseModel], command: str, arguments: Sequence[str]) -> frozenset[str]:
+def given(
+    model: type[BaseModel], command: str, arguments: Sequence[str], layout: Layout = Layout()
+) -> frozenset[str]:
     """The options that a command line names, which :func:`parse` has taken."""
-    return frozenset(vars(_parser(model, command).parse_args(arguments)))
+    return frozenset(_values(model, command, arguments, layout))
+
+
+def _values(
+    model: type[BaseModel], command: str, arguments: Sequence[str], layout: Layout
+) -> dict[str, Any]:
+    parser = _parser(model, command, layout)
+    if layout.words is None:
+        return vars(parser.parse_args(arguments))
+    return vars(parser.parse_intermixed_args(arguments))
 
 
 def flag(name: str) -> str:
@@ -93,29 +120,41 @@ def _field(line: str) -> str:
     return line.partition(":")[0].removeprefix(ENV_PREFIX).lower()
 
 
-def _name_flag(line: str) -> str:
+def _name(line: str, layout: Layout) -> str:
+    """A complaint about a variable, as one about what was typed."""
     name, colon, rest = line.partition(":")
-    return f"{flag(_field(line))}{colon}{rest}" if name.startswith(ENV_PREFIX) else line
+    if not name.startswith(ENV_PREFIX):
+        return line
+    field = _field(line)
+    typed = LIST_WORDS[field] if field == layout.words else flag(field)
+    return f"{typed}{colon}{rest}"
 
 
-def _parser(model: type[BaseModel], command: str) -> _Parser:
+def _parser(model: type[BaseModel], command: str, layout: Layout) -> _Parser:
     about = model.__doc__ or ""
-    if issubclass(model, Settings):
+    if model is Settings:
         about = (
             f"Every option is also an environment variable: --symbols is {ENV_PREFIX}SYMBOLS. "
             "Times are seconds."
         )
+    words = "" if layout.words is None else f"[{LIST_WORDS[layout.words]} …] "
     parser = _Parser(
         prog=f"python -m k2trio {command}",
-        usage="%(prog)s [OPTIONS]",
+        usage=f"%(prog)s {words}[OPTIONS]",
         description=about,
         formatter_class=_formatter,
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
-    for name, item in model.model_fields.items():
+    own = model.__annotations__
+    for name, item in sorted(model.model_fields.items(), key=lambda field: field[0] not in own):
+        if name in layout.left_out:
+            continue
         about = f"{item.description} {_default(item)}".strip().replace("%", "%%")
-        if item.annotation is bool:
+        if name == layout.words:
+            word = LIST_WORDS[name]
+            parser.add_argument(name, nargs="*", metavar=word, help=about)
+        elif item.annotation is bool:
             parser.add_argument(flag(name), action=argparse.BooleanOptionalAction, help=about)
         else:
             parser.add_argument(flag(name), metavar=_metavar(name, item), help=about)

@@ -12,6 +12,7 @@ from ..errors import ConfigError, SinkError
 from ..repair.hosts import BackfillError
 from ..repair.listing import untraded
 from ..sinks.jsonl import JsonLines
+from ..web import exporter
 from ..wire.tls import make_ssl_context
 from .ledger import try_coverage
 
@@ -71,6 +72,20 @@ def try_state(path: Path) -> None:
         files.try_to_replace(path)
     except OSError as error:
         raise ConfigError(f"cannot write the state file {path}: {files.why(error)}") from error
+
+
+def usable_port(host: str, port: int, *, asked_for: bool) -> int:
+    """The port, or a free one where it is busy and was not asked for.
+
+    :raises ConfigError: if it was asked for, and is busy.
+    """
+    try:
+        exporter.open_socket(host, port, "--metrics-port or --metrics-host").close()
+    except ConfigError:
+        if asked_for:
+            raise
+        return 0
+    return port
 
 
 def open_output(settings: Settings, tell: Callable[..., object]) -> JsonLines:

@@ -33,6 +33,7 @@ class Track(Judging):
 
     __slots__ = (
         "_resume_limit",
+        "_unheard_at",
         "began_at",
         "first",
         "ledger",
@@ -61,6 +62,7 @@ class Track(Judging):
         self.wants_snapshot: bool = False
         self.repair_kind: Repair = stream.order.repair
         self._resume_limit: int | None = None
+        self._unheard_at: int | None = None
 
     def __repr__(self) -> str:
         return f"<Track {self.venue} {self.stream.name} next={self.next} held={len(self.held)}>"
@@ -93,6 +95,13 @@ class Track(Judging):
     def wanting(self) -> bool:
         """Whether something is missing: messages, or a snapshot in their place."""
         return self.wants_snapshot or self.gap is not None
+
+    @property
+    def unheard(self) -> bool:
+        """Whether no connection carried the stream for a while since what came last."""
+        if not self.contiguous:
+            return self.interrupted
+        return self.next is not None and self._unheard_at == self.next
 
     def missing_until(self, until: int) -> int:
         """The end of the last gap that begins at ``until`` or before; held messages part gaps."""
@@ -227,6 +236,7 @@ class Track(Judging):
         """No connection carries the stream any more."""
         if self.contiguous:
             self._doubtful_at = self.next  # should ids begin anew now, more may be missing
+            self._unheard_at = self.next
         else:
             self.interrupted = self.delivered_at is not None
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 from booktruth import BookTruth
-from world import fault, open_world
+from world import START_MS, fault, open_world
 
 import k2trio
 from k2trio.book.order_book import BookState
@@ -201,3 +201,58 @@ async def test_a_book_subscribed_later_is_compared_with_snapshots_too(autojump_c
                 if DEPTH not in world.feed.streams:
                     await world.feed.subscribe(DEPTH)
     assert world.metric("k2_binance_book_audits_total", witness="snapshot") == 2
+
+
+async def standings(faults: list[Any], until: list[float], **chosen: Any) -> list[Any]:
+    """How the book of depth updates stood at some times."""
+    found: list[Any] = []
+
+    async def look(feed_books: k2trio.FeedBooks) -> None:
+        for at in until:
+            await trio.sleep_until(at)
+            ((_, standing),) = feed_books.standings()
+            found.append((standing.state.value, standing.problem))
+
+    settings = {"streams": [DEPTH], **chosen}
+    async with open_world(faults, rate=20, consume=False, settings=settings) as world:
+        feed_books = k2trio.FeedBooks(world.feed, lambda: START_MS / 1000 + trio.current_time())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look, feed_books)
+            with trio.move_on_at(until[-1] + 1):
+                async for _ in feed_books:
+                    pass
+    return found
+
+
+LIVE = ("live", None)
+
+
+async def test_a_book_whose_stream_was_away_is_unproven_until_it_speaks(
+    autojump_clock: Any,
+) -> None:
+    faults = [
+        fault(20, "outage", "*", duration=5),
+        fault(19, "halt", "venue", duration=30, symbol="BTCUSDT"),
+    ]
+    away = "its stream was not connected for a while, and has brought nothing since"
+    assert await standings(faults, [15, 22, 40, 60]) == [
+        LIVE,
+        ("unproven", "its stream is not connected"),
+        ("unproven", away),
+        LIVE,
+    ]
+
+
+async def test_a_planned_rotation_leaves_a_quiet_book_live(autojump_clock: Any) -> None:
+    faults = [fault(15, "halt", "venue", duration=30, symbol="BTCUSDT")]
+    assert await standings(faults, [10, 35, 60], rotate_after=20) == [LIVE] * 3
+
+
+async def test_a_book_behind_a_gap_is_unproven_while_that_is_repaired(autojump_clock: Any) -> None:
+    faults = [
+        fault(10, "dropped", "a", duration=1),
+        fault(10, "rest_refused", "venue.rest", duration=8),
+    ]
+    before, during, after = await standings(faults, [9, 15, 90])
+    assert (before, after) == (LIVE, LIVE)
+    assert during == ("unproven", "updates are missing, and asked for")

@@ -9,11 +9,10 @@ from urllib.parse import urlsplit
 import trio
 from pydantic import Field
 
-from ...errors import ConfigError
 from ...simulator import Running, serve
-from ...web import exporter
 from ..options import Options
 from ..run import EXIT_FAILED, EXIT_OK, exported_feed
+from ..starting import usable_port
 from ..terminal import put_line, put_wrapped
 from .score import Score
 from .screen import Screen, show_summary
@@ -61,7 +60,11 @@ async def _live_through(options: DemoOptions, running: Running, *, plain: bool) 
         options.seconds,
         running,
         metrics_host=options.metrics_host,
-        metrics_port=_port(options),
+        metrics_port=usable_port(
+            options.metrics_host,
+            options.metrics_port,
+            asked_for="metrics_port" in options.model_fields_set,
+        ),
     )
     names = {urlsplit(url).netloc: name for name, url in running.websocket_urls.items()}
     steps = bad_day(options.seconds)
@@ -101,15 +104,3 @@ async def _live_through(options: DemoOptions, running: Running, *, plain: bool) 
 def _tell_all(score: Score, feed: Feed) -> None:
     score.deliver(feed.drain())
     show_summary(score)
-
-
-def _port(options: DemoOptions) -> int:
-    """The port that was asked for, or else the usual one if it is free."""
-    how = "--metrics-port or --metrics-host"
-    try:
-        exporter.open_socket(options.metrics_host, options.metrics_port, how).close()
-    except ConfigError:
-        if "metrics_port" in options.model_fields_set:
-            raise
-        return 0
-    return options.metrics_port
