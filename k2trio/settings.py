@@ -22,9 +22,10 @@ from .fields import (
     WebSocketURLs,
     WholeMilliseconds,
 )
-from .market.streams import BOOK_KINDS, MAX_STREAMS_PER_CONNECTION, Kind, parse_stream
+from .market.booked import refuse_bookless
+from .market.streams import MAX_STREAMS_PER_CONNECTION
 from .market.units import UNITS, TimeUnit
-from .urls import endpoint_key, is_readable_on_the_way
+from .urls import endpoint_key, refuse_unencrypted
 from .wording import describe, unknown
 
 if TYPE_CHECKING:
@@ -289,10 +290,7 @@ class Settings(BaseSettings):
         description="Levels a side of book samples in the output; 0 = off.",
     )
     book_interval: WholeMilliseconds = Field(
-        default=1,
-        ge=0.01,
-        le=86400,
-        description="Time (s) between two samples of a book: at its multiples on the wall clock.",
+        default=1, ge=0.01, le=86400, description="Time (s) between samples; they are at multiples."
     )
     metrics_host: str = Field(default="127.0.0.1", description="Address of the metrics exporter.")
     metrics_port: int = Field(
@@ -326,16 +324,13 @@ class Settings(BaseSettings):
             raise ValueError("HEALTH_CHECK_INTERVAL must not exceed HEALTH_CHECK_TIMEOUT")
         if len(set(map(endpoint_key, self.endpoint_urls))) != len(self.endpoint_urls):
             raise ValueError("WEBSOCKET_URL and FAILOVER_URLS name a host and port twice")
-        for url in (*self.endpoint_urls, *self.rest_urls):
-            if not self.allow_insecure and is_readable_on_the_way(url):
-                raise ValueError(
-                    f"{url} is not encrypted; use wss:// or https://, "
-                    "or set ALLOW_INSECURE if you must"
-                )
+        if not self.allow_insecure:
+            refuse_unencrypted([*self.endpoint_urls, *self.rest_urls])
         if self.ca_file is not None and not self.ca_file.is_file():
             raise ValueError(f"CA_FILE {self.ca_file} is not a file")
         self._check_files()
-        self._check_books()
+        if self.book_levels:
+            refuse_bookless(self.stream_names, self.book_levels, self.depth_snapshot_levels)
         return self
 
     def _check_files(self) -> None:
@@ -348,14 +343,6 @@ class Settings(BaseSettings):
         if self.state is not None:
             named["the lock of STATE"] = files.lock_name(self.state)
         files.refuse_clashes(named, self.output if self.output_rotate_bytes else None)
-
-    def _check_books(self) -> None:
-        """Books that are to be sampled must be there, and able to begin."""
-        kinds = {parse_stream(name).kind for name in self.stream_names if self.book_levels}
-        if self.book_levels and not kinds & BOOK_KINDS:
-            raise ValueError("BOOK_LEVELS wants books: add streams as btcusdt@depth@100ms")
-        if Kind.DEPTH in kinds and self.depth_snapshot_levels < self.book_levels:
-            raise ValueError("DEPTH_SNAPSHOT_LEVELS must be at least BOOK_LEVELS")
 
     @property
     def endpoint_urls(self) -> tuple[str, ...]:

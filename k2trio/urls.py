@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from .errors import UnknownStreamError
 from .loopback import is_loopback
 from .market.streams import parse_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PATH = "/stream"
 """How an endpoint's URL ends: the exchange's path for combined streams."""
@@ -50,10 +54,17 @@ def endpoint_key(url: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
 
 
-def is_readable_on_the_way(url: str) -> bool:
-    """Whether it is not encrypted, and leaves this machine."""
-    parts = urlsplit(url)
-    return parts.scheme in ("ws", "http") and not is_loopback(parts.hostname or "")
+def refuse_unencrypted(urls: Iterable[str]) -> None:
+    """Refuse URLs that lead off this machine without encryption.
+
+    :raises ValueError: naming the first, and what to do.
+    """
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme in ("ws", "http") and not is_loopback(parts.hostname or ""):
+            raise ValueError(
+                f"{url} is not encrypted; use wss:// or https://, or set ALLOW_INSECURE if you must"
+            )
 
 
 def _refuse_streams(url: str) -> None:

@@ -548,7 +548,7 @@ def test_sampled_books_come_beside_the_trades_of_symbols() -> None:
     [
         (
             {"streams": ["btcusdt@trade"]},
-            "BOOK_LEVELS wants books: add streams as btcusdt@depth@100ms",
+            "BOOK_LEVELS wants books: add streams that carry them",
         ),
         ({"depth_snapshot_levels": 10}, "DEPTH_SNAPSHOT_LEVELS must be at least BOOK_LEVELS"),
         ({"book_interval": 0.0125}, "BOOK_INTERVAL: must be a whole number of milliseconds"),
