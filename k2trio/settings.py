@@ -290,7 +290,7 @@ class Settings(BaseSettings):
         description="Levels a side of book samples in the output; 0 = off.",
     )
     book_interval: WholeMilliseconds = Field(
-        default=1, ge=0.01, le=86400, description="Time (s) between samples; they are at multiples."
+        default=1, ge=0.01, le=86400, description="Time (s) between samples, on the clock's grid."
     )
     metrics_host: str = Field(default="127.0.0.1", description="Address of the metrics exporter.")
     metrics_port: int = Field(

@@ -13,6 +13,7 @@ import pytest
 import trio
 from world import open_world
 
+from k2trio.commands.book.lines import COLUMNS
 from k2trio.commands.check import CheckSettings
 from k2trio.continuity.items import GapReason
 from k2trio.market.payloads import Origin
@@ -58,9 +59,9 @@ def test_the_example_of_faults_is_one() -> None:
 
 def test_every_kind_of_line_and_every_reason_is_documented() -> None:
     (example,) = re.findall(r"writes one JSON line.+?```json\n(.+?)```", README, re.DOTALL)
-    kinds = {key for line in example.splitlines() for key in ("data", "gap", "outage")
-             if f'"{key}":' in line}  # fmt: skip
-    assert kinds == {"data", "gap", "outage"}
+    every = {"data", "gap", "outage", "venue_changed", "book", "book_missed"}
+    kinds = {key for line in example.splitlines() for key in every if f'"{key}":' in line}
+    assert kinds == every
     table = README.partition("| `reason` |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(get_args(GapReason))
     (origins,) = re.findall(r"^`origin` is (.+?)\. A `gap`", README, re.MULTILINE)
@@ -83,6 +84,10 @@ async def test_every_fault_of_the_example_is_seen_by_a_client_that_runs(
     for start, end in itertools.pairwise([*starts, starts[-1] + 60]):
         assert any(start <= at < end for at in seen), start
     assert [what.error_type for _, what in world.of(DialFailed)].count("http_429") == 1
+
+
+def test_the_columns_of_plain_books_are_documented() -> None:
+    assert f"`{' '.join(COLUMNS)}`" in README
 
 
 def test_every_option_in_an_example_exists() -> None:
