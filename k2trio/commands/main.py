@@ -10,12 +10,14 @@ from .. import __version__
 from ..errors import ConfigError, K2Error
 from ..observe import logs, stderr
 from ..settings import Settings, check_environment
-from .options import given, parse
+from .options import BY_FIELD, given, parse
 from .run import EXIT_FAILED, EXIT_OK, EXIT_USAGE, run, run_until_signalled
 from .terminal import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from .options import Layout
 
 USAGE = """\
 usage: python -m k2trio [COMMAND] [OPTIONS]
@@ -36,9 +38,11 @@ environment variable: --reconnect-delay is K2_BINANCE_RECONNECT_DELAY.
 _Settings = TypeVar("_Settings", bound=Settings)
 
 
-def _settings(command: str, arguments: Sequence[str], model: type[_Settings]) -> _Settings:
+def _settings(
+    command: str, arguments: Sequence[str], model: type[_Settings], layout: Layout = BY_FIELD
+) -> _Settings:
     check_environment()
-    settings = parse(model, command, arguments)
+    settings = parse(model, command, arguments, layout)
     logs.configure(settings.log_level, settings.log_format)
     return settings
 
@@ -58,9 +62,7 @@ def _check(arguments: Sequence[str]) -> int:
 def _book(arguments: Sequence[str]) -> int:
     from .book import LAYOUT, BookSettings, book
 
-    check_environment()
-    settings = parse(BookSettings, "book", arguments, LAYOUT)
-    logs.configure(settings.log_level, settings.log_format)
+    settings = _settings("book", arguments, BookSettings, LAYOUT)
     named = given(BookSettings, "book", arguments, LAYOUT)
     plain = settings.plain or not sys.stdout.isatty()
     return run_until_signalled(functools.partial(book, settings, named, plain=plain))

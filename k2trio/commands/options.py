@@ -57,6 +57,10 @@ class Layout:
     left_out: frozenset[str] = frozenset()
 
 
+BY_FIELD = Layout()
+"""One option a field."""
+
+
 class _Parser(argparse.ArgumentParser):
     """Reports a wrong command line as an error of ours: one line, with the nearest option."""
 
@@ -75,7 +79,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(
-    model: type[_Model], command: str, arguments: Sequence[str], layout: Layout = Layout()
+    model: type[_Model], command: str, arguments: Sequence[str], layout: Layout = BY_FIELD
 ) -> _Model:
     """Read a command's options from the command line and, where it has them, the environment.
 
@@ -96,7 +100,7 @@ def parse(
 
 
 def given(
-    model: type[BaseModel], command: str, arguments: Sequence[str], layout: Layout = Layout()
+    model: type[BaseModel], command: str, arguments: Sequence[str], layout: Layout = BY_FIELD
 ) -> frozenset[str]:
     """The options that a command line names, which :func:`parse` has taken."""
     return frozenset(_values(model, command, arguments, layout))
@@ -132,7 +136,7 @@ def _name(line: str, layout: Layout) -> str:
 
 def _parser(model: type[BaseModel], command: str, layout: Layout) -> _Parser:
     about = model.__doc__ or ""
-    if model is Settings:
+    if issubclass(model, Settings) and layout.words is None:
         about = (
             f"Every option is also an environment variable: --symbols is {ENV_PREFIX}SYMBOLS. "
             "Times are seconds."
