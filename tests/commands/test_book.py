@@ -142,10 +142,12 @@ def test_a_ladder_shows_levels_and_what_can_be_said_of_them(width: int) -> None:
 @pytest.mark.parametrize("height", [10, 17, 24, 60])
 @pytest.mark.parametrize("width", [30, 40, 80, 120, 200])
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
+@pytest.mark.parametrize("problem", [None, "updates 57957169738 to 57967169738 are missing: " * 3])
 def test_whatever_the_terminal_the_picture_fits_and_the_best_levels_are_in_it(
-    width: int, height: int, count: int
+    width: int, height: int, count: int, problem: str | None
 ) -> None:
-    views = [view(symbol=f"COIN{n}USDT") for n in range(count)]
+    standing = LIVE if problem is None else unproven(problem)
+    views = [view(symbol=f"COIN{n}USDT", standing=standing) for n in range(count)]
     lines = picture(views, width, height)
     text = "\n".join(lines)
     assert len(lines) <= height

@@ -11,15 +11,16 @@ import msgspec
 import pytest
 import trio
 from booktruth import BookTruth
-from disk import Disk
-from program import BOOK, COVERAGE, TRADES, Place, gaps, ids, rows
+from disk import FOLDER, Disk
+from program import BOOK, COVERAGE, OUTPUT, TRADES, Place, gaps, ids, rows
 from world import START_MS, fault, open_world
 
 from k2trio.book.order_book import OrderBook
 from k2trio.client.books import FeedBooks
 from k2trio.commands.run import deliver
 from k2trio.commands.sampling import Sampler
-from k2trio.market.payloads import Event, PartialDepth
+from k2trio.errors import SinkError
+from k2trio.market.payloads import Event, PartialDepth, frame_of
 from k2trio.sinks.jsonl import JsonLines
 
 if TYPE_CHECKING:
@@ -76,6 +77,46 @@ async def test_samples_come_at_multiples_and_are_the_exchanges_own_book(
         assert all(sample["problem"] is None and sample["age"] < 1 for sample in live)
         assert all(truth.agrees(as_book(sample)) for sample in live)
         assert {len(sample[side]) for sample in live for side in ("bids", "asks")} == {20}
+
+
+async def test_levels_behind_which_there_may_be_others_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: Any
+) -> None:
+    async with opened(monkeypatch) as (place, disk):
+        truth = BookTruth(place.exchange.market.symbols["BTCUSDT"])
+        await place.run(disk, 60, **BOTH, depth_snapshot_levels=20)
+        live = [sample for sample in samples(disk) if sample["state"] == "live"]
+    assert len(live) > 50
+    assert min(len(sample["bids"]) + len(sample["asks"]) for sample in live) < 38
+    assert all(truth.agrees(as_book(sample)) for sample in live)
+
+
+async def test_messages_without_a_line_count_as_dealt_with_up_to_one_that_has_none_yet(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: Any
+) -> None:
+    disk = Disk()
+    disk.install(monkeypatch)
+    async with open_world(consume=False) as world:
+        with JsonLines(FOLDER / OUTPUT) as sink:
+            sampler = Sampler(sink, FeedBooks(world.feed), 20, 1, lambda *_, **__: None)
+            batch = [message(BOOK), message(TRADES), *[message(BOOK)] * 2, message(TRADES)]
+            await sampler.write(batch)
+            assert sampler.whole == 5
+            await sampler.write([message(BOOK)] * 3)
+            assert sampler.whole == 3
+            disk.room = len(disk.read(OUTPUT)) * 3 // 4  # for one line, and half of another
+            with pytest.raises(SinkError):
+                await sampler.write(batch)
+            assert sampler.whole == 4
+            with pytest.raises(SinkError):
+                await sampler.write([message(BOOK)] * 3)
+            assert sampler.whole == 0
+    assert len(rows(disk.files())) == 3
+
+
+def message(stream: str) -> Event[Any]:
+    """A message, of which only the stream counts."""
+    return Event(None, stream, "venue.test", 0.0, frame_of(stream, b"{}"))  # type: ignore[arg-type, type-var]
 
 
 async def test_messages_that_make_books_have_no_line_and_all_others_do(
@@ -154,19 +195,19 @@ async def test_a_machine_that_slept_leaves_a_line_for_what_was_not_taken(
 async def test_a_clock_that_is_set_back_repeats_no_time_or_says_that_it_does(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: Any
 ) -> None:
-    async with opened(monkeypatch) as (place, disk):
+    async with opened(monkeypatch, fault(19.5, "stall", "a", duration=3)) as (place, disk):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: place.run(disk, 40, **BOTH))
             await trio.sleep(10.5)
             place.clock_ahead_s = -5.0
             await trio.sleep(10)
             place.clock_ahead_s = -3600.0
-        expected = [*range(1, 16), *range(-3579, -3559)]
+        expected = [*range(1, 16), *range(-3578, -3559)]
         assert times(samples(disk)) == expected
         ((event, context),) = place.told
         assert event == "clock_set_back"
         assert 3590 < context["by_s"] < 3600
-        assert all(sample["age"] is None or 0 <= sample["age"] < 1 for sample in samples(disk))
+        assert all(0 <= sample["age"] < 4 for sample in samples(disk))
 
 
 async def test_a_restart_repeats_and_loses_no_message_for_the_sake_of_samples(
