@@ -82,15 +82,15 @@ class OrderBook:
         parsed = parse_stream(stream)
         if parsed.kind not in BOOK_KINDS or parsed.symbol is None:
             raise ConfigError(f"{stream} carries no book; depth, depth5/10/20 and bookTicker do")
-        self.stream = parsed.name
-        self.symbol = parsed.symbol
-        self.state = BookState.EMPTY
+        self.stream: str = parsed.name
+        self.symbol: str = parsed.symbol
+        self.state: BookState = BookState.EMPTY
         self.problem: str | None = None
         self.venue: str | None = None
         self.last_update_id: int | None = None
         self.event_time: int | None = None
         self.received: float | None = None
-        self.faults = 0
+        self.faults: int = 0
         self._bids, self._asks = Side(+1), Side(-1)
 
     def __repr__(self) -> str:

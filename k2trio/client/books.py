@@ -58,7 +58,7 @@ class FeedBooks:
         self.judged: Counter[bool] = Counter()
         self._verdicts: dict[str, tuple[float, Verdict]] = {}
         snapshots = feed.settings.depth_snapshot_levels > 0
-        self.books = Books(feed.streams, self._judge, self._broken, depth=snapshots)
+        self.books: Books = Books(feed.streams, self._judge, self._broken, depth=snapshots)
         feed.beside(self._audit)
 
     def __aiter__(self) -> FeedBooks:

@@ -49,7 +49,7 @@ class Sampler:
         tell: Callable[..., object],
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self.whole = 0
+        self.whole: int = 0
         self._sink = sink
         self._books = books
         self._levels = levels

@@ -29,6 +29,11 @@ class BookTrack(Track):
     before it, and the others after. If it is ahead of what has come, it waits for them.
     """
 
+    # What a base declares is declared again where it is set, for ``pyright --verifytypes``.
+    next: int | None
+    paused: bool
+    wants_snapshot: bool
+
     __slots__ = ("_ahead", "_begins")
 
     def __init__(self, venue: str, stream: Stream, shared: Shared) -> None:

@@ -79,7 +79,7 @@ class Quota:
     """
 
     def __init__(self, limits: RestLimits) -> None:
-        self.refused = 0
+        self.refused: int = 0
         self._limits = limits
         self._accounts: dict[str, Account] = {}
 
