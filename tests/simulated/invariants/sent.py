@@ -74,9 +74,10 @@ def _check_ids(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, fl
         away = _sent_in_outages(run, history, [item for item, _ in timed])
         lost = [one for one in lost if not _at_edge(one, sent) and not away.issuperset(_ids(one))]
         if _renumbered_in_outage(run, truth.renumbered, [item for item, _ in timed]):
-            # Of what it sent before it began anew, the exchange has forgotten when that was.
-            ends = {last for _, last in sent[:-1]}
-            lost = [one for one in lost if one[1] not in ends]
+            # Of what it sent before it began anew, the exchange has forgotten when that was, and of
+            # what it sent long ago, too.
+            ends, begins = {last for _, last in sent[:-1]}, {first for first, _ in sent[1:]}
+            lost = [one for one in lost if one[1] not in ends and one[0] not in begins]
     demand(not lost, 16, f"{venue} {stream}: sent, and neither delivered nor named: {lost[:3]}")
 
 
