@@ -18,12 +18,15 @@ import argparse
 import statistics
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.clients import CHECKOUT, Client, NotMeasuredError, clients, run_client, versions_of
 from harness.load import cores, load_server
 from harness.market import MODES
 from harness.report import caption, document, publish, ranges, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SHOWN = ("50", "99", "99.9")
 WARM_UP_S = 1.0
@@ -102,10 +105,10 @@ def _microseconds(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def plot(result: dict[str, Any], folder: Path, foot: str) -> None:
+def plot(result: dict[str, Any], path: Path, foot: str) -> None:
     """The shown percentiles of each client, on one scale."""
     ranges(
-        folder / f"latency-{result['rate']}.png",
+        path,
         f"Socket to handler at {result['rate']:,} messages a second",
         "µs after the message should have been sent; further left is better",
         [
@@ -117,10 +120,15 @@ def plot(result: dict[str, Any], folder: Path, foot: str) -> None:
     )
 
 
-def main() -> None:
-    """Command line of the benchmark."""
+def run(name: str, about: str | None, rows_named: Callable[[str], list[Client]]) -> None:
+    """Command line of a benchmark of latencies.
+
+    :param name: what its plots are called.
+    :param about: what it says of itself.
+    :param rows_named: the clients whose names hold one of the comma-separated words, or all.
+    """
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rates", default="1000,5000,50000", help="messages a second")
     parser.add_argument("--seconds", type=float, default=10, help="length of one run of a client")
@@ -134,7 +142,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds = 1, 0.5
-    rows = [row for row in clients(options.clients) if row.latency]
+    rows = rows_named(options.clients)
     results = []
     for rate in map(int, options.rates.split(",")):
         results.append(measure(rate, rows, options))
@@ -150,10 +158,10 @@ def main() -> None:
 
     def draw(folder: Path) -> None:
         for result in results:
-            plot(result, folder, caption(content))
+            plot(result, folder / f"{name}-{result['rate']}.png", caption(content))
 
     publish(content, options, draw)
 
 
 if __name__ == "__main__":
-    main()
+    run("latency", __doc__, lambda only: [row for row in clients(only) if row.latency])

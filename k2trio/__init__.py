@@ -1,11 +1,12 @@
 """k2trio: the Binance market-data client that does not lose messages."""
 
-from . import streams
+from . import aio, streams, sync
 from .book.books import Books
 from .book.measures import Fill
 from .book.order_book import BookState, OrderBook
 from .client.books import FeedBooks, books
-from .client.feed import Batches, Feed
+from .client.consumer import Batches, Events
+from .client.feed import Feed
 from .client.health import FeedStatus, LineStatus
 from .client.opening import FeedOptions, open_feed
 from .continuity.items import Gap, GapReason, Item, Outage, VenueChanged
@@ -15,11 +16,13 @@ from .errors import (
     CircuitOpen,
     ConfigError,
     ConnectionFailed,
+    FeedClosed,
     GaveUp,
     K2Error,
     SinkError,
     SubscriptionRejected,
     UnknownStreamError,
+    UsageError,
 )
 from .market.payloads import (
     AggTrade,
@@ -70,8 +73,10 @@ __all__ = [
     "Depth",
     "DepthSnapshot",
     "Event",
+    "Events",
     "Feed",
     "FeedBooks",
+    "FeedClosed",
     "FeedOptions",
     "FeedStatus",
     "Fill",
@@ -105,13 +110,16 @@ __all__ = [
     "Trade",
     "Transition",
     "UnknownStreamError",
+    "UsageError",
     "VenueChanged",
     "WindowTicker",
     "__version__",
+    "aio",
     "books",
     "load_settings",
     "open_feed",
     "parse_stream",
     "streams",
+    "sync",
     "transitions",
 ]

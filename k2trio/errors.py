@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import cast
 
 POLICY_VIOLATION = 1008
 """Close code by which the exchange answers too many messages (RFC 6455, section 7.4.1)."""
@@ -18,6 +19,14 @@ class ConfigError(K2Error):
 
 class UnknownStreamError(ConfigError):
     """A stream name that the exchange does not document."""
+
+
+class UsageError(K2Error, RuntimeError):
+    """A call that cannot work where or when it is made; the message says what to call instead."""
+
+
+class FeedClosed(K2Error):  # noqa: N818 - as Trio names its own
+    """The feed was left, or has ended; nothing more comes out of it."""
 
 
 class SinkError(K2Error):
@@ -246,9 +255,9 @@ class AttemptTimeout(ConnectionFailed):
     error_type = "probe_timeout"
 
 
-def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    """The exceptions of a group and of the groups inside it, in order."""
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]  # pyright: ignore[reportUnknownArgumentType]
-    return found
+def leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions of a group and of the groups inside it, in order; else the one itself."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    members = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    return [leaf for member in members for leaf in leaves(member)]

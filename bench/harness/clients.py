@@ -77,6 +77,11 @@ def _table() -> dict[str, Any]:
 def clients(only: str = "") -> list[Client]:
     """All clients, or those whose name holds one of the comma-separated words."""
     rows = [Client(**{**row, "modes": tuple(row.get("modes", ()))}) for row in _table()["clients"]]
+    return named(rows, only)
+
+
+def named(rows: Sequence[Client], only: str) -> list[Client]:
+    """Those of the clients whose name holds one of the comma-separated words, or all."""
     words = [word.strip() for word in only.split(",") if word.strip()]
     found = [row for row in rows if not words or any(word in row.name for word in words)]
     if not found:

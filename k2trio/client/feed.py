@@ -6,88 +6,50 @@ together; what the consumer reads comes out of one bounded outbox.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, Generic, overload
 
 import msgspec
 import trio
-from typing_extensions import TypeVar
 
 from ..continuity.books import BookTrack
 from ..continuity.items import Gap
-from ..errors import GaveUp
-from ..market.payloads import Event, Payload
+from ..errors import FeedClosed, GaveUp
+from ..market.payloads import Event
 from ..market.streams import Repair, parse_stream
+from .backend import TRIO, Backend
+from .consumer import Batches, Events, P, Seat
 from .health import FeedStatus, line_status, stream_problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from ..continuity.arbiter import Arbiter
     from ..continuity.items import GapReason, Item
     from ..continuity.ledger import Coverage
     from ..continuity.track import Track
     from ..market.payloads import DepthSnapshot
-    from ..observe.latency import Latency, Meter
+    from ..observe.latency import Latency
     from ..observe.metrics import Metrics
     from ..observe.transitions import Transition
     from ..policy.failover import Endpoints
-    from ..repair.gaps import Repairs
-    from ..repair.rest import Backfill
-    from ..repair.staleness import StalenessCheck
     from ..settings import Settings
-    from ..sharing.sharing import Sharing
     from ..streams import StreamName
-    from .delivery import Delivery
     from .line import Line
-    from .outbox import Outbox
-    from .resume import Resume
-    from .shards import Shards
+    from .parts import Parts
 
-P = TypeVar("P", bound=Payload, default=Payload)
-"""What the streams of a feed carry."""
 CLOSE_TIMEOUT_S = 1.0
 """Bound on closing idle REST connections at shutdown."""
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What a feed is made of.
-
-    :ivar tasks: what runs beside the lines for as long as the feed does.
-    :ivar emit: tells observers of a transition.
-    """
-
-    arbiter: Arbiter
-    outbox: Outbox
-    delivery: Delivery
-    endpoints: Endpoints
-    sharing: Sharing | None
-    shards: Shards
-    resume: Resume
-    rest: Backfill
-    repairs: Repairs
-    staleness: StalenessCheck
-    latency: Meter
-    tasks: Sequence[Callable[[], Awaitable[None]]]
-    emit: Callable[[Transition], None]
-
-
-class Batches(Generic[P]):
-    """Iterates a feed batch by batch. Not a generator: it needs no closing when it is left."""
-
-    def __init__(self, feed: Feed[P]) -> None:
-        self._feed = feed
-
-    def __aiter__(self) -> Batches[P]:
-        return self
-
-    async def __anext__(self) -> list[Item[P]]:
-        return await self._feed.next_batch()
-
-
 class Feed(Generic[P]):
-    """An open feed; iterate it for events. Made by :func:`open_feed`."""
+    """An open feed; iterate it for events. Made by :func:`open_feed`.
+
+    It has one consumer: a loop that another task begins meanwhile raises :class:`UsageError`.
+
+    :ivar backend: the event loop that the consumer runs on.
+    :ivar seat: where its ``for`` loop sits.
+    """
 
     def __init__(self, settings: Settings, metrics: Metrics, parts: Parts) -> None:
         self.settings = settings
@@ -98,7 +60,11 @@ class Feed(Generic[P]):
         self._shards = parts.shards
         self._items: Iterator[Item[P]] = iter(())
         self._handed_out: list[Item[P]] = []
-        self._started_at = trio.current_time()
+        self.backend: Backend = TRIO
+        self.seat: Seat = Seat(lambda: self.backend.task())
+        # The clock itself, not trio.current_time: how it is may be asked when Trio has ended.
+        self._now = trio.lowlevel.current_clock().current_time
+        self._started_at = self._now()
         self._nursery: trio.Nursery | None = None
         self._beside: list[Callable[[], Awaitable[None]]] = []
 
@@ -107,15 +73,19 @@ class Feed(Generic[P]):
 
     # -- for the consumer ---------------------------------------------------------------------
 
-    def __aiter__(self) -> Feed[P]:
-        return self
+    def __aiter__(self) -> Events[P]:
+        return self.seat.take(Events(self, self._items))
 
     async def __anext__(self) -> Item[P]:
-        # No checkpoint inside a batch: iteration costs next to nothing per event.
         for item in self._items:
             return item
-        self._items = iter(await self._next_batch())
-        return next(self._items)
+        return next(await self.rest())
+
+    async def rest(self) -> Iterator[Item[P]]:
+        """What is left of the running batch, or else the next one; taking from it takes it away."""
+        if not length_hint(self._items):
+            self._items = iter(await self._next_batch())
+        return self._items
 
     def batches(self) -> Batches[P]:
         """Whole batches: everything that one socket read made deliverable, in order.
@@ -202,7 +172,7 @@ class Feed(Generic[P]):
 
         :raises SinkError: if it cannot be written.
         """
-        await self._parts.resume.save_at_last()
+        await self.backend.call(self._parts.resume.save_at_last)
 
     @property
     def caught_up(self) -> bool:
@@ -220,7 +190,8 @@ class Feed(Generic[P]):
     def status(self) -> FeedStatus:
         """What the feed is doing now."""
         last_data_at = self._parts.delivery.last_data_at
-        silence = trio.current_time() - (self._started_at if last_data_at is None else last_data_at)
+        now = self._now()
+        silence = now - (self._started_at if last_data_at is None else last_data_at)
         disconnected = self._shards.disconnected()
         problems = [f"line {name} is not connected" for name in disconnected]
         limit = self.settings.health_check_timeout
@@ -230,8 +201,8 @@ class Feed(Generic[P]):
             problems.append(f"no data for {silence:.1f} s")
         if self._parts.resume.problem is not None:
             problems.append(self._parts.resume.problem)
-        problems += self._parts.repairs.problems(trio.current_time())
-        barren = [track.stream.name for track in self._arbiter.barren(trio.current_time())]
+        problems += self._parts.repairs.problems(now)
+        barren = [track.stream.name for track in self._arbiter.barren(now)]
         problems += stream_problem("all that comes is old and dropped", barren)
         unknown = self._parts.staleness.unknown
         problems += stream_problem("the exchange has no such symbol", unknown)
@@ -286,10 +257,8 @@ class Feed(Generic[P]):
         :raises ConnectionFailed: if the connection ends first; the streams are kept, and
             subscribed by the next one.
         """
-        new = await self._shards.subscribe([parse_stream(name).name for name in streams])
-        if self._nursery is not None:
-            for line in new:
-                self._nursery.start_soon(self._run_line, line)
+        names = [parse_stream(name).name for name in streams]
+        await self.backend.call(functools.partial(self._add, names))
 
     def resync(self, *streams: str) -> None:
         """Ask for a new snapshot of depth streams, for books that are wrong or in doubt.
@@ -308,7 +277,8 @@ class Feed(Generic[P]):
 
         :raises ConnectionFailed: if the connection ends first; the streams are removed anyhow.
         """
-        await self._shards.unsubscribe({parse_stream(name).name for name in streams})
+        names = {parse_stream(name).name for name in streams}
+        await self.backend.call(functools.partial(self._shards.unsubscribe, names))
 
     # -- for what is built on it ----------------------------------------------------------------
 
@@ -328,7 +298,8 @@ class Feed(Generic[P]):
 
         :raises BackfillError: if no host of the venue gave an answer.
         """
-        return await self._parts.repairs.snapshot(venue, parse_stream(stream))
+        fetch = self._parts.repairs.snapshot
+        return await self.backend.call(functools.partial(fetch, venue, parse_stream(stream)))
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -347,6 +318,15 @@ class Feed(Generic[P]):
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
                 await self._parts.rest.aclose()
 
+    def close(self) -> None:
+        """The feed was left: whoever asks for more is told so."""
+        self._outbox.close(FeedClosed("the feed was left, or has ended; open another one"))
+
+    async def _add(self, streams: list[str]) -> None:
+        for line in await self._shards.subscribe(streams):
+            if self._nursery is not None:
+                self._nursery.start_soon(self._run_line, line)
+
     async def _run_line(self, line: Line) -> None:
         try:
             await line.run()
@@ -364,10 +344,31 @@ class Feed(Generic[P]):
             and track.held_behind <= self.settings.resume_limit
         )
 
+    def take(self) -> list[Item[P]] | None:
+        """The next batch, without waiting; None if there is none yet.
+
+        :raises GaveUp: when the feed has ended, after the last batch.
+        """
+        latency = self._parts.latency
+        latency.asked()
+        self.acknowledge()
+        items = self._outbox.take()
+        if items is not None:
+            self._handed_out = items
+            latency.handed_out(self._outbox.since)
+        return items
+
+    def notify(self, wake: Callable[[], object] | None) -> None:
+        """Have this called when there may be something to take, in the midst of what the feed does.
+
+        Until then, and until it is taken back with None, nobody else can take anything.
+        """
+        self._outbox.wake = wake
+
     async def _next_batch(self) -> list[Item[P]]:
         latency = self._parts.latency
         latency.asked()
         self.acknowledge()
-        self._handed_out = await self._outbox.get()
+        self._handed_out = await self._outbox.get(self.backend)
         latency.handed_out(self._outbox.since)
         return self._handed_out

@@ -30,8 +30,10 @@ from ..wire.dialer import TcpDialer
 from ..wire.tls import make_ssl_context
 from ..wire.tunnel import usable_proxies
 from .delivery import Delivery
-from .feed import Feed, Parts
+from .feed import Feed
+from .loops import require_trio
 from .outbox import Outbox
+from .parts import Parts
 from .resume import Resume
 from .runtime import Runtime
 from .shards import Shards
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     from ..sharing.stores import Store
     from ..streams import StreamName
     from ..wire.dialer import Dialer
-    from .feed import P
+    from .consumer import P
 
 UNKNOWN_PROBE_TIMEOUT_S = 60.0
 """Stands in for ``health_check_timeout`` in a probe's deadline where that is switched off."""
@@ -125,7 +127,9 @@ async def open_feed(
     :param ledger: what feeds of this program share their budgets by, instead of ``SHARED_BUDGET``.
     :raises ConfigError: for settings or stream names that cannot work, and for a state file that
         another program uses.
+    :raises UsageError: outside of Trio; it names the entry for asyncio, and that for no loop.
     """
+    require_trio()
     settings = load_settings() if settings is None else settings
     if isinstance(streams, str):
         raise ConfigError(f"streams are named in a list: write [{streams!r}]")
@@ -177,6 +181,7 @@ async def _running(feed: Feed) -> AsyncGenerator[None]:
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as raised:
         errors += raised.exceptions
+    feed.close()
     try:
         await feed.save_at_last()
     except SinkError as error:
@@ -275,11 +280,13 @@ def build(
     resume = Resume(arbiter, settings, emit, sync)
     shards = Shards(streams, endpoints, runtime)
     repairs = Repairs(arbiter, rest, settings, delivery.publish, metrics, shards.redundant)
-    _show(metrics, settings, arbiter, outbox, endpoints, shards)
-    _show_budgets(metrics, endpoints, rest, sharing)
+    # The clock itself, not trio.current_time: they may be scraped when Trio has ended.
+    now = trio.lowlevel.current_clock().current_time
+    _show(metrics, settings, arbiter, outbox, endpoints, shards, now)
+    _show_budgets(metrics, endpoints, rest, sharing, now)
     metrics.watch_latency(latency.histograms)
     metrics.watch_unknown(lambda: len(staleness.unknown))
-    metrics.watch_repairs(lambda: rest.waiting, lambda: repairs.broken_books(trio.current_time()))
+    metrics.watch_repairs(lambda: rest.waiting, lambda: repairs.broken_books(now()))
     tasks: list[Callable[[], Awaitable[None]]] = [
         repairs.run,
         functools.partial(staleness.watch, lambda: shards.sessions),
@@ -343,6 +350,7 @@ def _show(
     outbox: Outbox,
     endpoints: Endpoints,
     shards: Shards,
+    now: Callable[[], float],
 ) -> None:
     """Let the metrics look at what is there anyway, whenever they are scraped."""
 
@@ -356,20 +364,24 @@ def _show(
     )
     metrics.watch_buffer(lambda: outbox.size)
     metrics.watch_held(lambda: sum(len(track.held) for track in arbiter.tracks))
-    metrics.watch_oldest_gap(lambda: arbiter.oldest_gap_s(trio.current_time()))
-    metrics.watch_barren(lambda: len(arbiter.barren(trio.current_time())))
+    metrics.watch_oldest_gap(lambda: arbiter.oldest_gap_s(now()))
+    metrics.watch_barren(lambda: len(arbiter.barren(now())))
 
 
 def _show_budgets(
-    metrics: Metrics, endpoints: Endpoints, rest: Backfill, sharing: Sharing | None
+    metrics: Metrics,
+    endpoints: Endpoints,
+    rest: Backfill,
+    sharing: Sharing | None,
+    now: Callable[[], float],
 ) -> None:
     """Let the metrics look at what may be spent; where it is shared, of what all leave."""
 
     def dials_left(venue: str) -> int:
-        return endpoints.budget_left(venue, trio.current_time())
+        return endpoints.budget_left(venue, now())
 
     def weight_left(venue: str) -> int:
-        return rest.budget(venue).left(trio.current_time())
+        return rest.budget(venue).left(now())
 
     for venue in endpoints.budgets:
         metrics.watch_budget(venue, functools.partial(dials_left, venue))

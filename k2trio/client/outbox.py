@@ -9,8 +9,11 @@ import msgspec
 import trio
 
 from ..continuity.items import Gap, Item, Outage, VenueChanged
+from ..errors import UsageError
 from ..market.cost import cost_of
 from ..market.payloads import Event
+from .backend import TRIO, Backend
+from .consumer import SECOND_CONSUMER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +34,8 @@ class Outbox:
     :param lose: given, batches beyond the limit are dropped; it says what stands in the place of
         each message. A batch that is larger than the limit itself still gets into an empty outbox.
     :ivar since: from when on the batch that was taken last had waited, as :meth:`put` was told.
+    :ivar wake: the consumer sets it while it waits, to be called when there may be something to
+        take; in the midst of what the feed does, so it only wakes somebody, or takes.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class Outbox:
     ) -> None:
         self.size: int = 0
         self.bytes: int = 0
+        self.wake: Callable[[], object] | None = None
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._lose = lose
@@ -51,7 +57,6 @@ class Outbox:
         self._moved: dict[str, VenueChanged] = {}
         """Stream → from which venue to which it went in what was dropped."""
         self._closed: K2Error | None = None
-        self._filled = trio.Event()
         self._drained = trio.Event()
 
     @property
@@ -73,38 +78,56 @@ class Outbox:
         self._batches.append((items, cost, since))
         self.size += len(items)
         self.bytes += cost
-        self._filled.set()
+        if self.wake is not None:
+            self.wake()
         return ()
 
     def close(self, error: K2Error) -> None:
-        """No more will come; the consumer gets the error after the last batch."""
-        self._closed = error
-        self._filled.set()
+        """No more will come; the consumer gets the error after the last batch.
+
+        What closed it first is what counts.
+        """
+        if self._closed is None:
+            self._closed = error
+            if self.wake is not None:
+                self.wake()
 
     async def room(self) -> None:
         """Wait until the outbox is below its bound."""
         while self.full:
             await self._drained.wait()
 
-    async def get(self) -> list[Item[Any]]:
+    async def get(self, backend: Backend = TRIO) -> list[Item[Any]]:
         """The next batch.
 
+        :param backend: the event loop of who asks.
         :raises K2Error: what ended the feed, after everything before it was taken.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._batches:
-            if self._lost or self._moved:
-                self.since = None
-                return self._declarations()
-            if self._closed is not None:
-                raise self._closed
-            self._filled = trio.Event()
-            await self._filled.wait()
-        items, cost, self.since = self._batches.popleft()
-        self.size -= len(items)
-        self.bytes -= cost
-        self._wake_producers()
+        await backend.turn()
+        while (items := self.take()) is None:
+            await backend.filled(self)
         return items
+
+    def take(self) -> list[Item[Any]] | None:
+        """The next batch, without waiting; None if there is none yet.
+
+        :raises K2Error: as :meth:`get` does.
+        :raises UsageError: if somebody waits for that batch.
+        """
+        if self.wake is not None:
+            raise UsageError(SECOND_CONSUMER)
+        if self._batches:
+            items, cost, self.since = self._batches.popleft()
+            self.size -= len(items)
+            self.bytes -= cost
+            self._wake_producers()
+            return items
+        if self._lost or self._moved:
+            self.since = None
+            return self._declarations()
+        if self._closed is not None:
+            raise self._closed
+        return None
 
     def drain(self) -> list[Item[Any]]:
         """Everything that is ready, without waiting."""

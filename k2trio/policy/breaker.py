@@ -228,7 +228,7 @@ class CircuitBreaker:
     def _failure_in(self, error: BaseException) -> Exception | None:
         """The failure that an exception means, or None if it means something else."""
         failure: Exception | None = None
-        for leaf in leaves(error) if isinstance(error, BaseExceptionGroup) else [error]:  # pyright: ignore[reportUnknownArgumentType]
+        for leaf in leaves(error):
             if not isinstance(leaf, self._failure_kinds) or isinstance(leaf, CircuitOpen):
                 return None
             if failure is None or getattr(leaf, "trips", False):

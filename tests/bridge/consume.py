@@ -1,0 +1,86 @@
+"""A program that reads a feed in the world that is asked for, until it is told to stop.
+
+``python consume.py asyncio folder``: it says by a file in the folder that it reads, ends when there
+is one of the name ``stop``, and leaves there what it got. Its settings are in the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+import k2trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+STREAMS = ["btcusdt@trade", "btcusdt@aggTrade"]
+
+
+class Got:
+    """What a program got: ids by stream, and whatever else there was."""
+
+    def __init__(self, reads: Path, stop: Path) -> None:
+        self.ids: dict[str, list[int]] = {name: [] for name in STREAMS}
+        self.others: list[str] = []
+        self.repaired = 0
+        self._reads, self._stop = reads, stop
+
+    def enough(self, items: Iterable[k2trio.Item]) -> bool:
+        """Take items; whether it is time to stop."""
+        self._reads.touch()
+        for item in items:
+            match item:
+                case k2trio.Event(data=k2trio.Trade(trade_id=number)):
+                    self.ids[item.stream].append(number)
+                case k2trio.Event(data=k2trio.AggTrade(agg_id=number)):
+                    self.ids[item.stream].append(number)
+                case other:
+                    self.others.append(repr(other))
+            self.repaired += getattr(item, "origin", "live") == "backfill"
+        return self._stop.exists()
+
+    def said(self) -> str:
+        return json.dumps({"ids": self.ids, "others": self.others, "repaired": self.repaired})
+
+
+async def read(open_feed: Callable[..., Any], got: Got) -> None:
+    """The same lines in Trio and in asyncio."""
+    async with open_feed(STREAMS) as feed:
+        async for event in feed:
+            if got.enough([event]):
+                break
+        got.enough(feed.drain())
+
+
+def read_in_a_thread(got: Got) -> None:
+    with k2trio.sync.open_feed(STREAMS) as feed:
+        for event in feed:
+            if got.enough([event]):
+                break
+        got.enough(feed.drain())
+
+
+def main(world: str, folder: Path) -> None:
+    got = Got(folder / f"{world}.reads", folder / "stop")
+    match world:
+        case "trio":
+            trio.run(read, k2trio.open_feed, got)
+        case "asyncio":
+            asyncio.run(read(k2trio.aio.open_feed, got), debug=False)  # it logs what is slow
+        case "uvloop":
+            import uvloop
+
+            uvloop.run(read(k2trio.aio.open_feed, got), debug=False)
+        case _:
+            read_in_a_thread(got)
+    (folder / f"{world}.json").write_text(got.said())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
