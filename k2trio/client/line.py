@@ -30,7 +30,7 @@ from .overlap import either, join
 from .session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from .runtime import Runtime
 
@@ -124,15 +124,12 @@ class Line:
         :raises ConnectionFailed: if the connection ends first.
         """
         self.streams += [name for name in streams if name not in self.streams]
-        session = self.current
-        if session is None or not session.connected:
-            return
-        session.streams = self.streams
         try:
-            await session.subscribe(streams)
+            await self._ask_all(lambda session: session.subscribe(streams))
         except SubscriptionRejected as rejected:
             self.streams = [name for name in self.streams if name not in rejected.streams]
-            session.streams = self.streams
+            for session in self._sessions:
+                session.streams = self.streams
             raise
 
     async def unsubscribe(self, streams: Sequence[str]) -> None:
@@ -141,11 +138,19 @@ class Line:
         :raises ConnectionFailed: if the connection ends first.
         """
         self.streams = [name for name in self.streams if name not in streams]
-        session = self.current
-        if session is None or not session.connected:
-            return
-        session.streams = self.streams
-        await session.unsubscribe(streams)
+        await self._ask_all(lambda session: session.unsubscribe(streams))
+
+    async def _ask_all(self, ask: Callable[[Session], Awaitable[None]]) -> None:
+        """Have every session carry the streams; one that is being opened asks when it is open."""
+        for session in self._sessions:
+            session.streams = self.streams
+        for session in sorted(self._sessions, key=lambda one: one is self.current):
+            try:
+                if session.connected:
+                    await ask(session)
+            except (ConnectionFailed, SubscriptionRejected):
+                if session is self.current:
+                    raise
 
     # -- reconnect ----------------------------------------------------------------------------
 

@@ -161,9 +161,10 @@ class Session:
         """Open the connection and do everything it takes until the session ends."""
         try:
             with self._scope:
+                asked = self.streams
                 async with open_connection(
                     self.endpoint,
-                    self.streams,
+                    asked,
                     self._settings,
                     self._runtime.dial,
                     wall_clock=self._runtime.wall_clock,
@@ -184,7 +185,7 @@ class Session:
                             self._settings.health_check_interval,
                             self._emit_round_trip,
                         )
-                        nursery.start_soon(self._keep_subscribed, connection.unsubscribed)
+                        nursery.start_soon(self._keep_subscribed, connection.unsubscribed, asked)
         except ConnectionFailed as failure:
             self.fail(failure)
 
@@ -362,11 +363,16 @@ class Session:
         assert self._requests is not None  # noqa: S101 - only connected sessions are asked to
         return self._requests
 
-    async def _keep_subscribed(self, missing: Sequence[str]) -> None:
-        """Subscribe what the URL had no room for, and what the exchange has lost since."""
+    async def _keep_subscribed(self, left_out: Sequence[str], asked: Sequence[str]) -> None:
+        """Ask for what the URL had no room for, what changed since, what the exchange lost."""
+        missing = [name for name in self.streams if name in left_out or name not in asked]
+        extra = [name for name in asked if name not in self.streams and name not in left_out]
         interval = self._settings.list_subscriptions_interval
         while True:
             try:
+                if extra:
+                    await self.unsubscribe(extra)
+                    extra = []
                 if missing:
                     await self.subscribe(missing)
             except SubscriptionRejected as rejected:

@@ -17,7 +17,7 @@ from k2trio import ConfigError, open_feed
 from k2trio.continuity.items import Gap, Outage
 from k2trio.market.payloads import Event, Trade
 from k2trio.observe import transitions as on
-from k2trio.simulator import Fault, Limits
+from k2trio.simulator import Fault, Limits, MemoryNetwork
 
 A, B, C = name("a"), name("b"), name("c")
 NO_REST: dict[str, Any] = {"rest_urls": ()}
@@ -619,6 +619,30 @@ async def test_a_rejected_subscription_names_the_stream(autojump_clock: Any) -> 
     assert "ethusdt@trade" in {item.stream for _, item in world.items}
     ((_, refused),) = world.of(on.SubscriptionRefused)
     assert refused.streams == ("nosuch@trade",)
+
+
+@pytest.mark.parametrize("rotates", [False, True], ids=["the first one", "one beside another"])
+async def test_streams_changed_while_a_connection_is_opened_are_carried_by_it(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch, rotates: bool
+) -> None:
+    """What its URL asks for was decided before."""
+    at_once = MemoryNetwork.dial
+
+    async def slowly(*place: Any) -> trio.abc.Stream:
+        await trio.sleep(1)
+        return await at_once(*place)
+
+    monkeypatch.setattr(MemoryNetwork, "dial", slowly)
+    async with open_world(rate=5, settings={"rotate_after": 20}) as world:
+        while len(world.of(on.Dialing)) < 1 + rotates:  # noqa: ASYNC110 - jitter decides when
+            await trio.sleep(0.3)
+        await world.feed.subscribe("ethusdt@trade")
+        await world.feed.unsubscribe(SUBJECT)
+        began_at = trio.current_time() + 2
+        await trio.sleep(15)
+    late = [item.stream for at, item in world.items if at > began_at]
+    assert set(late) == {"ethusdt@trade"}
+    assert len(late) > 50
 
 
 async def test_many_streams_are_subscribed_in_paced_chunks(
