@@ -130,6 +130,21 @@ def test_streams_are_added_and_removed_while_it_runs(exchange: Exchange) -> None
     run(main())
 
 
+def test_books_are_kept_and_audited_as_behind_any_feed(exchange: Exchange) -> None:
+    async def main() -> None:
+        settings = exchange.settings(book_audit_interval=1)
+        async with open_feed(["btcusdt@depth@100ms"], settings) as feed, asyncio.timeout(20):
+            async for book, _ in k2trio.books(feed):
+                audits = feed.metrics.registry.get_sample_value(
+                    "k2_binance_book_audits_total", {"witness": "snapshot"}
+                )
+                if audits and book is not None:
+                    assert book.state is k2trio.BookState.LIVE
+                    break
+
+    run(main())
+
+
 def test_what_one_waits_for_no_longer_is_not_lost(exchange: Exchange) -> None:
     """Most of these end by their timeout, some in the same moment as a message comes."""
 

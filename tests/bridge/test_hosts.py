@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,23 @@ def test_a_web_application_reads_a_feed_for_as_long_as_it_lives(
     assert "Application shutdown complete" in err
     assert "Traceback" not in err
     exchange.assert_all_closed(before)
+
+
+@pytest.mark.parametrize("entry", ["k2trio.aio.open_feed", "k2trio.sync.open_feed"])
+def test_the_examples_of_the_readme_run_as_they_are(exchange: Exchange, entry: str) -> None:
+    blocks = re.findall(r"```python\n(.+?)```", README.read_text(), re.DOTALL)
+    (example,) = [block for block in blocks if entry in block]
+    with subprocess.Popen(  # noqa: S603 - our own text
+        [sys.executable, "-u", "-X", "dev", "-W", "error", "-c", example],
+        env=environment(**exchange.simulator.variables("a", "b")),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for _ in range(20):
+            assert process.stdout.readline() == "btcusdt@trade 127.0.0.1\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_S)
+    assert err.splitlines()[-1] == "KeyboardInterrupt"
 
 
 CELLS = (
