@@ -29,7 +29,7 @@ class Background:
     """A feed in a thread of its own, from its opening until everything of it is gone."""
 
     def __init__(self, entry: Entry) -> None:
-        self.stay = Stay(entry, self._opened, lambda: None)
+        self.stay: Stay = Stay(entry, self._opened, lambda: None)
         self._token: trio.lowlevel.TrioToken | None = None
         self._decided = threading.Event()
         """It is open, or will not be."""

@@ -37,11 +37,11 @@ class Guest:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.users = 0
+        self.users: int = 0
         self.error: BaseException | None = None
-        self.over = False
-        self.started = asyncio.Event()
-        self.ended = asyncio.Event()
+        self.over: bool = False
+        self.started: asyncio.Event = asyncio.Event()
+        self.ended: asyncio.Event = asyncio.Event()
         self._nursery: trio.Nursery | None = None
         self._unused = trio.Event()
         self._steps: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()

@@ -51,7 +51,7 @@ class Stay:
     ) -> None:
         self.feed: Feed | None = None
         self.error: BaseException | None = None
-        self.interrupted = False
+        self.interrupted: bool = False
         self._entry = entry
         self._opened = opened
         self._over = over

@@ -51,7 +51,7 @@ class Got:
 
 async def read(open_feed: Callable[..., Any], got: Got) -> None:
     """The same lines in Trio and in asyncio."""
-    async with open_feed(STREAMS) as feed:
+    async with open_feed(STREAMS, log=False) as feed:
         async for event in feed:
             if got.enough([event]):
                 break
@@ -59,7 +59,7 @@ async def read(open_feed: Callable[..., Any], got: Got) -> None:
 
 
 def read_in_a_thread(got: Got) -> None:
-    with k2trio.sync.open_feed(STREAMS) as feed:
+    with k2trio.sync.open_feed(STREAMS, log=False) as feed:
         for event in feed:
             if got.enough([event]):
                 break

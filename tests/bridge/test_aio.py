@@ -60,6 +60,12 @@ async def take(feed: Feed, count: int) -> list[Item]:
     return items
 
 
+async def consume(exchange: Exchange, reads: asyncio.Event) -> None:
+    async with open_feed(settings=exchange.settings()) as feed:
+        async for _ in feed:
+            reads.set()
+
+
 # -- what comes out ---------------------------------------------------------------------------
 
 
@@ -225,14 +231,9 @@ def test_asking_for_more_acknowledges_what_came_before(
 def test_cancelling_the_task_ends_the_feed_and_then_goes_on(exchange: Exchange) -> None:
     before = exchange.endings()
 
-    async def consume(reads: asyncio.Event) -> None:
-        async with open_feed(settings=exchange.settings()) as feed:
-            async for _ in feed:
-                reads.set()
-
     async def main() -> None:
         reads = asyncio.Event()
-        task = asyncio.create_task(consume(reads))
+        task = asyncio.create_task(consume(exchange, reads))
         await reads.wait()
         at = time.monotonic()
         task.cancel("enough")
@@ -248,14 +249,9 @@ def test_cancelling_the_task_ends_the_feed_and_then_goes_on(exchange: Exchange) 
 def test_cancelled_again_and_again_it_still_ends_in_order(exchange: Exchange) -> None:
     before = exchange.endings()
 
-    async def consume(reads: asyncio.Event) -> None:
-        async with open_feed(settings=exchange.settings()) as feed:
-            async for _ in feed:
-                reads.set()
-
     async def main() -> None:
         reads = asyncio.Event()
-        task = asyncio.create_task(consume(reads))
+        task = asyncio.create_task(consume(exchange, reads))
         await reads.wait()
         while not task.done():
             task.cancel()
