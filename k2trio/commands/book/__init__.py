@@ -11,7 +11,7 @@ from pydantic import Field
 from rich.console import Console
 
 from ...client.books import FeedBooks
-from ...fields import Symbols  # noqa: TC001 - pydantic looks at it
+from ...fields import Symbols, WholeMilliseconds  # noqa: TC001 - pydantic looks at them
 from ...observe import logs
 from ...observe.telling import TransitionLog
 from ...settings import Settings
@@ -67,7 +67,7 @@ class BookSettings(Settings):
     levels: int = Field(
         default=10, ge=1, le=1000, description="Levels a side, as far as there is room."
     )
-    interval: float = Field(
+    interval: WholeMilliseconds = Field(
         default=0.5, ge=0.1, le=3600, description="Time between two pictures, or lines (s)."
     )
     plain: bool = Field(
