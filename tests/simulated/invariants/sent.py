@@ -28,6 +28,8 @@ Span = tuple[int, int]
 
 NOTICED_S = 120.0
 """A silence of one stream of this length (times ``Plan.pace``) is noticed, and named."""
+_LEAPS = frozenset({"reset", "jump"})
+"""Gaps that name a time rather than ids: ids may have gone up and down in it more than once."""
 MOMENT_S = 1.0
 """A message may have been under way for so long."""
 
@@ -69,7 +71,7 @@ def _check_ids(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, fl
         earlier -= sent[1][0] <= sent[0][1]
         del sent[0]
     lost = _lost(sent, spans)
-    if any(isinstance(item, Gap) and item.reason == "reset" for item, _ in timed):
+    if any(isinstance(item, Gap) and item.reason in _LEAPS for item, _ in timed):
         # At the edges of a numbering ids name nothing; times do, if the feed was away just then.
         away = _sent_in_outages(run, history, [item for item, _ in timed])
         lost = [one for one in lost if not _at_edge(one, sent) and not away.issuperset(_ids(one))]
@@ -118,7 +120,8 @@ def _renumbered_in_outage(run: Run, renumbered: Iterable[float], items: Sequence
     spans = [
         (arrival(run.plan, item.since), arrival(run.plan, item.until))
         for item in items
-        if isinstance(item, Outage)
+        if isinstance(item, Outage) or (isinstance(item, Gap) and item.reason in _LEAPS)
+        if item.since is not None and item.until is not None
     ]
     return any(since <= at <= until for at in renumbered for since, until in spans)
 
