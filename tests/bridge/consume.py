@@ -1,7 +1,8 @@
 """A program that reads a feed in the world that is asked for, until it is told to stop.
 
 ``python consume.py asyncio folder``: it says by a file in the folder that it reads, ends when there
-is one of the name ``stop``, and leaves there what it got. Its settings are in the environment.
+is one of the name ``stop`` and every stream has gone on since, and leaves there what it got. Its
+settings are in the environment.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,9 @@ class Got:
         self.others: list[str] = []
         self.repaired = 0
         self._reads, self._stop = reads, stop
+        self._stopped_at: float | None = None
+        self._received = dict.fromkeys(STREAMS, 0.0)
+        """When the newest message of each stream came in: one that is held shows nothing newer."""
 
     def enough(self, items: Iterable[k2trio.Item]) -> bool:
         """Take items; whether it is time to stop."""
@@ -42,8 +47,12 @@ class Got:
                     self.ids[item.stream].append(number)
                 case other:
                     self.others.append(repr(other))
-            self.repaired += getattr(item, "origin", "live") == "backfill"
-        return self._stop.exists()
+            if isinstance(item, k2trio.Event):
+                self.repaired += item.origin == "backfill"
+                self._received[item.stream] = item.received
+        if self._stopped_at is None and self._stop.exists():
+            self._stopped_at = time.time()
+        return self._stopped_at is not None and min(self._received.values()) > self._stopped_at
 
     def said(self) -> str:
         return json.dumps({"ids": self.ids, "others": self.others, "repaired": self.repaired})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import trio
-from processes import PATIENCE_S
+from processes import PATIENCE_S, environment
 
 from k2trio.market.payloads import Event, Trade
 from k2trio.observe.transitions import Connected
@@ -51,6 +51,10 @@ class Exchange:
             **values,
         }
         return Settings(**given)
+
+    def environment(self) -> dict[str, str]:
+        """What a program needs to find it, and to be alone with it."""
+        return environment(**self.simulator.variables("a", "b"), SHARED_BUDGET="off")
 
     def assert_all_closed(self, before: dict[str, int]) -> None:
         """Every connection is closed by now, and was closed in order.

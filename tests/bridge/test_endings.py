@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bridge.exchange import Exchange
-from processes import PATIENCE_S, SHUTDOWN_S, environment, simulator
+from processes import PATIENCE_S, SHUTDOWN_S, simulator
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -52,7 +52,7 @@ def program(exchange: Exchange, text: str) -> Generator[subprocess.Popen[str]]:
     with subprocess.Popen(  # noqa: S603 - our own text
         [sys.executable, "-X", "dev", "-W", "error", "-c",
          textwrap.dedent(PRELUDE) + textwrap.dedent(text)],
-        env=environment(**exchange.simulator.variables("a", "b")),
+        env=exchange.environment(),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:

@@ -16,7 +16,7 @@ import nbclient
 import nbformat
 import pytest
 from bridge.exchange import Exchange
-from processes import PATIENCE_S, SHUTDOWN_S, environment, simulator
+from processes import PATIENCE_S, SHUTDOWN_S, simulator
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -37,7 +37,7 @@ def served(exchange: Exchange, *options: str) -> Generator[tuple[subprocess.Pope
     command = (sys.executable, "-m", "uvicorn", "--app-dir", str(HERE), "app:app", "--port", "0")
     with subprocess.Popen(  # noqa: S603 - our own application
         [*command, *options],
-        env=environment(**exchange.simulator.variables("a", "b")),
+        env=exchange.environment(),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:
@@ -85,7 +85,7 @@ def test_the_examples_of_the_readme_run_as_they_are(exchange: Exchange, entry: s
     (example,) = [block for block in blocks if entry in block]
     with subprocess.Popen(  # noqa: S603 - our own text
         [sys.executable, "-u", "-X", "dev", "-W", "error", "-c", example],
-        env=environment(**exchange.simulator.variables("a", "b")),
+        env=exchange.environment(),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None
@@ -127,7 +127,7 @@ def test_a_notebook_opens_reads_and_leaves_feeds_in_its_cells(
 ) -> None:
     """In one cell, and over several."""
     before = exchange.endings()
-    for name, value in environment(**exchange.simulator.variables("a", "b")).items():
+    for name, value in exchange.environment().items():
         monkeypatch.setenv(name, value)
     notebook: Any = nbformat.v4.new_notebook()
     notebook.cells = [nbformat.v4.new_code_cell(text) for text in map(_dedented, CELLS)]
