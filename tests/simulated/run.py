@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import trio.testing
 from booktruth import BookTruth
 
 from k2trio.client.opening import open_feed
+from k2trio.errors import FeedClosed
 from k2trio.market.keys import ID_KEYED
 from k2trio.market.streams import parse_stream
 from k2trio.observe import transitions as on
@@ -149,12 +151,13 @@ async def run_plan(plan: Plan) -> Run:
 
     async def consume(feed: Feed) -> None:
         rng = random.Random(f"consumer/{plan.seed}")
-        async for batch in feed.batches():
-            run.items += batch
-            run.times += [trio.current_time()] * len(batch)
-            left = plan.horizon_s - plan.calm_s - trio.current_time()
-            if plan.slow_consumer and left > 0 and rng.random() < 0.002:
-                await trio.sleep(min(left, rng.uniform(1, 900)))
+        with suppress(FeedClosed):  # as soon as the run leaves the feed, below
+            async for batch in feed.batches():
+                run.items += batch
+                run.times += [trio.current_time()] * len(batch)
+                left = plan.horizon_s - plan.calm_s - trio.current_time()
+                if plan.slow_consumer and left > 0 and rng.random() < 0.002:
+                    await trio.sleep(min(left, rng.uniform(1, 900)))
 
     async def measure(feed: Feed) -> None:
         while True:
