@@ -34,7 +34,7 @@ class Got:
         self._reads, self._stop = reads, stop
         self._stopped_at: float | None = None
         self._received = dict.fromkeys(STREAMS, 0.0)
-        """When the newest message of each stream came in: one that is held shows nothing newer."""
+        """When the newest live message of each stream came in: one that is held shows none."""
 
     def enough(self, items: Iterable[k2trio.Item]) -> bool:
         """Take items; whether it is time to stop."""
@@ -49,7 +49,8 @@ class Got:
                     self.others.append(repr(other))
             if isinstance(item, k2trio.Event):
                 self.repaired += item.origin == "backfill"
-                self._received[item.stream] = item.received
+                if item.origin == "live":  # what is repaired comes in just now, however old it is
+                    self._received[item.stream] = item.received
         if self._stopped_at is None and self._stop.exists():
             self._stopped_at = time.time()
         return self._stopped_at is not None and min(self._received.values()) > self._stopped_at
