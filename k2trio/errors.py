@@ -33,6 +33,10 @@ class SinkError(K2Error):
     """The output cannot be written (disk full, broken pipe); says which and why."""
 
 
+class Unreadable(K2Error):  # noqa: N818 - the word of the exit code that it makes
+    """A recorded file, or a part of it, is not what it should be; it says where and why."""
+
+
 class BookFault(K2Error):  # noqa: N818 - the field's word for it
     """What the exchange sent makes no order book: crossed, negative, or no number."""
 

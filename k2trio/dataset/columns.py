@@ -1,0 +1,314 @@
+"""Lines become columns: one record batch for the messages of each stream, in their order.
+
+Work is per stream and chunk: payloads of a stream are parsed in one call, and each of their fields
+becomes an array in one more.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from ..errors import UnknownStreamError, Unreadable
+from ..market.payloads import NS, PAYLOADS, DepthSnapshot
+from ..market.streams import Kind, parse_stream
+from ..market.units import MS, US
+from .lines import Line, payload_of
+from .schema import (
+    DECIMAL,
+    GAP,
+    LEVELS,
+    MESSAGES,
+    OTHER,
+    OUTAGE,
+    RECEIPT,
+    TIME,
+    VENUE_CHANGED,
+    Column,
+    Table,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+_US_FROM = 10**14
+"""Times of any day: in milliseconds this is the year 5138, in microseconds 1973."""
+_PER_MS = US.per_second // MS.per_second
+_NS_PER_US = NS // US.per_second
+_NOT_HELD = (pa.ArrowInvalid, OverflowError, ValueError)
+"""What Arrow says of a value that a column cannot hold exactly."""
+_DECODE_ERRORS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+
+
+class Piece(NamedTuple):
+    """Rows of one table and one stream, in the order in which they were delivered.
+
+    :ivar batch: in the schema of the table, or those of its columns that were asked for.
+    """
+
+    table: Table
+    venue: str
+    stream: str
+    batch: pa.RecordBatch
+
+
+class _Group(NamedTuple):
+    """Lines of one stream and one table, and where each stood."""
+
+    lines: list[Line]
+    places: list[int]
+
+
+def pieces(lines: Sequence[Line], sequence: int = 0) -> Iterator[Piece]:
+    """Make columns of lines, stream by stream.
+
+    :param sequence: the place of the first line in its journal.
+    """
+    groups: dict[tuple[str, str, str], _Group] = {}
+    for place, line in enumerate(lines, sequence):
+        key = line.venue or "", line.stream, _table_name(line)
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = _Group([], [])
+        group.lines.append(line)
+        group.places.append(place)
+    for (venue, stream, name), group in groups.items():
+        match name:
+            case "":
+                yield from _messages(venue, stream, group)
+            case GAP.name:
+                yield Piece(GAP, venue, stream, _gaps(stream, group))
+            case OUTAGE.name:
+                yield Piece(OUTAGE, venue, stream, _outages(stream, group))
+            case VENUE_CHANGED.name:
+                yield Piece(VENUE_CHANGED, venue, stream, _changes(stream, group))
+            case _:  # samples of books, which are made of what is not in this file
+                pass
+
+
+def _table_name(line: Line) -> str:
+    """Empty for a message: which table it goes to, its stream says."""
+    if line.is_message:
+        return ""
+    if line.gap is not None:
+        return GAP.name
+    if line.outage is not None:
+        return OUTAGE.name
+    return VENUE_CHANGED.name if line.venue_changed is not None else "book"
+
+
+def _messages(venue: str, stream: str, group: _Group) -> Iterator[Piece]:
+    try:
+        kind = parse_stream(stream).kind
+    except UnknownStreamError:
+        yield Piece(OTHER, venue, stream, _others(stream, group))
+        return
+    table = MESSAGES[kind]
+    try:
+        yield Piece(table, venue, stream, _rows(table, kind, stream, group))
+    except (*_NOT_HELD, Unreadable):
+        # Some of them do not fit: each by itself.
+        fitting, odd = _Group([], []), _Group([], [])
+        for line, place in zip(*group, strict=True):
+            single = _Group([line], [place])
+            try:
+                _rows(table, kind, stream, single)
+            except (*_NOT_HELD, Unreadable):
+                target = odd
+            else:
+                target = fitting
+            target.lines.append(line)
+            target.places.append(place)
+        if fitting.lines:
+            yield Piece(table, venue, stream, _rows(table, kind, stream, fitting))
+        yield Piece(OTHER, venue, stream, _others(stream, odd))
+
+
+def _rows(table: Table, kind: Kind, stream: str, group: _Group) -> pa.RecordBatch:
+    payloads = _payloads(kind, group.lines)
+    received_ns = _nanoseconds([line.received for line in group.lines])
+    arrays = [_array(column, payloads, received_ns) for column in table.columns]
+    return _batch(table, [*arrays, *_tail(stream, group, received_ns)])
+
+
+def _others(stream: str, group: _Group) -> pa.RecordBatch:
+    received_ns = _nanoseconds([line.received for line in group.lines])
+    texts = [bytes(line.data).decode("utf-8", "backslashreplace") for line in group.lines]
+    arrays = [_times(received_ns // _NS_PER_US), pa.array(texts, pa.string())]
+    return _batch(OTHER, [*arrays, *_tail(stream, group, received_ns)])
+
+
+def _batch(table: Table, arrays: list[pa.Array]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays(arrays, schema=table.schema)
+
+
+def _tail(stream: str, group: _Group, received_ns: Any) -> list[pa.Array]:
+    """The columns that all tables of messages have last."""
+    return [
+        pa.array(received_ns, pa.int64()),
+        pa.array([line.origin for line in group.lines], pa.string()),
+        *_place(stream, group),
+    ]
+
+
+def _place(stream: str, group: _Group) -> list[pa.Array]:
+    names = pa.repeat(pa.scalar(stream, pa.string()), len(group.lines))
+    return [names, pa.array(group.places, pa.int64())]
+
+
+def _payloads(kind: Kind, lines: list[Line]) -> list[Any]:
+    """The typed payloads of a stream's lines.
+
+    :raises Unreadable: if one of them is not what the stream carries.
+    """
+    if kind is Kind.DEPTH and any(line.origin == "snapshot" for line in lines):
+        return [payload_of(line) for line in lines]
+    text = b"".join((b"[", b",".join([line.data for line in lines]), b"]"))
+    try:
+        decoded: list[Any] = _decode_all(kind)(text)
+    except _DECODE_ERRORS as error:
+        raise Unreadable(str(error)) from error
+    return decoded
+
+
+@functools.cache
+def _decode_all(kind: Kind) -> Callable[[bytes], list[Any]]:
+    payload = PAYLOADS[kind]
+    return msgspec.json.Decoder(list[payload]).decode  # type: ignore[valid-type] # made here
+
+
+def _array(column: Column, payloads: list[Any], received_ns: Any) -> pa.Array:
+    """The values of a column.
+
+    :raises ArrowInvalid: if it cannot hold one of them exactly.
+    """
+    if column.of == RECEIPT:
+        return _times(received_ns // _NS_PER_US)
+    if column.type == LEVELS:
+        return _levels([_sides(payload, column.of) for payload in payloads])
+    if column.name == "tickers":
+        return _tickers(column, payloads)
+    if payloads and isinstance(payloads[0], list):
+        values = [max((row.event_time for row in rows), default=0) for rows in payloads]
+        return _times(_microseconds(values))
+    if isinstance(payloads[0], DepthSnapshot) or column.of in _NOT_OF_SNAPSHOTS:
+        return _of_depth(column, payloads, received_ns)
+    values = list(map(operator.attrgetter(column.of), payloads))
+    return _typed(column, values)
+
+
+_NOT_OF_SNAPSHOTS = frozenset({"first_update_id"})
+
+
+def _of_depth(column: Column, payloads: list[Any], received_ns: Any) -> pa.Array:
+    """A column of updates among which there are snapshots, which tell no time and no first id."""
+    values = [getattr(payload, column.of, None) for payload in payloads]
+    if column.type != TIME:
+        return pa.array(values, column.type)
+    told = _microseconds([0 if value is None else value for value in values])
+    absent = np.array([value is None for value in values])
+    return _times(np.where(absent, received_ns // _NS_PER_US, told))
+
+
+def _typed(column: Column, values: list[Any]) -> pa.Array:
+    if column.type == DECIMAL:
+        if column.nullable:
+            values = [value or None for value in values]
+        return pa.array(values, pa.string()).cast(DECIMAL)
+    if column.type == TIME:
+        return _times(_microseconds(values))
+    return pa.array(values, column.type)
+
+
+def _sides(payload: Any, side: str) -> list[Any]:
+    levels: list[Any] = getattr(payload, side)
+    return levels
+
+
+def _levels(sides: list[list[Any]]) -> pa.Array:
+    flat = [level for levels in sides for level in levels]
+    prices = pa.array([level.price for level in flat], pa.string()).cast(DECIMAL)
+    quantities = pa.array([level.quantity for level in flat], pa.string()).cast(DECIMAL)
+    rows = pa.StructArray.from_arrays([prices, quantities], fields=list(LEVELS.value_type))
+    return pa.ListArray.from_arrays(_offsets(sides), rows, type=LEVELS)
+
+
+def _tickers(column: Column, payloads: list[list[Any]]) -> pa.Array:
+    flat = [row for rows in payloads for row in rows]
+    fields = list(column.type.value_type)
+    arrays = [
+        _typed(Column(field.name, field.type), [getattr(row, field.name) for row in flat])
+        for field in fields
+    ]
+    rows = pa.StructArray.from_arrays(arrays, fields=fields)
+    return pa.ListArray.from_arrays(_offsets(payloads), rows, type=column.type)
+
+
+def _offsets(lists: Iterable[Sequence[Any]]) -> pa.Array:
+    lengths = np.fromiter((len(one) for one in lists), np.int32)
+    return pa.array(np.concatenate(([0], np.cumsum(lengths))).astype(np.int32), pa.int32())
+
+
+def _times(microseconds: Any) -> pa.Array:
+    return pa.array(microseconds, pa.int64()).cast(TIME)
+
+
+def _microseconds(times: list[int]) -> Any:
+    """Times of the exchange, in whatever unit they are told."""
+    array = np.array(times, np.int64)
+    return np.where(array < _US_FROM, array * _PER_MS, array)
+
+
+def _nanoseconds(seconds: list[float]) -> Any:
+    """As ``Event.received_ns``: exactly what the float says."""
+    fraction, whole = np.modf(np.array(seconds, np.float64))
+    return whole.astype(np.int64) * NS + np.round(fraction * NS).astype(np.int64)
+
+
+def _stamps(seconds: list[float | None]) -> pa.Array:
+    """Times of receipt as a column; None where there is none."""
+    values = [None if s is None else round(s * US.per_second) for s in seconds]
+    return pa.array(values, pa.int64()).cast(TIME)
+
+
+def _gaps(stream: str, group: _Group) -> pa.RecordBatch:
+    gaps = [line.gap for line in group.lines if line.gap is not None]
+    bars = _are_bars(stream)
+    keys = [(US.of(g.first), US.of(g.last)) if bars else (g.first, g.last) for g in gaps]
+    return _batch(
+        GAP,
+        [
+            _stamps([next((s for s in (g.until, g.since) if s is not None), 0.0) for g in gaps]),
+            pa.array([first for first, _ in keys], pa.int64()),
+            pa.array([last for _, last in keys], pa.int64()),
+            pa.array([g.reason for g in gaps], pa.string()),
+            _stamps([g.since for g in gaps]),
+            _stamps([g.until for g in gaps]),
+            *_place(stream, group),
+        ],
+    )
+
+
+def _are_bars(stream: str) -> bool:
+    try:
+        return parse_stream(stream).kind is Kind.KLINE
+    except UnknownStreamError:
+        return False
+
+
+def _outages(stream: str, group: _Group) -> pa.RecordBatch:
+    outages = [line.outage for line in group.lines if line.outage is not None]
+    since, until = _stamps([o.since for o in outages]), _stamps([o.until for o in outages])
+    return _batch(OUTAGE, [until, since, until, *_place(stream, group)])
+
+
+def _changes(stream: str, group: _Group) -> pa.RecordBatch:
+    changes = [line.venue_changed for line in group.lines if line.venue_changed is not None]
+    since, until = _stamps([c.since for c in changes]), _stamps([c.until for c in changes])
+    previous = pa.array([c.previous for c in changes], pa.string())
+    return _batch(VENUE_CHANGED, [until, previous, since, until, *_place(stream, group)])
