@@ -11,6 +11,7 @@ from .client.health import FeedStatus, LineStatus
 from .client.opening import FeedOptions, open_feed
 from .continuity.items import Gap, GapReason, Item, Outage, VenueChanged
 from .continuity.ledger import Coverage, Missing
+from .dataset.reading import RecordBatches, read
 from .errors import (
     BookFault,
     CircuitOpen,
@@ -22,6 +23,7 @@ from .errors import (
     SinkError,
     SubscriptionRejected,
     UnknownStreamError,
+    Unreadable,
     UsageError,
 )
 from .market.payloads import (
@@ -99,6 +101,7 @@ __all__ = [
     "Outage",
     "PartialDepth",
     "Payload",
+    "RecordBatches",
     "ReferencePrice",
     "Settings",
     "SinkError",
@@ -110,6 +113,7 @@ __all__ = [
     "Trade",
     "Transition",
     "UnknownStreamError",
+    "Unreadable",
     "UsageError",
     "VenueChanged",
     "WindowTicker",
@@ -119,6 +123,7 @@ __all__ = [
     "load_settings",
     "open_feed",
     "parse_stream",
+    "read",
     "streams",
     "sync",
     "transitions",

@@ -19,6 +19,7 @@ HEAVY = {
     "the program's log": {"structlog"},
     "the simulator": {"k2trio.simulator"},
     "certificates for tests": {"trustme", "cryptography"},
+    "what datasets are made with": {"pyarrow", "numpy", "zstandard"},
 }
 """What a program that imports the library does not need for that."""
 

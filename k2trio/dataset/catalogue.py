@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from os import PathLike, fspath
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ class Dataset:
         ]
 
 
-def open_dataset(where: str | Path, journal: Path | None = None) -> Dataset:
+def open_dataset(where: str | PathLike[str], journal: Path | None = None) -> Dataset:
     """Look at a dataset's folder.
 
     :param where: a folder or an ``s3://`` URL.
@@ -85,12 +86,12 @@ def open_dataset(where: str | Path, journal: Path | None = None) -> Dataset:
     return dataset
 
 
-def locate(where: str | Path) -> tuple[pafs.FileSystem, str]:
+def locate(where: str | PathLike[str]) -> tuple[pafs.FileSystem, str]:
     """The file system and the folder on it.
 
     :raises ConfigError: if there is no such file system.
     """
-    text = str(where)
+    text = fspath(where)
     if "://" not in text:
         return pafs.LocalFileSystem(), str(Path(text).absolute())
     try:
@@ -100,7 +101,7 @@ def locate(where: str | Path) -> tuple[pafs.FileSystem, str]:
     return filesystem, root.rstrip("/")
 
 
-def find(paths: Iterable[str | Path]) -> list[Source]:
+def find(paths: Iterable[str | PathLike[str]]) -> list[Source]:
     """The recorded files that paths lead to, each once.
 
     :raises ConfigError: if one of them leads nowhere.
@@ -112,8 +113,8 @@ def find(paths: Iterable[str | Path]) -> list[Source]:
     return list(sources.values())
 
 
-def _find(where: str | Path) -> list[Source]:
-    if "://" in str(where):
+def _find(where: str | PathLike[str]) -> list[Source]:
+    if "://" in fspath(where):
         return open_dataset(where).sources
     path = Path(where)
     if not path.exists():

@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple, Self
 
 from ..errors import UnknownStreamError
-from ..market.streams import Kind, parse_stream
+from ..market.streams import parse_stream
 from .schema import ALL_SYMBOLS, REMARKS, TABLES, Table
 
 JOURNAL = "_journal"
@@ -109,20 +109,20 @@ class Place(NamedTuple):
 
 def place_of(table: Table, venue: str, stream: str, date: str, batch: str) -> Place:
     """Where rows of a stream belong."""
-    try:
-        parsed = parse_stream(stream)
-        symbol, label = parsed.symbol or ALL_SYMBOLS, _label(parsed.kind, stream)
-    except UnknownStreamError:
-        symbol, label = ALL_SYMBOLS, stream
+    symbol = symbol_of(stream)
     if table in REMARKS:
         label = table.name
+    else:
+        label = stream if symbol == ALL_SYMBOLS else stream.partition("@")[2]
     return Place(venue, table.name, symbol, date, batch, label)
 
 
-def _label(kind: Kind, stream: str) -> str:
-    if kind in (Kind.ALL_MINI_TICKERS, Kind.ALL_WINDOW_TICKERS):
-        return stream
-    return stream.partition("@")[2]
+def symbol_of(stream: str) -> str:
+    """The symbol of a stream; ``ALL`` where it has none."""
+    try:
+        return parse_stream(stream).symbol or ALL_SYMBOLS
+    except UnknownStreamError:
+        return ALL_SYMBOLS
 
 
 def stream_of(place: Place) -> str | None:

@@ -23,6 +23,7 @@ from .schema import VERSION, VERSION_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     import pyarrow.fs as pafs
@@ -170,17 +171,25 @@ class SealedFile(Source):
             raise Unreadable(f"{self.name} is of version {version!r}; update k2trio to read it")
         return file
 
-    def pieces(self, columns: Sequence[str] | None = None) -> Iterator[Piece]:
-        """See :class:`Source`."""
+    def pieces(
+        self,
+        columns: Sequence[str] | None = None,
+        between: tuple[datetime | None, datetime | None] = (None, None),
+    ) -> Iterator[Piece]:
+        """See :class:`Source`.
+
+        :param between: times outside of which rows may be left out, the second exclusive.
+        """
         place, table = self.place, self.place.table
         stream = stream_of(place)
         names = table.schema.names if columns is None else _wanted(table.schema.names, columns)
         wanted = names if stream is not None or "stream" in names else [*names, "stream"]
         with self.opened() as file:
-            rows = file.metadata.num_rows
+            groups = _groups(file.metadata, *between)
+            rows = sum(file.metadata.row_group(group).num_rows for group in groups)
             seen = 0
             try:
-                for batch in file.iter_batches(BATCH_ROWS, columns=wanted):
+                for batch in file.iter_batches(BATCH_ROWS, groups, wanted):
                     seen += batch.num_rows
                     self.done = self.size * seen // rows
                     if stream is not None:
@@ -189,6 +198,23 @@ class SealedFile(Source):
                         yield from _by_stream(place, batch, names)
             except (OSError, pa.ArrowException) as error:
                 raise Unreadable(f"{self.name} is broken after {seen} rows ({error})") from error
+
+
+def _groups(metadata: pq.FileMetaData, start: datetime | None, end: datetime | None) -> list[int]:
+    """The row groups that may have rows between two times, as their statistics say."""
+    groups = range(metadata.num_row_groups)
+    if start is None and end is None:
+        return list(groups)
+    found: list[int] = []
+    for group in groups:
+        known = metadata.row_group(group).column(0).statistics  # of the column ``time``
+        if known is not None and known.has_min_max:
+            if start is not None and known.max < start:
+                continue
+            if end is not None and known.min >= end:
+                continue
+        found.append(group)
+    return found
 
 
 def _by_stream(place: Place, batch: pa.RecordBatch, names: list[str]) -> Iterator[Piece]:
