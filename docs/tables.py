@@ -1,6 +1,7 @@
-"""The README's tables of settings, metrics and venues, out of the code that defines them.
+"""The tables of the documents, out of the code that defines what they tell.
 
-``python docs/tables.py`` writes them into the README; a test fails while they differ.
+``python docs/tables.py`` writes them into the README and its neighbours; a test fails while they
+differ.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from k2trio.dataset.schema import DECIMAL, LEVELS, TIME
+from k2trio.dataset.schema import TABLES as DATASET_TABLES
 from k2trio.market.venues import VENUES
 from k2trio.observe.families import Families
 from k2trio.settings import ENV_PREFIX, Settings
@@ -18,7 +21,11 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
-README = Path(__file__).parents[1] / "README.md"
+    from k2trio.dataset.schema import Column
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+DATASET = ROOT / "docs" / "dataset.md"
 BOUND_SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
@@ -77,21 +84,46 @@ def _codes(parts: Iterable[str]) -> str:
     return "<br>".join(f"`{part}`" for part in parts)
 
 
-TABLES = {"settings": settings_table, "metrics": metrics_table, "venues": venues_table}
+def dataset_table() -> str:
+    """One row per table of a dataset: its ``kind`` and its own columns."""
+    rows = [
+        f"| `{table.name}` | {', '.join(map(_column, table.columns))} |"
+        for table in DATASET_TABLES.values()
+    ]
+    return "\n".join(["| `kind` | columns |", "|---|---|", *rows])
 
 
-def filled(text: str) -> str:
-    """The README with its tables as the code has them now."""
-    for name, make in TABLES.items():
+def _column(column: Column) -> str:
+    absent = ", may be null" if column.nullable else ""
+    return f"`{column.name}` {_type(column.type)}{absent}"
+
+
+def _type(type_: Any) -> str:
+    names = {DECIMAL: "decimal", TIME: "time", LEVELS: "list of `price` and `quantity`"}
+    if type_ in names:
+        return names[type_]
+    return "list of rows like those of one symbol" if "list" in str(type_) else str(type_)
+
+
+TABLES = {
+    README: {"settings": settings_table, "metrics": metrics_table, "venues": venues_table},
+    DATASET: {"dataset": dataset_table},
+}
+
+
+def filled(text: str, document: Path = README) -> str:
+    """A document with its tables as the code has them now."""
+    for name, make in TABLES[document].items():
         begin, end = f"<!-- table: {name} -->", "<!-- end -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not (found and closed):
-            raise ValueError(f"the README has no place for the table {name!r}")
+            raise ValueError(f"{document.name} has no place for the table {name!r}")
         text = f"{before}{begin}\n\n{make()}\n\n{end}{after}"
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text()))
-    sys.stdout.write(f"{README.name} is up to date\n")
+    for path in TABLES:
+        path.write_text(filled(path.read_text(), path))
+        sys.stdout.write(f"{path.name} is up to date\n")
