@@ -17,6 +17,10 @@ class ConfigError(K2Error):
     """A setting, stream name or URL that cannot work; the message says what to change."""
 
 
+class InUse(ConfigError):  # noqa: N818 - says what it is
+    """A file that another program has locked."""
+
+
 class UnknownStreamError(ConfigError):
     """A stream name that the exchange does not document."""
 

@@ -13,7 +13,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from .errors import ConfigError
+from .errors import ConfigError, InUse
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -107,12 +107,13 @@ def _open_aside(path: Path, mode: int) -> tuple[Path, int]:
 def hold(fd: int, name: str) -> None:
     """Lock an open file for as long as it is open.
 
-    :raises ConfigError: if another program has done so.
+    :raises InUse: if another program has done so.
+    :raises ConfigError: if it cannot be locked at all.
     """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise ConfigError(
+        raise InUse(
             f"{name} is in use by another program; stop that one, or choose another file"
         ) from error
     except OSError as error:

@@ -1,0 +1,163 @@
+"""Rows of one part of a dataset become a Parquet file that is small and can be skipped in.
+
+Rows come in the order of their keys, so ids and times are differences of little, and a row group
+holds a short time: whoever asks for a time reads the groups, and in them the pages, that it is in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from .. import __version__
+from .layout import stream_of
+from .merging import joined
+from .schema import TABLES, TIME
+from .seals import SealedPart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .layout import Place
+    from .schema import Table
+    from .stores import Store
+
+GROUP_ROWS = 1 << 16
+"""Rows of a row group, at most."""
+GROUP_BYTES = 32 << 20
+"""Bytes of a row group before it is encoded, at most but for one batch of rows."""
+ZSTD_LEVEL = 3
+WRITER = f"k2trio {__version__}"
+PREFIX = "k2trio-"
+"""How the keys of the footer begin."""
+
+
+def put_rows(
+    store: Store, place: Place, batches: Iterable[pa.RecordBatch], *, ordered: bool
+) -> SealedPart:
+    """Write a sealed file.
+
+    :param batches: of its table, in the order in which they are to be.
+    :param ordered: whether that is the order of the keys throughout.
+    :raises SinkError: if it cannot be written.
+    """
+    table = place.table
+    schema = _schema(place)
+    span = _Span(table)
+    with store.new(place.path) as file, pq.ParquetWriter(
+        file, schema, compression="zstd", compression_level=ZSTD_LEVEL,
+        data_page_version="2.0", use_dictionary=_DICTIONARY[table.name],
+        column_encoding=_ENCODING[table.name], write_page_index=True,
+        sorting_columns=_sorting(schema, span.column) if ordered else None,
+    ) as writer:  # fmt: skip
+        for group in _groups(batches):
+            span.add(group)
+            writer.write_batch(group.replace_schema_metadata(schema.metadata), GROUP_ROWS)
+    stream = stream_of(place) or ""
+    return SealedPart(
+        str(place.path), place.venue, stream, place.kind,
+        span.rows, span.first, span.last, file.size, file.sha256,
+    )  # fmt: skip
+
+
+def order_column(table: Table) -> str:
+    """By which the rows of a table are in order: the last key of a message, else their place.
+
+    Of updates of books it is the last one since snapshots, among which they are, have no other.
+    """
+    return table.last or "sequence"
+
+
+class _Span:
+    """Counts rows, and looks at their keys."""
+
+    def __init__(self, table: Table) -> None:
+        self.column = order_column(table)
+        self.rows = 0
+        self.first: int | None = None
+        self.last: int | None = None
+        self._table = table
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        self.rows += batch.num_rows
+        if not self._table.first:
+            return
+        for name in {self._table.first, self._table.last}:
+            lowest, highest = pc.min_max(batch.column(name).view(pa.int64())).as_py().values()
+            if lowest is None:
+                continue
+            self.first = lowest if self.first is None else min(self.first, lowest)
+            self.last = highest if self.last is None else max(self.last, highest)
+
+
+def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Batches as large as a row group."""
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        row_bytes = batch.nbytes // batch.num_rows
+        while batch.num_rows:
+            part = batch.slice(0, GROUP_ROWS - rows)
+            batch = batch.slice(part.num_rows)
+            held.append(part)
+            rows += part.num_rows
+            size += row_bytes * part.num_rows
+            if rows == GROUP_ROWS or size >= GROUP_BYTES:
+                yield joined(held)
+                held, rows, size = [], 0, 0
+    if held:
+        yield joined(held)
+
+
+def _schema(place: Place) -> pa.Schema:
+    """With a footer that tells what it is wherever the file may be."""
+    schema = place.table.schema
+    told = {
+        "venue": place.venue,
+        "kind": place.kind,
+        "symbol": place.symbol,
+        "stream": stream_of(place) or "",
+        "journal": place.batch,
+        "writer": WRITER,
+    }
+    footer = {f"{PREFIX}{key}".encode(): value.encode() for key, value in told.items()}
+    return schema.with_metadata({**schema.metadata, **footer})
+
+
+def _sorting(schema: pa.Schema, column: str) -> list[pq.SortingColumn]:
+    return pq.SortingColumn.from_ordering(schema, [(column, "ascending")])
+
+
+def _leaves(field: pa.Field, path: str = "") -> Iterator[tuple[str, pa.DataType]]:
+    """The columns that Parquet makes of a field: their paths and types."""
+    path = f"{path}.{field.name}" if path else field.name
+    kind = field.type
+    if pa.types.is_list(kind):
+        yield from _leaves(kind.value_field.with_name("element"), f"{path}.list")
+    elif pa.types.is_struct(kind):
+        for child in kind:
+            yield from _leaves(child, path)
+    else:
+        yield path, kind
+
+
+def _encoding(kind: pa.DataType) -> str | None:
+    """How values of a type are encoded; None for a dictionary."""
+    return "DELTA_BINARY_PACKED" if kind in (pa.int64(), TIME) else None
+
+
+_COLUMNS = {
+    name: [leaf for field in table.schema for leaf in _leaves(field)]
+    for name, table in TABLES.items()
+}
+_ENCODING = {
+    name: {path: encoding for path, kind in leaves if (encoding := _encoding(kind))}
+    for name, leaves in _COLUMNS.items()
+}
+_DICTIONARY = {
+    name: [path for path, _ in leaves if path not in _ENCODING[name]]
+    for name, leaves in _COLUMNS.items()
+}
