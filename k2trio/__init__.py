@@ -6,6 +6,7 @@ from .book.measures import Fill
 from .book.order_book import BookState, OrderBook
 from .client.books import FeedBooks, books
 from .client.consumer import Batches, Events
+from .client.deliver import deliver
 from .client.feed import Feed
 from .client.health import FeedStatus, LineStatus
 from .client.opening import FeedOptions, open_feed
@@ -26,6 +27,7 @@ from .errors import (
     Unreadable,
     UsageError,
 )
+from .loading import load_settings
 from .market.payloads import (
     AggTrade,
     AvgPrice,
@@ -52,7 +54,8 @@ from .observe.latency import Latency, Spread
 from .observe.metrics import Metrics
 from .observe.transitions import Observer, Transition
 from .policy.breaker import CircuitBreaker
-from .settings import Settings, load_settings
+from .settings import Settings
+from .sinks.sink import Sink
 from .streams import StreamName
 
 __version__ = "0.1.0"
@@ -104,6 +107,7 @@ __all__ = [
     "RecordBatches",
     "ReferencePrice",
     "Settings",
+    "Sink",
     "SinkError",
     "Spread",
     "Stream",
@@ -120,6 +124,7 @@ __all__ = [
     "__version__",
     "aio",
     "books",
+    "deliver",
     "load_settings",
     "open_feed",
     "parse_stream",

@@ -13,7 +13,11 @@ from pydantic_settings import NoDecode
 from .errors import ConfigError
 from .market.streams import parse_stream, parse_symbol
 from .proxies import DIRECT, parse_proxy
+from .rotation import parse_period
+from .targets import parse_target
 from .urls import rest_url, websocket_url
+
+STANDARD_OUTPUT = ("-",)
 
 
 def _split(value: object) -> object:
@@ -34,6 +38,15 @@ def _split(value: object) -> object:
             parts += split if isinstance(split, list) else [split]
         return parts
     return value
+
+
+def _split_outputs(value: object) -> object:
+    """The same of outputs, which may be paths; none at all is standard output."""
+    if isinstance(value, Path):
+        return [str(value)]
+    if isinstance(value, list | tuple):
+        value = [str(item) if isinstance(item, Path) else item for item in value]  # pyright: ignore[reportUnknownVariableType]
+    return _split(value) or STANDARD_OUTPUT
 
 
 def _empty_is_none(value: object) -> object:
@@ -68,6 +81,11 @@ def _config_error_as_value_error(value: str, check: Any) -> str:
         raise ValueError(str(error)) from error
 
 
+def _period(text: str) -> str:
+    parse_period(text)
+    return text.strip()
+
+
 def _whole_milliseconds(seconds: float) -> float:
     if seconds != round(seconds, 3):
         raise ValueError("must be a whole number of milliseconds")
@@ -81,6 +99,8 @@ Symbol = Annotated[
 ]
 Stream = Annotated[str, AfterValidator(lambda name: _config_error_as_value_error(name, _stream))]
 
+OutputText = Annotated[str, AfterValidator(lambda text: str(parse_target(text)))]
+
 WholeMilliseconds = Annotated[float, AfterValidator(_whole_milliseconds)]
 """A time in seconds."""
 
@@ -92,6 +112,9 @@ def _kept_as(kind: Any) -> GetPydanticSchema:
 
 AutoFile = Annotated[Literal["auto", "off"] | Path, BeforeValidator(_empty_is_auto)]
 OptionalFile = Annotated[Path | None, BeforeValidator(_empty_is_none)]
+OptionalPeriod = Annotated[
+    str | None, AfterValidator(lambda text: text and _period(text)), BeforeValidator(_empty_is_none)
+]
 # Any sequence may be given, also the one text that stands in an environment; it becomes a tuple.
 WebSocketURLs = Annotated[
     Sequence[str], _kept_as(tuple[WebSocketURL, ...]), NoDecode, BeforeValidator(_split)
@@ -106,4 +129,10 @@ StreamNames = Annotated[
 # It may hold a password. A text may be given, and is kept as a secret.
 ProxyURL = Annotated[
     str | SecretStr | None, _kept_as(SecretStr | None), BeforeValidator(_secret_proxy)
+]
+Outputs = Annotated[
+    Sequence[str | Path] | Path,
+    _kept_as(tuple[OutputText, ...]),
+    NoDecode,
+    BeforeValidator(_split_outputs),
 ]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from .errors import ConfigError, InUse
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
 PRIVATE = 0o600
@@ -173,21 +173,17 @@ def _remove_leftovers(path: Path) -> None:
                 os.unlink(path.with_name(entry))  # noqa: PTH108
 
 
-def refuse_clashes(named: Mapping[str, Path], rotating: Path | None) -> None:
+def refuse_clashes(named: Sequence[tuple[str, Path]]) -> None:
     """Refuse files of which one would spoil another.
 
-    :param named: setting → its file.
-    :param rotating: the output, if it gets numbers.
+    :param named: settings, each with its file.
     :raises ValueError: naming two that are one.
     """
-    for (one, path), (other, second) in itertools.combinations(named.items(), 2):
+    for (one, path), (other, second) in itertools.combinations(named, 2):
         if same(path, second):
+            if one == other:
+                raise ValueError(f"{one} names {path} twice; name two files")
             raise ValueError(f"{one} and {other} are both {path}; name two files")
-    if rotating is not None:
-        numbered = re.compile(re.escape(f"{rotating.resolve()}.") + r"\d+")
-        for name, path in named.items():
-            if numbered.fullmatch(str(path.resolve())):
-                raise ValueError(f"{name} {path} is a name that OUTPUT may rotate to")
 
 
 def same(one: Path, other: Path) -> bool:

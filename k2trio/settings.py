@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, ParamSpec, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, cast
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from . import files
-from .environment import complaints
-from .errors import ConfigError
 from .fields import (
     AutoFile,
     OptionalFile,
+    OptionalPeriod,
+    Outputs,
     ProxyURL,
     RestURLs,
     StreamNames,
@@ -25,15 +24,14 @@ from .fields import (
 from .market.booked import refuse_bookless
 from .market.streams import MAX_STREAMS_PER_CONNECTION
 from .market.units import UNITS, TimeUnit
+from .rotation import Rotation, parse_period, refuse_finished_names
+from .targets import Target, check_outputs, parse_target
 from .urls import endpoint_key, refuse_unencrypted
-from .wording import describe, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 ENV_PREFIX = "K2_BINANCE_"
-Keywords = ParamSpec("Keywords")
 
 
 class Settings(BaseSettings):
@@ -273,15 +271,31 @@ class Settings(BaseSettings):
         description="Streams that one connection carries; more streams make more connections.",
     )
 
-    output: OptionalFile = Field(
+    output: Outputs = Field(
+        default=("-",),
+        description="Where messages go, one or several: a file, one JSON line per message;"
+        " FILE.jsonl.zst, the same compressed; parquet:FOLDER or parquet:s3://BUCKET/PREFIX;"
+        " -: standard output.",
+    )
+    output_rotate: OptionalPeriod = Field(
         default=None,
-        description="File to append to, one JSON line per message; default standard output.",
+        description="Start a new file at each multiple of this time (UTC), as 15m, 1h or 1d; the"
+        " old one gets the time it began.",
     )
     output_rotate_bytes: int = Field(
         default=0,
         ge=0,
         le=1 << 50,
-        description="Start a new file at this size, the old one gets a number.",
+        description="Start a new file at this size; the old one gets a number.",
+    )
+    output_keep: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="Finished files of each output that stay, the newest ones; 0 = all.",
+    )
+    journal: OptionalFile = Field(
+        default=None, description="Folder for what a parquet:s3:// output has not sealed yet."
     )
     book_levels: int = Field(
         default=0,
@@ -328,6 +342,7 @@ class Settings(BaseSettings):
             refuse_unencrypted([*self.endpoint_urls, *self.rest_urls])
         if self.ca_file is not None and not self.ca_file.is_file():
             raise ValueError(f"CA_FILE {self.ca_file} is not a file")
+        check_outputs(self.targets, self.journal)
         self._check_files()
         if self.book_levels:
             refuse_bookless(self.stream_names, self.book_levels, self.depth_snapshot_levels)
@@ -335,14 +350,17 @@ class Settings(BaseSettings):
 
     def _check_files(self) -> None:
         """No file may be spoilt by another one that is written."""
-        fields = ("output", "state", "coverage", "ca_file")
+        fields = ("state", "coverage", "ca_file", "journal")
         given = {name.upper(): getattr(self, name) for name in fields}
         named: dict[str, Path] = {name: path for name, path in given.items() if path is not None}
         if not isinstance(self.shared_budget, str):
             named["SHARED_BUDGET"] = self.shared_budget
         if self.state is not None:
             named["the lock of STATE"] = files.lock_name(self.state)
-        files.refuse_clashes(named, self.output if self.output_rotate_bytes else None)
+        outputs = [target.path for target in self.targets if target.path is not None]
+        files.refuse_clashes([*(("OUTPUT", path) for path in outputs), *named.items()])
+        appended = [target.file for target in self.targets if target.file is not None]
+        refuse_finished_names(self.rotation, appended, named)
 
     @property
     def endpoint_urls(self) -> tuple[str, ...]:
@@ -355,44 +373,19 @@ class Settings(BaseSettings):
         return UNITS[self.time_unit]
 
     @property
+    def targets(self) -> tuple[Target, ...]:
+        """What OUTPUT stands for."""
+        return tuple(map(parse_target, cast("tuple[str, ...]", self.output)))
+
+    @property
+    def rotation(self) -> Rotation:
+        """When files of OUTPUT are finished."""
+        period_s = 0 if self.output_rotate is None else parse_period(self.output_rotate)
+        return Rotation(self.output_rotate_bytes, period_s, self.output_keep)
+
+    @property
     def stream_names(self) -> tuple[str, ...]:
         """The streams to open: STREAMS, or the trades of each symbol, and its book if wanted."""
         kinds = ("trade", "depth@100ms") if self.book_levels else ("trade",)
         names = (f"{symbol.lower()}@{kind}" for symbol in self.symbols for kind in kinds)
         return tuple(dict.fromkeys(self.streams or names))
-
-
-def check_environment(
-    model: type[BaseSettings] = Settings, environ: Mapping[str, str] | None = None
-) -> None:
-    """Refuse ``K2_BINANCE_*`` variables that no setting reads: a typo must not pass in silence.
-
-    :raises ConfigError: naming each unknown variable and the nearest known one.
-    """
-    known = {name.upper() for name in model.model_fields}
-    if lines := complaints(os.environ if environ is None else environ, ENV_PREFIX, known):
-        raise ConfigError("\n".join(lines))
-
-
-def _taking_the_keywords_of(
-    model: Callable[Keywords, Settings],
-) -> Callable[[Callable[..., Settings]], Callable[Keywords, Settings]]:
-    """Let editors and type checkers know the keywords of a function by those of a model."""
-    return lambda function: function
-
-
-@_taking_the_keywords_of(Settings)
-def load_settings(**values: Any) -> Settings:
-    """Build settings from the environment and keyword arguments, with errors people can read.
-
-    :raises ConfigError: one line per wrong field, unknown keyword or unknown variable.
-    """
-    check_environment()
-    known = Settings.model_fields
-    if wrong := [name for name in values if name not in known]:
-        lines = [unknown(name, known, "a setting of k2trio") for name in wrong]
-        raise ConfigError("\n".join(f"the keyword {line}" for line in lines))
-    try:
-        return Settings(**values)
-    except ValidationError as error:
-        raise ConfigError(describe(error, ENV_PREFIX)) from error

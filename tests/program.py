@@ -12,7 +12,7 @@ from world import START_MS, make_settings
 
 from k2trio.client.books import FeedBooks
 from k2trio.client.opening import open_feed
-from k2trio.commands.run import deliver
+from k2trio.commands.run import deliver_and_account
 from k2trio.commands.sampling import Sampler
 from k2trio.continuity.state import State
 from k2trio.simulator import Exchange, Fault, FaultBoard, Market, MemoryNetwork, RestServer
@@ -71,7 +71,7 @@ class Place:
         settings = make_settings(
             ["wss://venue.test:1/stream"], rest_urls=["https://venue.test"], **chosen
         )
-        with JsonLines(FOLDER / OUTPUT, settings.output_rotate_bytes) as sink:
+        with JsonLines(FOLDER / OUTPUT, settings.rotation) as sink:
             async with open_feed(
                 settings=settings,
                 dial=dial,
@@ -92,7 +92,7 @@ class Place:
                         self.wall_clock,
                     )
                 with trio.move_on_after(seconds):
-                    await deliver(feed, sink, FOLDER / COVERAGE, sampler)
+                    await deliver_and_account(feed, sink, FOLDER / COVERAGE, sampler)
 
 
 def rows(files: Mapping[str, bytes]) -> list[dict[str, Any]]:

@@ -11,8 +11,9 @@ from processes import k2trio
 from proxying import SECRET
 
 from k2trio.errors import ConfigError
+from k2trio.loading import load_settings
 from k2trio.proxies import DIRECT, Proxies, Proxy, parse_proxy
-from k2trio.settings import Settings, load_settings
+from k2trio.settings import Settings
 
 WSS, WS = "wss://stream.binance.com:9443/stream", "ws://stream.binance.com/stream"
 REST = "https://api.binance.com/api/v3/time"

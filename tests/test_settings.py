@@ -12,8 +12,9 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from k2trio.errors import ConfigError
+from k2trio.loading import check_environment, load_settings
 from k2trio.loopback import is_loopback
-from k2trio.settings import ENV_PREFIX, Settings, check_environment, load_settings
+from k2trio.settings import ENV_PREFIX, Settings
 
 DEFAULTS: dict[str, Any] = {
     "websocket_url": "wss://stream.binance.com:9443/stream",
@@ -109,7 +110,10 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "max_decoded_bytes": ("9999999", 9_999_999),
     "busy_poll": ("0.001", 0.001),
     "streams_per_connection": ("10", 10),
-    "output": ("out.jsonl", Path("out.jsonl")),
+    "output": ("out.jsonl, parquet:set/", ("out.jsonl", "parquet:set")),
+    "output_rotate": ("1h", "1h"),
+    "output_keep": ("3", 3),
+    "journal": ("journal", Path("journal")),
     "output_rotate_bytes": ("1000", 1000),
     "metrics_host": ("0.0.0.0", "0.0.0.0"),
     "metrics_port": ("0", 0),
@@ -206,7 +210,8 @@ def test_an_empty_variable_for_a_file_means_unset(monkeypatch: pytest.MonkeyPatc
     for name in ("OUTPUT", "CA_FILE", "STATE", "COVERAGE"):
         monkeypatch.setenv(ENV_PREFIX + name, "")
     settings = load_settings()
-    assert settings.output is settings.ca_file is settings.state is settings.coverage is None
+    assert settings.output == ("-",)
+    assert settings.ca_file is settings.state is settings.coverage is None
 
 
 # -- bounds ---------------------------------------------------------------------------------------

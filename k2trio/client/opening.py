@@ -13,6 +13,7 @@ import trio
 from ..continuity.arbiter import Arbiter
 from ..continuity.state import locked
 from ..errors import ConfigError, SinkError, leaves
+from ..loading import load_settings
 from ..market.streams import parse_stream, symbols_of
 from ..observe.latency import Meter
 from ..observe.metrics import Metrics
@@ -23,7 +24,6 @@ from ..policy.failover import Endpoint, Endpoints
 from ..repair.gaps import Repairs
 from ..repair.rest import Backfill
 from ..repair.staleness import StalenessCheck
-from ..settings import Settings, load_settings
 from ..sharing.dials import Dials
 from ..sharing.sharing import Sharing, open_sharing
 from ..wire.dialer import TcpDialer
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from ..continuity.track import Track
     from ..market.payloads import Event
     from ..observe.transitions import Observer, Transition
+    from ..settings import Settings
     from ..sharing.stores import Store
     from ..streams import StreamName
     from ..wire.dialer import Dialer

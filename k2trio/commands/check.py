@@ -21,7 +21,7 @@ from ..repair.hosts import BackfillError
 from ..repair.listing import untraded
 from ..repair.reach import RestHost, never_asked, rest_hosts
 from ..settings import Settings
-from ..sinks.output import try_output
+from ..targets import Form
 from ..web import exporter
 from ..wire.connection import open_connection
 from ..wire.dialer import DialTimes, TcpDialer
@@ -29,6 +29,7 @@ from ..wire.tls import make_ssl_context
 from ..wire.tunnel import usable_proxies
 from . import effective
 from .ledger import try_coverage
+from .outputs import try_output
 from .routes import TimedDial, milliseconds, new_table, show_routes
 from .run import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain
 from .starting import said_twice, try_state
@@ -148,8 +149,11 @@ def _try_this_machine(settings: Settings, report: Report) -> None:
         else:
             report.rows.append((what, verdict))
 
+    for target in settings.targets:
+        if target.form is not Form.STANDARD_OUTPUT:
+            verdict = "not tried" if target.remote else "can be written"
+            attempt(f"output {target}", verdict, functools.partial(try_output, target))
     for name, path, action in (
-        ("output", settings.output, try_output),
         ("state", settings.state, try_state),
         ("coverage", settings.coverage, try_coverage),
     ):

@@ -34,16 +34,22 @@ class CoverageFile:
     """The file, and when it is to be written next.
 
     :param ledger: says what is covered now.
+    :param sync: called in a thread, before that is written: makes durable what it speaks of.
     :param tell: is told of a ledger that could not be written, as an event with its context.
     :ivar due_at: when to write it next.
     """
 
     def __init__(
-        self, path: Path, ledger: Callable[[], Sequence[Coverage]], tell: Callable[..., object]
+        self,
+        path: Path,
+        ledger: Callable[[], Sequence[Coverage]],
+        sync: Callable[[], None],
+        tell: Callable[..., object],
     ) -> None:
         self.due_at: float = trio.current_time() + INTERVAL_S
         self._path = path
         self._ledger = ledger
+        self._sync = sync
         self._tell = tell
         self._one_write = threading.Lock()
         self._begun = self._newest = 0
@@ -84,6 +90,7 @@ class CoverageFile:
         with self._one_write:
             if number < self._newest:
                 return  # one that was given up and came too late
+            self._sync()
             try:
                 if _is_replaced(self._path):
                     files.replace(self._path, data, files.SHARED)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from .. import __version__
 from ..errors import ConfigError, K2Error
+from ..loading import check_environment
 from ..observe import logs, stderr
-from ..settings import Settings, check_environment
+from ..settings import Settings
 from .options import BY_FIELD, given, parse
 from .run import EXIT_FAILED, EXIT_OK, EXIT_USAGE, run, run_until_signalled
 from .terminal import put

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 HELP_COLUMN = 36
 MAX_HELP_COLUMNS = 100
-LIST_WORDS = {"symbols": "SYMBOL", "streams": "STREAM", "ports": "PORT"}
+LIST_WORDS = {"symbols": "SYMBOL", "streams": "STREAM", "ports": "PORT", "output": "TARGET"}
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -39,10 +39,11 @@ class Options(BaseModel):
 
 
 def split(value: object) -> object:
-    """``"a, b"`` → ``["a", "b"]``, for options that take lists."""
-    if not isinstance(value, str):
-        return value
-    return [part.strip() for part in value.split(",") if part.strip()]
+    """``["a, b", "c"]`` → ``["a", "b", "c"]``, for options that take lists and may be repeated."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list):
+        return texts
+    return [part.strip() for text in texts for part in str(text).split(",") if part.strip()]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,9 @@ def _parser(model: type[BaseModel], command: str, layout: Layout) -> _Parser:
         elif item.annotation is bool:
             parser.add_argument(flag(name), action=argparse.BooleanOptionalAction, help=about)
         else:
-            parser.add_argument(flag(name), metavar=_metavar(name, item), help=about)
+            # A flag of a list may be repeated.
+            action = "append" if _is_list(item) else "store"
+            parser.add_argument(flag(name), action=action, metavar=_metavar(name, item), help=about)
     return parser
 
 
@@ -170,10 +173,15 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
     return argparse.HelpFormatter(prog, max_help_position=HELP_COLUMN, width=width)
 
 
+def _is_list(item: FieldInfo) -> bool:
+    kinds = (item.annotation, *get_args(item.annotation))
+    return any(get_origin(kind) in (tuple, Sequence) for kind in kinds)
+
+
 def _metavar(name: str, item: FieldInfo) -> str:
     """What to write after the option: ``SECONDS``, ``URL``, ``PORT[,PORT…]``."""
     kind = item.annotation
-    if get_origin(kind) in (tuple, Sequence):
+    if _is_list(item):
         word = LIST_WORDS.get(name, "URL")
         return f"{word}[,{word}…]"
     if get_origin(kind) is Literal:
@@ -184,7 +192,7 @@ def _metavar(name: str, item: FieldInfo) -> str:
         return "PORT" if name.endswith("port") else "BYTES" if name.endswith("bytes") else "N"
     if Path in get_args(kind):
         return "FILE"
-    endings = {"url": "URL", "host": "ADDRESS", "proxy": "URL"}
+    endings = {"url": "URL", "host": "ADDRESS", "proxy": "URL", "rotate": "TIME"}
     return endings.get(name.rpartition("_")[2], "NAME")
 
 

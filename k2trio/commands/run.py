@@ -13,6 +13,7 @@ import trio
 
 from .. import __version__
 from ..client.books import FeedBooks
+from ..client.deliver import deliver, finish
 from ..client.opening import open_feed
 from ..errors import ConfigError, K2Error, SinkError, leaves
 from ..loopback import is_loopback
@@ -20,13 +21,15 @@ from ..market.streams import symbols_of
 from ..observe import logs, stderr
 from ..observe.history import History
 from ..observe.metrics import Metrics
+from ..targets import Form
 from ..web import exporter
 from ..web.app import make_app
 from ..web.status import Reporter
 from ..wire.tunnel import usable_proxies
 from .ledger import CoverageFile
+from .outputs import open_outputs
 from .sampling import Sampler
-from .starting import open_output, refuse_shared_files, refuse_untraded, said_twice, try_files
+from .starting import refuse_shared_files, refuse_untraded, said_twice, try_files
 from .summary import sum_up, tell_start
 
 if TYPE_CHECKING:
@@ -38,12 +41,8 @@ if TYPE_CHECKING:
     from ..continuity.items import Item
     from ..observe.transitions import Observer
     from ..settings import Settings
-    from ..sinks.jsonl import JsonLines
+    from ..sinks.line_sink import LineSink
 
-LAST_WRITE_S = 0.5
-"""How long the last lines may take at shutdown; the sink itself adds its own bound to that."""
-LAST_PIECE = 1024
-"""Messages that are made into lines at once then: a whole backlog would need its room twice."""
 LAST_WORD_S = 0.1
 """How long the reader of standard error may hold up an end that is to be at once."""
 
@@ -181,7 +180,7 @@ async def run(settings: Settings) -> int:
     urls = settings.endpoint_urls
     for proxy in usable_proxies(settings, urls).of_all(urls):
         log.info("through_proxy", proxy=str(proxy), named_by=proxy.source)
-    with open_output(settings, log.warning) as sink:
+    with open_outputs(settings, log.warning) as sink:
         async with _beside(settings, sink) as nursery:
             await refuse_untraded(settings, log.warning)
             async with (
@@ -190,127 +189,107 @@ async def run(settings: Settings) -> int:
             ):
                 feed, url, reporter = exported
                 log.info("exporting", page=url, metrics=f"{url}/metrics", ready=f"{url}/readyz")
-                if settings.output is not None:
+                if _has_files(settings):
                     tell_start(feed, __version__)
                     nursery.start_soon(sum_up, feed)
                 sampler = None
                 if settings.book_levels:
                     reporter.books = books = FeedBooks(feed)
                     sampler = _sampler(settings, sink, books)
-                await deliver(feed, sink, settings.coverage, sampler)
+                await deliver_and_account(feed, sink, settings.coverage, sampler)
     return EXIT_OK
 
 
-def _sampler(settings: Settings, sink: JsonLines, books: FeedBooks) -> Sampler:
+def _sampler(settings: Settings, sink: LineSink, books: FeedBooks) -> Sampler:
     log, levels, interval_s = logs.get_logger(), settings.book_levels, settings.book_interval
     log.info("sampling_books", books=len(books.books), levels=levels, interval_s=interval_s)
     return Sampler(sink, books, levels, interval_s, log.warning)
 
 
-async def deliver(
-    feed: Feed, sink: JsonLines, coverage: Path | None = None, sampler: Sampler | None = None
+async def deliver_and_account(
+    feed: Feed, sink: LineSink, coverage: Path | None = None, sampler: Sampler | None = None
 ) -> None:
-    """Write what the feed brings, until it ends or is cancelled, and then what is left.
+    """Deliver until the feed ends or this is cancelled, and tell in the end what is covered.
 
     :param coverage: where to write the ledger, now and then and at the end.
     :param sampler: writes to the sink, samples in place of what books are made of.
     """
     tell = logs.get_logger().warning
-    ledger = None if coverage is None else CoverageFile(coverage, feed.coverage, tell)
+    ledger = None
+    if coverage is not None:
+        ledger = CoverageFile(coverage, feed.coverage, sink.sync, tell)
+    errors: list[SinkError] = []
     try:
         if sampler is None and ledger is None:
-            async for batch in feed.batches():
-                await sink.write(batch)
+            await deliver(feed, sink)
         else:
             await _deliver_in_time(feed, sink, ledger, sampler)
+    except SinkError as error:
+        errors.append(error)
     finally:
-        await _finish(feed, sink if sampler is None else sampler, ledger)
+        _tell_coverage(feed)
+        try:
+            if ledger is not None:
+                await ledger.write_at_last()
+        except SinkError as error:
+            errors.append(error)
+        if errors:
+            raise errors[0] if len(errors) == 1 else BaseExceptionGroup("at the end", errors)
 
 
 async def _deliver_in_time(
-    feed: Feed, sink: JsonLines, ledger: CoverageFile | None, sampler: Sampler | None
+    feed: Feed, sink: LineSink, ledger: CoverageFile | None, sampler: Sampler | None
 ) -> None:
     """Deliver, and leave off for what is to be done at its time."""
-    while True:
-        # Here everything that was handed out is written.
-        wake_at = math.inf
-        if ledger is not None:
-            due = trio.current_time() >= ledger.due_at
-            if due and feed.caught_up:
-                await ledger.keep()
-                due = False
-            wake_at = math.inf if due else ledger.due_at
-        if sampler is not None:
-            wake_at = min(wake_at, sampler.look_at)
-        batch: list[Item] = []
-        with trio.move_on_at(wake_at):
-            batch = await feed.next_batch()
-        if sampler is not None:
-            sampler.take(batch)
-            await sampler.write(batch)
-            await sampler.write_samples()
-        elif batch:
-            await sink.write(batch)
+    batch: list[Item] = []
+    try:
+        while True:
+            # Here everything that was handed out is written.
+            wake_at = math.inf
+            if ledger is not None:
+                due = trio.current_time() >= ledger.due_at
+                if due and feed.caught_up:
+                    await ledger.keep()
+                    due = False
+                wake_at = math.inf if due else ledger.due_at
+            if sampler is not None:
+                wake_at = min(wake_at, sampler.look_at)
+            batch = []
+            with trio.move_on_at(wake_at):
+                batch = await feed.next_batch()
+            if sampler is not None:
+                sampler.take(batch)
+                await sampler.write(batch)
+                await sampler.write_samples()
+            elif batch:
+                await sink.write(batch)
+    finally:
+        await finish(feed, sink if sampler is None else sampler, batch)
 
 
 @asynccontextmanager
-async def _beside(settings: Settings, sink: JsonLines) -> AsyncGenerator[trio.Nursery]:
+async def _beside(settings: Settings, sink: LineSink) -> AsyncGenerator[trio.Nursery]:
     """A nursery for what runs beside the feed.
 
     With a file as output, SIGHUP says that it was moved away, and does not end the program.
     """
-    moved = nullcontext() if settings.output is None else trio.open_signal_receiver(signal.SIGHUP)
+    moved = trio.open_signal_receiver(signal.SIGHUP) if _has_files(settings) else nullcontext()
     with moved as hangups:
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(sink.tend)
             if hangups is not None:
                 nursery.start_soon(_reopen, hangups, sink)
             yield nursery
             nursery.cancel_scope.cancel()
 
 
-async def _reopen(hangups: AsyncIterator[int], sink: JsonLines) -> None:
+def _has_files(settings: Settings) -> bool:
+    return any(target.form is not Form.STANDARD_OUTPUT for target in settings.targets)
+
+
+async def _reopen(hangups: AsyncIterator[int], sink: LineSink) -> None:
     async for _ in hangups:
         sink.reopen()
-
-
-async def _finish(feed: Feed, sink: JsonLines | Sampler, ledger: CoverageFile | None) -> None:
-    """Write what was received but not yet written, within a bound, whatever ended the run.
-
-    :raises SinkError: if that was not possible.
-    """
-    errors: list[SinkError] = []
-    try:
-        feed.acknowledge(sink.whole)
-        try:
-            await _write_the_rest(feed, sink)
-        finally:
-            await sink.flush()
-    except SinkError as error:
-        errors.append(error)
-    _tell_coverage(feed)
-    try:
-        if ledger is not None:
-            await ledger.write_at_last()
-    except SinkError as error:
-        errors.append(error)
-    if errors:
-        raise errors[0] if len(errors) == 1 else BaseExceptionGroup("at the end", errors)
-
-
-async def _write_the_rest(feed: Feed, sink: JsonLines | Sampler) -> None:
-    """Write all that can be delivered, in pieces, and acknowledge what is whole."""
-    rest = feed.drain()
-    left = len(rest)
-    with trio.move_on_after(LAST_WRITE_S, shield=True):
-        for start in range(0, len(rest), LAST_PIECE):
-            try:
-                await sink.write(rest[start : start + LAST_PIECE])
-            finally:
-                feed.acknowledge(sink.whole)
-                left -= sink.whole
-    sink.check()
-    if left:
-        raise SinkError(f"{left} messages were not written; the reader was too slow")
 
 
 def _tell_coverage(feed: Feed) -> None:

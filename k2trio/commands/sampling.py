@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..client.books import FeedBooks
     from ..continuity.items import Item
-    from ..sinks.jsonl import JsonLines
+    from ..sinks.line_sink import LineSink
 
 TELL_INTERVAL_S = 10.0
 """The log tells of missed samples this often at most; the output of each."""
@@ -42,7 +42,7 @@ class Sampler:
 
     def __init__(
         self,
-        sink: JsonLines,
+        sink: LineSink,
         books: FeedBooks,
         levels: int,
         interval_s: float,
@@ -111,11 +111,15 @@ class Sampler:
             await self._sink.append(b"".join(lines), len(lines))
 
     def check(self) -> None:
-        """See :meth:`JsonLines.check`."""
+        """See :class:`Sink`."""
         self._sink.check()
 
+    def sync(self) -> None:
+        """See :class:`Sink`."""
+        self._sink.sync()
+
     async def flush(self) -> None:
-        """See :meth:`JsonLines.flush`."""
+        """See :class:`Sink`."""
         await self._sink.flush()
 
     def _is_written(self, item: Item) -> bool:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from .. import files
 from ..continuity.state import load_state
-from ..errors import ConfigError, SinkError
+from ..errors import ConfigError
 from ..repair.hosts import BackfillError
 from ..repair.listing import untraded
-from ..sinks.jsonl import JsonLines
+from ..targets import Form
 from ..web import exporter
 from ..wire.tls import make_ssl_context
 from .ledger import try_coverage
@@ -28,14 +28,15 @@ def refuse_shared_files(settings: Settings) -> None:
 
     :raises ConfigError: naming the first that is.
     """
-    kept = {"STATE": settings.state, "COVERAGE": settings.coverage}
+    kept = [("STATE", settings.state), ("COVERAGE", settings.coverage)]
+    forms = [target.form for target in settings.targets]
     for stream, fd in (("output", 1), ("error", 2)):
         status = os.fstat(fd)
         if stream == "error":
-            named = {"OUTPUT": settings.output, **kept}
+            named = [*(("OUTPUT", target.file) for target in settings.targets), *kept]
         else:
-            named = kept if settings.output is None else {}
-        for name, path in named.items():
+            named = kept if Form.STANDARD_OUTPUT in forms else []
+        for name, path in named:
             if path is None or not stat.S_ISREG(status.st_mode) or not path.exists():
                 continue
             if os.path.samestat(path.stat(), status):
@@ -86,18 +87,6 @@ def usable_port(host: str, port: int, *, asked_for: bool) -> int:
             raise
         return 0
     return port
-
-
-def open_output(settings: Settings, tell: Callable[..., object]) -> JsonLines:
-    """Open the output of a run.
-
-    :param tell: is told what happens to it, as an event with its context.
-    :raises ConfigError: if it cannot be opened, or another program writes to it.
-    """
-    try:
-        return JsonLines(settings.output, settings.output_rotate_bytes, tell)
-    except SinkError as error:
-        raise ConfigError(str(error)) from error
 
 
 async def refuse_untraded(settings: Settings, warn: Callable[..., object]) -> None:

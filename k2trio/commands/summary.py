@@ -26,7 +26,7 @@ def tell_start(feed: Feed, version: str) -> None:
         streams=len(names),
         named=list(names[:MAX_NAMED]),
         endpoints=[endpoint.name for endpoint in feed.endpoints.all],
-        output=str(feed.settings.output),
+        output=" ".join(map(str, feed.settings.targets)),
     )
 
 

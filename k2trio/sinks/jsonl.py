@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Self
+import time
+from typing import TYPE_CHECKING
 
 import trio
 
-from .. import files
 from ..errors import SinkError
-from .lines import encode_lines
-from .output import Output, OutputFile
+from .line_sink import LineSink
+from .lines import FIRST_BYTES
+from .output import Output, Written
+from .output_file import NO_ROTATION, OutputFile, try_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
 
-    from ..continuity.items import Item
+    from ..rotation import Rotation
 
 PIPE_BYTES = 4096
 """A pipe that is writable takes this much at once (POSIX PIPE_BUF), so the loop never blocks."""
@@ -30,21 +31,23 @@ FLUSH_TIMEOUT_S = 1.5
 """How long a slow reader may hold up the last lines at shutdown."""
 SYNC_TIMEOUT_S = 1.0
 """How long the disk may take to sync the last lines at shutdown."""
-LOOK_INTERVAL_S = 1.0
-"""How often a writer looks whether its file was moved away."""
+TEND_INTERVAL_S = 0.5
+"""How late a file may be finished whose period ends while nothing comes."""
+TAIL_BYTES = 4 << 20
+"""How far back the start of a torn last line is looked for; above the largest message."""
 
 
-def _say_nothing(event: str, **context: object) -> None:
+def say_nothing(event: str, **context: object) -> None:
     """For whoever does not want to be told."""
 
 
-class JsonLines:
-    """An open output, to be used as a context manager.
+class JsonLines(LineSink):
+    """An open output of JSON lines.
 
     :param path: file to append to; None for standard output.
-    :param rotate_bytes: size at which the file gets a number and a new one begins; 0 for never.
+    :param rotation: when the file is finished and a new one begins.
     :param tell: is told what happens to the file, as an event with its context.
-    :ivar whole: how many items of the last write are whole in the output.
+    :param wall_clock: Unix time, by which periods begin.
     :raises SinkError: if it cannot be opened, saying which and why.
     :raises ConfigError: if another program writes to it.
     """
@@ -52,32 +55,21 @@ class JsonLines:
     def __init__(
         self,
         path: Path | None = None,
-        rotate_bytes: int = 0,
-        tell: Callable[..., object] = _say_nothing,
+        rotation: Rotation = NO_ROTATION,
+        tell: Callable[..., object] = say_nothing,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._rotate_bytes = rotate_bytes
-        self.whole: int = 0
+        super().__init__()
         self._broken: str | None = None
-        self._file = OutputFile(path, tell) if path is not None else None
+        self._file = (
+            OutputFile(path, "line", torn_bytes, rotation, tell, wall_clock)
+            if path is not None
+            else None
+        )
         self._output = self._file or _standard_output()
-        self._looked_at = float("-inf")
+        self._timed = bool(rotation.period_s)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            self._output.close()
-        except SinkError:
-            if error is None:  # else the error under way says more than this one
-                raise
-
-    async def write(self, items: Sequence[Item]) -> None:
+    async def append(self, data: bytes, lines: int) -> None:
         """Write whole lines; returns when the system has taken them.
 
         A write to a slow reader that is cancelled finishes its lines first, within a bound.
@@ -87,82 +79,58 @@ class JsonLines:
         self.whole = 0
         if self._broken is not None:
             self.check()
-        await self.append(encode_lines(items), len(items))
-
-    async def append(self, data: bytes, lines: int) -> None:
-        """Write so many lines that are made already; see :meth:`write`."""
-        self.whole = 0
-        if self._broken is not None:
-            self.check()
         if self._output.waits:
             await self._write_patiently(data, lines)
             return
         if self._file is not None:
-            now = trio.current_time()
-            if now - self._looked_at >= LOOK_INTERVAL_S:
-                self._looked_at = now
-                self._file.follow()
-        self._write_at_once(data)
+            self._or_break(self._file.look)
+        written = self._output.put(data, lambda done: data.rfind(b"\n", 0, done) + 1)
+        if written.error is not None:
+            self.whole = data.count(b"\n", 0, written.size)
+            raise self._break(written) from written.error
         self.whole = lines
-        if self._file is not None and self._file.regular:
-            self._file.size += len(data)
-            if self._rotate_bytes and self._file.size >= self._rotate_bytes:
-                self._file.rotate()
-            if self._file.has_retired:
-                await trio.to_thread.run_sync(self._output.sync, abandon_on_cancel=True)
+        if self._file is not None:
+            self._file.grew(len(data))
+            await self._sync_finished(self._file)
 
     def check(self) -> None:
-        """Return if everything that was to be written is whole in the output.
-
-        :raises SinkError: if not.
-        """
+        """See :class:`Sink`."""
         if self._broken is not None:
             raise SinkError(self._broken)
 
     def reopen(self) -> None:
-        """Look now whether the file was moved away, and go on in a new one if so.
-
-        :raises SinkError: if the file was deleted, and there cannot be a new one.
-        """
+        """See :class:`LineSink`."""
         if self._file is not None:
-            self._file.follow()
+            self._or_break(self._file.follow)
+
+    async def tend(self) -> None:
+        """See :class:`LineSink`: finish the file of a period in which nothing more came."""
+        while self._file is not None and self._timed:
+            await trio.sleep(TEND_INTERVAL_S)
+            if self._broken is None and self._file.period_is_over:
+                self._file.finish()
+            await self._sync_finished(self._file)
 
     def sync(self) -> None:
-        """Return when what was written is on the disk; blocks, and may run in a thread.
-
-        :raises SinkError: if the disk refuses.
-        """
+        """See :class:`Sink`."""
         self._output.sync()
 
     async def flush(self) -> None:
-        """Sync at the end, within a bound, whatever was cancelled.
-
-        :raises SinkError: if the disk refuses, or does not answer in time.
-        """
+        """See :class:`Sink`."""
         if not self._output.regular:
             return
         with trio.move_on_after(SYNC_TIMEOUT_S, shield=True) as patience:
             await trio.to_thread.run_sync(self._output.sync, abandon_on_cancel=True)
         if patience.cancelled_caught:
-            message = f"cannot flush {self._output.name} within {SYNC_TIMEOUT_S:g} s"
-            self._output.give_up_syncing(f"{message}; the disk does not answer")
-            raise SinkError(f"{message}; the disk does not answer")
+            raise self._output.give_up_syncing(SYNC_TIMEOUT_S)
 
-    def _write_at_once(self, data: bytes) -> None:
-        output = self._output
-        done, end = 0, -1
-        try:
-            done = os.write(output.fd, data)
-            while done < len(data):
-                end = output.position()
-                done += os.write(output.fd, memoryview(data)[done:])
-        except OSError as error:
-            self.whole = data.count(b"\n", 0, done)
-            torn_bytes = done - (data.rfind(b"\n", 0, done) + 1)
-            taken_back = not torn_bytes or output.end_after(torn_bytes, end)
-            raise self._break(error, torn=not taken_back) from error
-        finally:
-            output.dirty = True  # not before: a sync in its thread would believe it had it
+    def close(self) -> None:
+        """See :class:`LineSink`."""
+        self._output.close()
+
+    async def _sync_finished(self, file: OutputFile) -> None:
+        if file.has_retired:
+            await trio.to_thread.run_sync(self._output.sync, abandon_on_cancel=True)
 
     async def _write_patiently(self, data: bytes, count: int) -> None:
         """Write as the reader takes it; when cancelled, finish the lines within a bound."""
@@ -193,34 +161,55 @@ class JsonLines:
             if rest:
                 done = len(data) - len(rest)
                 self.whole = data.count(b"\n", 0, done)
-                failure = self._break(error, torn=done > 0 and data[done - 1 : done] != b"\n")
+                torn = done > 0 and data[done - 1 : done] != b"\n"
+                failure = self._break(Written(done, error, torn))
             else:
                 self.whole = count
         if failure is not None:
             raise failure from error
 
-    def _break(self, error: OSError | None, *, torn: bool) -> SinkError:
-        """Nothing more is written; the error says in what the output ends."""
-        name = self._output.name
-        if error is None:
-            ending = f"{name} ends in half a line" if torn else f"{name} is not complete"
-            self._broken = f"{ending}; its reader was too slow"
-        else:
-            if not torn:
-                ending = "it ends with a whole line"
-            elif self._file is None:
-                ending = "it ends in half a line; cut that off before you append to it"
-            else:
-                ending = "it ends in half a line, which the next start cuts off"
-            self._broken = f"cannot write to {name}: {files.why(error)}"
-            if self._output.regular:
-                self._broken += f"; {ending}"
-        return SinkError(self._broken)
+    def _or_break(self, action: Callable[[], None]) -> None:
+        """See to the file; where that fails, nothing more is written."""
+        try:
+            action()
+        except SinkError as error:
+            self._broken = str(error)
+            raise
+
+    def _break(self, written: Written) -> SinkError:
+        """Nothing more is written."""
+        error = self._output.broken(written, "line")
+        self._broken = str(error)
+        return error
 
     @property
     def cut_bytes(self) -> int:
         """Bytes of a torn last line that were cut off when the file was opened."""
         return 0 if self._file is None else self._file.cut_bytes
+
+
+def try_lines(path: Path) -> None:
+    """Find out whether lines could be appended to a file, and leave it as it is.
+
+    :raises SinkError: if it cannot be opened, or is somebody's something else.
+    :raises ConfigError: if another program writes to it.
+    """
+    try_file(path, torn_bytes)
+
+
+def torn_bytes(fd: int, size: int, path: Path) -> int:
+    """How many bytes of a torn last line a file ends in.
+
+    :raises SinkError: if that is no line of ours: the file may be somebody's something else.
+    """
+    start = max(0, size - TAIL_BYTES)
+    tail = os.pread(fd, TAIL_BYTES, start)
+    whole = tail.rfind(b"\n") + 1
+    # A crash of the machine may leave zeros where data was to be.
+    torn = tail[whole:].rstrip(b"\0")[: len(FIRST_BYTES)]
+    if len(tail) > whole and ((whole == 0 and start > 0) or not FIRST_BYTES.startswith(torn)):
+        raise SinkError(f"{path} does not end in JSON lines; choose another file")
+    return len(tail) - whole
 
 
 def _standard_output() -> Output:

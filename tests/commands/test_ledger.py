@@ -98,7 +98,12 @@ async def test_a_ledger_that_cannot_be_written_is_told_and_tried_again(
 ) -> None:
     told: list[tuple[str, dict[str, object]]] = []
     folder = tmp_path / "folder"
-    file = CoverageFile(folder / "c", list, lambda event, **context: told.append((event, context)))
+    file = CoverageFile(
+        folder / "c",
+        list,
+        lambda: None,
+        lambda event, **context: told.append((event, context)),
+    )
     await file.keep()
     ((event, context),) = told
     assert event == "coverage_not_written"

@@ -17,7 +17,7 @@ from world import START_MS, fault, open_world
 
 from k2trio.book.order_book import OrderBook
 from k2trio.client.books import FeedBooks
-from k2trio.commands.run import deliver
+from k2trio.commands.run import deliver_and_account
 from k2trio.commands.sampling import Sampler
 from k2trio.errors import SinkError
 from k2trio.market.payloads import Event, PartialDepth, frame_of
@@ -265,7 +265,7 @@ async def test_a_reader_that_holds_up_the_lines_makes_samples_late_or_missed(
                 nursery.start_soon(read_from, 15.3, 25.5)
                 nursery.start_soon(read_from, 26.4, 40)
                 with trio.move_on_after(35):
-                    await deliver(world.feed, sink, None, sampler)
+                    await deliver_and_account(world.feed, sink, None, sampler)
                 nursery.cancel_scope.cancel()
     os.close(reader)
     lines = [msgspec.json.decode(line) for line in content.splitlines()]

@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 from k2trio.continuity.items import Gap, Outage
 from k2trio.errors import ConfigError, SinkError
 from k2trio.market.payloads import Event, frame_of
-from k2trio.sinks import jsonl
-from k2trio.sinks.jsonl import JsonLines, encode_lines
+from k2trio.rotation import Rotation
+from k2trio.sinks import jsonl, output_file
+from k2trio.sinks.jsonl import JsonLines
+from k2trio.sinks.lines import encode_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -216,7 +218,7 @@ async def test_rotation_loses_and_tears_nothing(tmp_path: Path) -> None:
     limit = 1000
     sent = 0
     for _ in range(3):  # restarts go on with the same numbering
-        with JsonLines(path, rotate_bytes=limit) as sink:
+        with JsonLines(path, Rotation(limit)) as sink:
             for size in range(1, 12):
                 await sink.write([event(number) for number in range(sent, sent + size)])
                 sent += size
@@ -231,7 +233,7 @@ async def test_what_is_no_regular_file_is_never_rotated(tmp_path: Path) -> None:
     """A named pipe here; for root it could be /dev/null itself."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    with JsonLines(path, rotate_bytes=1) as sink:
+    with JsonLines(path, Rotation(1)) as sink:
         await sink.write([event(1)])
         await sink.write([event(2)])
         sink._output.waits = False  # as for a device that never makes a writer wait
@@ -248,7 +250,7 @@ async def test_a_rotation_that_fails_leaves_the_file_open_and_whole(
         raise PermissionError(13, "no")
 
     monkeypatch.setattr(os, "rename", refuse)
-    with JsonLines(path, rotate_bytes=10) as sink:
+    with JsonLines(path, Rotation(10)) as sink:
         with pytest.raises(SinkError, match="cannot rename"):
             await sink.write([event(1)])
         with pytest.raises(SinkError, match="cannot rename"):
@@ -330,7 +332,7 @@ async def test_a_file_that_was_moved_away_is_followed_by_a_new_one(tmp_path: Pat
         await sink.write([event(1)])
         path.rename(moved)
         await sink.write([event(2)])  # it looks every second
-        await trio.sleep(jsonl.LOOK_INTERVAL_S)
+        await trio.sleep(output_file.LOOK_INTERVAL_S)
         await sink.write([event(3)])
         path.rename(tmp_path / "moved too")
         sink.reopen()  # a signal says so
@@ -376,7 +378,7 @@ async def test_where_no_new_file_can_be_opened_the_moved_one_goes_on(tmp_path: P
 async def test_two_programs_do_not_write_one_file(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     torn = encode_lines([event(1)])[:-5]
-    with JsonLines(path, rotate_bytes=150) as sink:
+    with JsonLines(path, Rotation(150)) as sink:
         for number in range(3):
             with path.open("ab") as file:
                 file.write(torn)  # as if it were in the middle of a line

@@ -32,14 +32,18 @@ if TYPE_CHECKING:
 
 AUDITED, WITNESS = ("depth@100ms", "depth"), "bookTicker"
 """Books of depth updates are compared with the book ticker, at equal update ids."""
-FILES = ("output", "state", "coverage")
+FILES = ("state", "coverage")
 LAYOUT = Layout(
     words="symbols",
     left_out=frozenset(
         {
             *FILES,
             "streams",
+            "output",
+            "output_rotate",
             "output_rotate_bytes",
+            "output_keep",
+            "journal",
             "state_interval",
             "resume_limit",
             "book_levels",

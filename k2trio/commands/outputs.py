@@ -1,0 +1,93 @@
+"""The outputs of a run: tried, and opened. What an extra brings is loaded where it is asked for."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from .. import extras, files
+from ..errors import ConfigError, SinkError
+from ..sinks.fan_out import FanOut
+from ..sinks.jsonl import JsonLines, try_lines
+from ..targets import Form
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..settings import Settings
+    from ..sinks.line_sink import LineSink
+    from ..targets import Target
+
+
+def open_outputs(settings: Settings, tell: Callable[..., object]) -> LineSink:
+    """Open all outputs of a run, or none.
+
+    :param tell: is told what happens to them, as an event with its context.
+    :raises ConfigError: if one cannot be opened, or another program writes to it.
+    """
+    try:
+        with ExitStack() as stack:
+            sinks = [
+                stack.enter_context(_opened(target, settings, tell)) for target in settings.targets
+            ]
+            stack.pop_all()
+    except SinkError as error:
+        raise ConfigError(str(error)) from error
+    return sinks[0] if len(sinks) == 1 else FanOut(sinks)
+
+
+def _opened(target: Target, settings: Settings, tell: Callable[..., object]) -> LineSink:
+    require(target)
+    if target.form is Form.DATASET:
+        from ..dataset.sink import ParquetSink
+
+        return ParquetSink(target.where, settings.journal, tell)
+    if target.form is Form.ZSTD and target.path is not None:
+        from ..sinks.zst import ZstdLines
+
+        return ZstdLines(target.path, settings.rotation, tell)
+    return JsonLines(target.path, settings.rotation, tell)
+
+
+def try_output(target: Target) -> None:
+    """Find out whether an output could be written to, and leave it as it is.
+
+    Of a bucket only those could tell who write to it.
+
+    :raises SinkError: if it cannot be opened, or is somebody's something else.
+    :raises ConfigError: if another program writes to it, or a package is not there.
+    """
+    require(target)
+    if target.path is None:
+        return
+    if target.form is Form.DATASET:
+        _try_folder(target)
+    elif target.form is Form.ZSTD:
+        from ..sinks.frames import try_frames
+
+        try_frames(target.path)
+    else:
+        try_lines(target.path)
+
+
+def require(target: Target) -> None:
+    """Refuse an output that needs a package which is not installed.
+
+    :raises ConfigError: saying which.
+    """
+    if target.form is Form.DATASET:
+        extras.require("pyarrow", "parquet", f"--output {target}")
+    elif target.form is Form.ZSTD:
+        extras.require("zstandard", "zstd", f"--output {target}")
+
+
+def _try_folder(target: Target) -> None:
+    folder = target.path
+    assert folder is not None  # noqa: S101 - the callers look
+    try:
+        if folder.is_dir():
+            files.try_to_replace(folder / "journal")
+        else:
+            files.try_to_replace(folder)
+    except OSError as error:
+        raise SinkError(f"cannot write to {folder}: {files.why(error)}") from error

@@ -1,0 +1,98 @@
+"""Several sinks as one: each gets every line, and what all of them have whole is whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..errors import SinkError
+from .line_sink import LineSink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class FanOut(LineSink):
+    """Writes to each of its sinks, which it closes in the end.
+
+    When one fails, the others have the batch whole, and then nothing more is written.
+
+    :param sinks: open ones.
+    """
+
+    def __init__(self, sinks: Sequence[LineSink]) -> None:
+        super().__init__()
+        self._sinks = sinks
+
+    async def append(self, data: bytes, lines: int) -> None:
+        """See :class:`LineSink`."""
+        self.whole = 0
+        self.check()
+        errors: list[SinkError] = []
+        cancelled: trio.Cancelled | None = None
+        for sink in self._sinks:
+            try:
+                await sink.append(data, lines)
+            except SinkError as error:
+                errors.append(error)
+            except trio.Cancelled as raised:
+                cancelled = raised  # each one finishes what it is given first, within its bound
+        self.whole = min(sink.whole for sink in self._sinks)
+        _raise(errors)
+        if cancelled is not None:
+            raise cancelled
+
+    def check(self) -> None:
+        """See :class:`Sink`."""
+        self._of_each(lambda sink: sink.check())
+
+    def sync(self) -> None:
+        """See :class:`Sink`."""
+        self._of_each(lambda sink: sink.sync())
+
+    async def flush(self) -> None:
+        """See :class:`Sink`; all at the same time."""
+        errors: list[SinkError] = []
+
+        async def flush(sink: LineSink) -> None:
+            try:
+                await sink.flush()
+            except SinkError as error:
+                errors.append(error)
+
+        with trio.CancelScope(shield=True):  # each has a bound of its own
+            async with trio.open_nursery() as nursery:
+                for sink in self._sinks:
+                    nursery.start_soon(flush, sink)
+        _raise(errors)
+
+    def reopen(self) -> None:
+        """See :class:`LineSink`."""
+        self._of_each(lambda sink: sink.reopen())
+
+    async def tend(self) -> None:
+        """See :class:`LineSink`."""
+        async with trio.open_nursery() as nursery:
+            for sink in self._sinks:
+                nursery.start_soon(sink.tend)
+
+    def close(self) -> None:
+        """See :class:`LineSink`."""
+        self._of_each(lambda sink: sink.close())
+
+    def _of_each(self, action: Callable[[LineSink], None]) -> None:
+        """Do something with every sink, whatever it does with the others."""
+        errors: list[SinkError] = []
+        for sink in self._sinks:
+            try:
+                action(sink)
+            except SinkError as error:
+                errors.append(error)
+        _raise(errors)
+
+
+def _raise(errors: Sequence[SinkError]) -> None:
+    """Raise what went wrong, if something did: one line each."""
+    if errors:
+        raise SinkError("\n".join(map(str, errors))) from errors[0]
