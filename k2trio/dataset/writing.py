@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .. import __version__
 from .layout import stream_of
 from .schema import TABLES, TIME
 from .seals import SealedPart
@@ -29,30 +28,30 @@ GROUP_ROWS = 1 << 16
 GROUP_BYTES = 32 << 20
 """Bytes of a row group before it is encoded, at most but for one batch of rows."""
 ZSTD_LEVEL = 3
-WRITER = f"k2trio {__version__}"
 PREFIX = "k2trio-"
 """How the keys of the footer begin."""
 
 
 def put_rows(
-    store: Store, place: Place, batches: Iterable[pa.RecordBatch], *, ordered: bool
+    store: Store, place: Place, batches: Iterable[pa.RecordBatch], writer: str, *, ordered: bool
 ) -> SealedPart:
     """Write a sealed file.
 
     :param batches: of its table, in the order in which they are to be.
+    :param writer: what to name in the footer as having written it.
     :param ordered: whether that is the order of the keys throughout.
     :raises SinkError: if it cannot be written.
     """
     table = place.table
-    schema = _schema(place)
+    schema = _schema(place, writer)
     span = _Span(table)
     with store.new(place.path) as file, pq.ParquetWriter(
         file, schema, **_OPTIONS, **_ENCODINGS[table.name],
         sorting_columns=_sorting(schema, span.column) if ordered else None,
-    ) as writer:  # fmt: skip
+    ) as parquet:  # fmt: skip
         for group in _groups(batches):
             span.add(group)
-            writer.write_table(group.replace_schema_metadata(schema.metadata), GROUP_ROWS)
+            parquet.write_table(group.replace_schema_metadata(schema.metadata), GROUP_ROWS)
     stream = stream_of(place) or ""
     return SealedPart(
         str(place.path), place.venue, stream, place.kind,
@@ -109,7 +108,7 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(held)
 
 
-def _schema(place: Place) -> pa.Schema:
+def _schema(place: Place, writer: str) -> pa.Schema:
     """With a footer that tells what it is wherever the file may be."""
     schema = place.table.schema
     told = {
@@ -118,7 +117,7 @@ def _schema(place: Place) -> pa.Schema:
         "symbol": place.symbol,
         "stream": stream_of(place) or "",
         "journal": place.batch,
-        "writer": WRITER,
+        "writer": writer,
     }
     footer = {f"{PREFIX}{key}".encode(): value.encode() for key, value in told.items()}
     return schema.with_metadata({**schema.metadata, **footer})

@@ -127,6 +127,14 @@ class JsonLines:
         if self._file is not None:
             self._file.follow()
 
+    def begin(self, path: Path) -> None:
+        """Go on in another file; the old one is closed, and no longer locked, when it is synced.
+
+        :raises K2Error: if that cannot be opened; the old one goes on being written to.
+        """
+        if self._file is not None and self._broken is None:
+            self._file.begin(path)
+
     def sync(self) -> None:
         """Return when what was written is on the disk; blocks, and may run in a thread.
 

@@ -190,6 +190,20 @@ class OutputFile(Output):
                 os.rename(full, self._path)  # noqa: PTH104
             raise
 
+    def begin(self, path: Path) -> None:
+        """Go on in another file, and leave this one as it is.
+
+        :raises K2Error: if that cannot be opened; the old one goes on being written to.
+        """
+        old, self._path = self._path, path
+        try:
+            fd = self._open()
+        except K2Error:
+            self._path = old
+            raise
+        self.name = str(path)
+        self._go_on_in(fd)
+
     def _go_on_in(self, fd: int) -> None:
         old, self.fd = self.fd, fd
         self._retired.append(old)
