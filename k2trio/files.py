@@ -47,6 +47,21 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those that it lies in, such that they survive a cut of power.
+
+    :raises OSError: if that cannot be done.
+    """
+    missing: list[Path] = []
+    while not os.path.isdir(path):  # noqa: PTH112
+        missing.append(path)
+        path = path.parent
+    for one in reversed(missing):
+        with suppress(FileExistsError):
+            os.mkdir(one)  # noqa: PTH102
+        sync_directory(one)
+
+
 def read(path: Path) -> bytes:
     """The content of a file."""
     parts: list[bytes] = []

@@ -137,7 +137,7 @@ async def seal(watch):
     from k2trio.dataset.sealing import seal_all
 
     with watch:
-        for outcome in seal_all(FOLDER / "set", JOURNAL.parent):
+        for outcome in seal_all(FOLDER / "set", JOURNAL.parent, "bench"):
             if outcome.problem is not None:
                 raise SystemExit(outcome.problem)
     return FOLDER / "set"

@@ -1,4 +1,4 @@
-"""The commands: ``python -m k2trio [run | check | book | demo | simulate | ops]``."""
+"""The commands: ``python -m k2trio [run | check | book | demo | seal | simulate | ops]``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from .. import __version__
 from ..errors import ConfigError, K2Error
+from ..extras import require
 from ..loading import check_environment
 from ..observe import logs, stderr
 from ..settings import Settings
@@ -28,6 +29,7 @@ commands:
   check     try everything that a run needs, and show the settings that count
   book      watch order books: book BTCUSDT
   demo      watch the feed survive a bad day of a simulated exchange; needs no network
+  seal      make sealed Parquet of a dataset's journals: seal FOLDER
   simulate  serve the simulated exchange, for tests of your own
   ops       print alert rules, a dashboard, or the runbook: ops alerts|dashboard|runbook
 
@@ -78,6 +80,15 @@ def _demo(arguments: Sequence[str]) -> int:
     return run_until_signalled(functools.partial(demo, options, plain=plain))
 
 
+def _seal(arguments: Sequence[str]) -> int:
+    require("pyarrow", "parquet", "seal")
+    from .seal import SealOptions, seal
+
+    target = arguments[0] if arguments and not arguments[0].startswith("-") else ""
+    options = parse(SealOptions, "seal PATH", arguments[1:] if target else arguments)
+    return seal(target, options)
+
+
 def _simulate(arguments: Sequence[str]) -> int:
     from .simulate import SimulateOptions, simulate
 
@@ -100,6 +111,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "check": _check,
     "book": _book,
     "demo": _demo,
+    "seal": _seal,
     "simulate": _simulate,
     "ops": _ops,
 }

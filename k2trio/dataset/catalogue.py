@@ -15,7 +15,16 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from ..errors import ConfigError, Unreadable
-from .layout import ENDING, HEALED, JOURNAL, SEALED, JournalId, Place
+from .layout import (
+    ENDING,
+    HEALED,
+    JOURNAL,
+    JOURNAL_ENDING,
+    SEAL_ENDING,
+    SEALED,
+    JournalId,
+    Place,
+)
 from .sources import LinesFile, SealedFile
 
 if TYPE_CHECKING:
@@ -23,7 +32,8 @@ if TYPE_CHECKING:
 
     from .sources import Source
 
-SEAL_ENDING = ".json"
+MOST_LOOKS = 5
+"""How often a folder is looked at anew in which journals are sealed meanwhile."""
 LINES_NAME = re.compile(r".+\.(jsonl|zst)(\.\w+)*\Z")
 """How files of JSON lines are called, rotated ones too."""
 
@@ -49,8 +59,15 @@ class Dataset:
         """Sealed files and then journals, in the order of their hours."""
         return [
             *sorted(self.sealed, key=_order),
-            *(LinesFile(path) for _, path in sorted(self.journals.items())),
+            *(LinesFile(path) for path in self.journals.values()),
         ]
+
+    def counts(self, batch: str) -> bool:
+        """Whether sealed files of a journal or a healing count: all of them are there.
+
+        In a copy without any seal, those do that have no journal.
+        """
+        return batch in self.seals if self.seals else batch not in self.journals
 
 
 def open_dataset(where: str | PathLike[str], journal: Path | None = None) -> Dataset:
@@ -61,29 +78,39 @@ def open_dataset(where: str | PathLike[str], journal: Path | None = None) -> Dat
     :raises ConfigError: if it cannot be read.
     """
     filesystem, root = locate(where)
+    local = isinstance(filesystem, pafs.LocalFileSystem)
+    folder = journal or (Path(root) / JOURNAL if local else None)
     dataset = Dataset(filesystem, root)
-    inside = Path(root) / JOURNAL if isinstance(filesystem, pafs.LocalFileSystem) else None
+    found: list[pafs.FileInfo] = []
     try:
-        # In this order: what is sealed meanwhile is then seen in one of both at least, and a
-        # journal that has its seal is left out.
-        journals = _journals(journal or inside)
-        found = filesystem.get_file_info(pafs.FileSelector(root, recursive=True))
+        for _ in range(MOST_LOOKS):
+            # In this order: of a journal that has its seal, all files are there afterwards.
+            unsealed = {} if folder is None else journals(folder)
+            dataset.seals = _seals(filesystem, root)
+            found = filesystem.get_file_info(
+                pafs.FileSelector(root, recursive=True, allow_not_found=not local)
+            )
+            dataset.journals = {
+                key: path for key, path in unsealed.items() if key not in dataset.seals
+            }
+            if all(path.exists() for path in dataset.journals.values()):
+                break  # else it was sealed meanwhile
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(f"cannot read the dataset {where}: {error}") from error
-    seals, sealed = f"{root}/{SEALED}/", list[SealedFile]()
     for info in found:
-        if info.type is not pafs.FileType.File:
-            continue
         path = PurePosixPath(info.path)
-        if info.path.startswith(seals) and path.suffix == SEAL_ENDING:
-            dataset.seals.add(path.name.removesuffix(SEAL_ENDING))
-        elif path.suffix == ENDING and not path.name.startswith("."):
+        if info.is_file and path.suffix == ENDING and not path.name.startswith("."):
             place = Place.parse(path)
-            if place is not None:
-                sealed.append(SealedFile(filesystem, info.path, info.size, place))
-    dataset.journals = {key: path for key, path in journals.items() if key not in dataset.seals}
-    dataset.sealed = [file for file in sealed if file.place.batch not in dataset.journals]
+            if place is not None and dataset.counts(place.batch):
+                dataset.sealed.append(SealedFile(filesystem, info.path, info.size, place))
     return dataset
+
+
+def _seals(filesystem: pafs.FileSystem, root: str) -> set[str]:
+    """The ids of the seals."""
+    found = filesystem.get_file_info(pafs.FileSelector(f"{root}/{SEALED}", allow_not_found=True))
+    paths = (PurePosixPath(info.path) for info in found if info.is_file)
+    return {path.name.removesuffix(SEAL_ENDING) for path in paths if path.suffix == SEAL_ENDING}
 
 
 def locate(where: str | PathLike[str]) -> tuple[pafs.FileSystem, str]:
@@ -135,11 +162,11 @@ def _file(path: Path) -> Source:
     return LinesFile(path)
 
 
-def _journals(folder: Path | None) -> dict[str, Path]:
-    if folder is None or not folder.is_dir():
-        return {}
-    named = ((path.name.removesuffix(".jsonl"), path) for path in folder.glob("*.jsonl"))
-    return {name: path for name, path in named if JournalId.parse(name)}
+def journals(folder: Path) -> dict[str, Path]:
+    """Id → file, of the journals in a folder, in the order of their hours."""
+    named = ((path.name.removesuffix(JOURNAL_ENDING), path) for path in folder.glob("*.jsonl"))
+    found = [(parsed, name, path) for name, path in named if (parsed := JournalId.parse(name))]
+    return {name: path for _, name, path in sorted(found)}
 
 
 def _lines_files(folder: Path) -> Iterable[Path]:

@@ -18,7 +18,7 @@ from ..errors import UnknownStreamError, Unreadable
 from ..market.payloads import NS, PAYLOADS, DepthSnapshot
 from ..market.streams import Kind, parse_stream
 from ..market.units import MS, US
-from .lines import Line, payload_of
+from .lines import NO_DATA, Line, payload_of
 from .schema import (
     DECIMAL,
     GAP,
@@ -69,18 +69,23 @@ def pieces(lines: Sequence[Line], sequence: int = 0) -> Iterator[Piece]:
 
     :param sequence: the place of the first line in its journal.
     """
-    groups: dict[tuple[str, str, str], _Group] = {}
+    messages: dict[tuple[str | None, str], _Group] = {}
+    remarks: dict[tuple[str, str, str], _Group] = {}
     for place, line in enumerate(lines, sequence):
-        key = line.venue or "", line.stream, _table_name(line)
-        group = groups.get(key)
-        if group is None:
-            group = groups[key] = _Group([], [])
+        if line.data is not NO_DATA:
+            key = line.venue, line.stream
+            group = messages.get(key)
+            if group is None:
+                group = messages[key] = _Group([], [])
+        else:
+            remark = line.venue or "", line.stream, _remark_table(line)
+            group = remarks.setdefault(remark, _Group([], []))
         group.lines.append(line)
         group.places.append(place)
-    for (venue, stream, name), group in groups.items():
+    for (venue, stream), group in messages.items():
+        yield from _messages(venue or "", stream, group)
+    for (venue, stream, name), group in remarks.items():
         match name:
-            case "":
-                yield from _messages(venue, stream, group)
             case GAP.name:
                 yield Piece(GAP, venue, stream, _gaps(stream, group))
             case OUTAGE.name:
@@ -91,10 +96,7 @@ def pieces(lines: Sequence[Line], sequence: int = 0) -> Iterator[Piece]:
                 pass
 
 
-def _table_name(line: Line) -> str:
-    """Empty for a message: which table it goes to, its stream says."""
-    if line.is_message:
-        return ""
+def _remark_table(line: Line) -> str:
     if line.gap is not None:
         return GAP.name
     if line.outage is not None:

@@ -4,14 +4,19 @@
     _sealed/20261126T13-1.json            what sealing made of it, written last: the seal itself
     venue=…/kind=…/symbol=…/date=…/20261126T13-1.trade.parquet
 
-A sealed file holds one stream (of gaps and the like: one symbol). As long as its journal is there
-without a seal, the journal counts and the file does not; so nothing is ever there twice. What
-begins with ``_`` is passed over by those who look for Parquet files in a folder.
+The number behind the hour tells the journals of an hour apart. It is made of the time and of
+chance, so that nobody has to look what there was before: not a collector whose bucket does not
+answer, nor one of two that write to the same.
+
+A sealed file holds one stream (of gaps and the like: one symbol). It counts when its seal is there,
+and until then its journal does; so nothing is ever there twice, or missing. What begins with ``_``
+is passed over by those who look for Parquet files in a folder.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
 import urllib.parse
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -26,6 +31,8 @@ JOURNAL = "_journal"
 SEALED = "_sealed"
 """Folder of the seals."""
 HOUR_FORMAT = "%Y%m%dT%H"
+JOURNAL_ENDING = ".jsonl"
+SEAL_ENDING = ".json"
 ENDING = ".parquet"
 HEALED = "heal-"
 """How the ids of what was fetched later begin: it stands in no journal."""
@@ -34,11 +41,25 @@ _JOURNAL_ID = re.compile(r"(?P<hour>\d{8}T\d{2})-(?P<number>\d+)\Z")
 _SAFE = "!"
 
 
+_CHANCES = 10**9
+"""How many numbers there are for the journals that are begun in a millisecond."""
+
+
 class JournalId(NamedTuple):
-    """An hour of receipt, and which of its journals."""
+    """An hour of receipt, and which of its journals; in the order in which they were begun."""
 
     hour: datetime
     number: int
+
+    @classmethod
+    def new(cls, now: float) -> Self:
+        """One that there has never been.
+
+        :param now: Unix time in seconds.
+        """
+        hour = hour_of(now)
+        milliseconds = int((now - hour.timestamp()) * 1000)
+        return cls(hour, milliseconds * _CHANCES + secrets.randbelow(_CHANCES))
 
     def __str__(self) -> str:
         return f"{self.hour:{HOUR_FORMAT}}-{self.number}"
@@ -54,6 +75,11 @@ class JournalId(NamedTuple):
         except ValueError:
             return None
         return cls(hour, int(match["number"]))
+
+
+def hour_of(now: float) -> datetime:
+    """The UTC hour of a Unix time in seconds."""
+    return datetime.fromtimestamp(now // 3600 * 3600, UTC)
 
 
 class Place(NamedTuple):

@@ -61,7 +61,7 @@ class Line(msgspec.Struct, gc=False):
     @property
     def is_message(self) -> bool:
         """Whether it carries a payload. Samples of books are neither that nor a remark."""
-        return bool(memoryview(self.data))
+        return self.data is not NO_DATA
 
 
 _decode_lines = msgspec.json.Decoder(Line).decode_lines

@@ -28,15 +28,16 @@ import pyarrow.compute as pc
 
 from .. import files
 from ..errors import ConfigError, InUse, K2Error, SinkError, Unreadable
+from .catalogue import journals
 from .columns import pieces
-from .layout import JournalId, Place, place_of
+from .layout import JOURNAL_ENDING, Place, place_of
 from .merging import keys_of
 from .schema import GAP, OTHER, REMARKS
 from .seals import Seal, put_seal, seal_path
 from .sources import LinesFile
 from .spill import HELD_BYTES, Spill
 from .stores import open_store
-from .writing import WRITER, order_column, put_rows
+from .writing import order_column, put_rows
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from .seals import SealedPart
     from .stores import Store
 
-JOURNAL_ENDING = ".jsonl"
 PLAN_ENDING = ".plan"
 US_PER_DAY = 86_400_000_000
 RESET = "reset"
@@ -79,22 +79,23 @@ class Outcome:
     problem: str | None = None
 
 
-def seal_all(target: str | Path, folder: Path) -> Iterator[Outcome]:
+def seal_all(target: str | Path, folder: Path, writer: str) -> Iterator[Outcome]:
     """Seal every journal of a folder that nobody else has.
 
     :param target: the dataset's folder, or an ``s3://`` URL.
     :param folder: of the journals.
+    :param writer: what to name in the files as having written them.
     :raises ConfigError: if there is no such folder or file system.
     """
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder} with journals; name it with --journal")
     store = open_store(target, folder)
-    for path in journals(folder):
+    for path in journals(folder).values():
         outcome = Outcome(path)
         try:
             with _held(path) as mine:
                 if mine:
-                    outcome.seal = seal(path, store)
+                    outcome.seal = seal(path, store, writer)
                 else:
                     outcome.busy = True
         except K2Error as error:
@@ -106,19 +107,10 @@ def seal_all(target: str | Path, folder: Path) -> Iterator[Outcome]:
             plan.unlink(missing_ok=True)
 
 
-def journals(folder: Path) -> list[Path]:
-    """The journals in a folder, the oldest first."""
-    named: list[tuple[JournalId, Path]] = []
-    for path in folder.glob(f"*{JOURNAL_ENDING}"):
-        name = JournalId.parse(path.name.removesuffix(JOURNAL_ENDING))
-        if name is not None:
-            named.append((name, path))
-    return [path for _, path in sorted(named)]
-
-
-def seal(journal: Path, store: Store, held_bytes: int = HELD_BYTES) -> Seal | None:
+def seal(journal: Path, store: Store, writer: str, held_bytes: int = HELD_BYTES) -> Seal | None:
     """Seal a journal that is locked, and remove it. None if it was sealed before, or is empty.
 
+    :param writer: what to name in the files as having written them.
     :param held_bytes: rows that are held in memory before they go to the disk.
     :raises Unreadable: if something else than ours is in the journal; it stays.
     :raises SinkError: if what is made of it cannot be written; it stays.
@@ -126,22 +118,15 @@ def seal(journal: Path, store: Store, held_bytes: int = HELD_BYTES) -> Seal | No
     batch = journal.name.removesuffix(JOURNAL_ENDING)
     plan = journal.with_name(f".{batch}{PLAN_ENDING}")
     made: Seal | None = None
-    if not store.has(seal_path(batch)):
+    if store.has(seal_path(batch)):
+        store.settle()  # whoever put it there may have been killed before that
+    else:
         _discard(plan, store)
         with Spill[Part](journal.parent, held_bytes) as spill:
             source = LinesFile(journal)
-            rows = _spill(source, batch, spill)
-            if rows:
-                files_of = _by_place(spill)
-                _write_plan(plan, list(files_of))
-                try:
-                    parts = [_put(store, place, parts, spill) for place, parts in files_of.items()]
-                    store.settle()
-                except SinkError:
-                    with suppress(SinkError):
-                        _discard(plan, store)  # on a full disk others want the room
-                    raise
-                made = Seal(batch, rows, source.torn_bytes, tuple(parts), WRITER)
+            if rows := _spill(source, batch, spill):
+                parts = _put_all(store, spill, plan, writer)
+                made = Seal(batch, rows, source.torn_bytes, parts, writer)
                 put_seal(store, made)
     _remove(journal, plan)
     return made
@@ -205,17 +190,23 @@ def _date(day: int) -> str:
     return str(np.datetime64(int(day), "D"))
 
 
-def _by_place(spill: Spill[Part]) -> dict[Place, list[Part]]:
-    """What each sealed file is made of, in its order."""
-    found: dict[Place, list[Part]] = {}
+def _put_all(store: Store, spill: Spill[Part], plan: Path, writer: str) -> tuple[SealedPart, ...]:
+    """Write all files, and the plan before them."""
+    parts_of: dict[Place, list[Part]] = {}
     for part in sorted(spill.keys()):
-        found.setdefault(part.place, []).append(part)
-    return found
-
-
-def _put(store: Store, place: Place, parts: list[Part], spill: Spill[Part]) -> SealedPart:
-    rows = itertools.chain.from_iterable(map(spill.rows, parts))
-    return put_rows(store, place, rows, ordered=len(parts) == 1)
+        parts_of.setdefault(part.place, []).append(part)
+    _write_plan(plan, list(parts_of))
+    put: list[SealedPart] = []
+    try:
+        for place, parts in parts_of.items():
+            rows = itertools.chain.from_iterable(map(spill.rows, parts))
+            put.append(put_rows(store, place, rows, writer, ordered=len(parts) == 1))
+        store.settle()
+    except SinkError:
+        with suppress(SinkError):
+            _discard(plan, store)  # on a full disk others want the room
+        raise
+    return tuple(put)
 
 
 def _write_plan(plan: Path, places: list[Place]) -> None:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..errors import Unreadable
-from .layout import SEALED
+from .layout import SEAL_ENDING, SEALED
 
 if TYPE_CHECKING:
     from .stores import Store
 
 SEAL_VERSION = 1
 """Of the format of seals."""
-SEAL_ENDING = ".json"
 
 
 class SealedPart(msgspec.Struct, frozen=True):

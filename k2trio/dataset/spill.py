@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 HELD_BYTES = 64 << 20
 """Rows that are held in memory before they go to the disk."""
+BLOCK_ROWS = 1 << 12
+"""Batches that are smaller on average are made one, since each costs as well."""
 
 _Key = TypeVar("_Key")
 
@@ -53,20 +55,23 @@ class _Aside:
         self._size = 0
         self._seen: pa.Buffer | None = None
 
-    def append(self, data: pa.Buffer) -> int:
-        """Returns where it is."""
+    def keep(self, block: _Held) -> _Spilled:
+        """Write rows."""
+        data = block.batch.serialize()
         rest = memoryview(data)
         while rest:
             rest = rest[self._file.write(rest) :]
         at, self._size = self._size, self._size + data.size
-        return at
+        first, last, rows, _, batch = block
+        return _Spilled(first, last, rows, data.size, self, at, batch.schema)
 
     def read(self, at: int, size: int) -> pa.Buffer:
         """What was appended, not copied."""
-        if self._seen is None or self._seen.size < at + size:
-            seen = mmap.mmap(self._file.fileno(), self._size, access=mmap.ACCESS_READ)
-            self._seen = pa.py_buffer(seen)
-        return self._seen.slice(at, size)
+        seen = self._seen
+        if seen is None or seen.size < at + size:
+            content = mmap.mmap(self._file.fileno(), self._size, access=mmap.ACCESS_READ)
+            self._seen = seen = pa.py_buffer(content)
+        return seen.slice(at, size)
 
     def close(self) -> None:
         """Let the disk have its room again."""
@@ -97,11 +102,19 @@ class _Section:
     held: list[pa.RecordBatch] = field(default_factory=list[pa.RecordBatch])
     blocks: list[_Spilled] = field(default_factory=list[_Spilled])
 
-    def sort(self) -> _Held:
-        """What is held, by its column."""
-        batch = sorted_by(joined(self.held), self.column)
-        keys = keys_of(batch, self.column)
-        return _Held(int(keys[0]), int(keys[-1]), batch.num_rows, batch.nbytes, batch)
+    def sorted(self) -> list[_Held]:
+        """What is held, as blocks that are not too small."""
+        rows = sum(batch.num_rows for batch in self.held)
+        large = rows >= BLOCK_ROWS * len(self.held)
+        return [
+            _block(batch, self.column) for batch in (self.held if large else [joined(self.held)])
+        ]
+
+
+def _block(batch: pa.RecordBatch, column: str) -> _Held:
+    batch = sorted_by(batch, column)
+    keys = keys_of(batch, column)
+    return _Held(int(keys[0]), int(keys[-1]), batch.num_rows, batch.nbytes, batch)
 
 
 class Spill(Generic[_Key]):
@@ -154,7 +167,7 @@ class Spill(Generic[_Key]):
         section = self._sections[key]
         blocks: list[Block] = [*section.blocks]
         if section.held:
-            blocks.append(section.sort())
+            blocks += section.sorted()
         return merged(blocks, section.column)
 
     def _write(self) -> None:
@@ -163,20 +176,7 @@ class Spill(Generic[_Key]):
                 self._aside = _Aside(self._folder)
             for section in self._sections.values():
                 if section.held:
-                    block = section.sort()
-                    data = block.batch.serialize()
-                    at = self._aside.append(data)
-                    section.blocks.append(
-                        _Spilled(
-                            block.first,
-                            block.last,
-                            block.rows,
-                            data.size,
-                            self._aside,
-                            at,
-                            block.batch.schema,
-                        )
-                    )
+                    section.blocks += map(self._aside.keep, section.sorted())
                     section.held = []
         except OSError as error:
             raise SinkError(f"cannot write aside in {self._folder}: {files.why(error)}") from error

@@ -104,7 +104,7 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def settle(self) -> None:
-        """Return when a cut of power would leave all that was put there.
+        """Return when a cut of power would leave all that was put and found there.
 
         :raises SinkError: if the disk refuses.
         """
@@ -133,7 +133,7 @@ class Folder(Store):
         whole = self._root / path
         aside = _aside(whole)
         with self._told(path):
-            self._make(whole.parent)
+            files.make_folder(whole.parent)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(aside, flags, files.SHARED)
             try:
@@ -160,7 +160,11 @@ class Folder(Store):
 
     def has(self, path: PurePosixPath) -> bool:
         """See :class:`Store`."""
-        return (self._root / path).exists()
+        whole = self._root / path
+        found = whole.exists()
+        if found:
+            self._unsettled.add(whole.parent)
+        return found
 
     def settle(self) -> None:
         """See :class:`Store`."""
@@ -168,15 +172,6 @@ class Folder(Store):
             folder = self._unsettled.pop()
             with self._told(PurePosixPath(folder.relative_to(self._root.parent))):
                 files.sync_directory(folder / "any")
-
-    def _make(self, folder: Path) -> None:
-        missing: list[Path] = []
-        while not folder.is_dir():
-            missing.append(folder)
-            folder = folder.parent
-        for one in reversed(missing):
-            one.mkdir(exist_ok=True)
-            self._unsettled.add(one.parent)
 
 
 class Bucket(Store):

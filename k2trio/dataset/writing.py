@@ -6,15 +6,13 @@ holds a short time: whoever asks for a time reads the groups, and in them the pa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .. import __version__
 from .layout import stream_of
-from .merging import joined
 from .schema import TABLES, TIME
 from .seals import SealedPart
 
@@ -30,32 +28,30 @@ GROUP_ROWS = 1 << 16
 GROUP_BYTES = 32 << 20
 """Bytes of a row group before it is encoded, at most but for one batch of rows."""
 ZSTD_LEVEL = 3
-WRITER = f"k2trio {__version__}"
 PREFIX = "k2trio-"
 """How the keys of the footer begin."""
 
 
 def put_rows(
-    store: Store, place: Place, batches: Iterable[pa.RecordBatch], *, ordered: bool
+    store: Store, place: Place, batches: Iterable[pa.RecordBatch], writer: str, *, ordered: bool
 ) -> SealedPart:
     """Write a sealed file.
 
     :param batches: of its table, in the order in which they are to be.
+    :param writer: what to name in the footer as having written it.
     :param ordered: whether that is the order of the keys throughout.
     :raises SinkError: if it cannot be written.
     """
     table = place.table
-    schema = _schema(place)
+    schema = _schema(place, writer)
     span = _Span(table)
     with store.new(place.path) as file, pq.ParquetWriter(
-        file, schema, compression="zstd", compression_level=ZSTD_LEVEL,
-        data_page_version="2.0", use_dictionary=_DICTIONARY[table.name],
-        column_encoding=_ENCODING[table.name], write_page_index=True,
+        file, schema, **_OPTIONS, **_ENCODINGS[table.name],
         sorting_columns=_sorting(schema, span.column) if ordered else None,
-    ) as writer:  # fmt: skip
+    ) as parquet:  # fmt: skip
         for group in _groups(batches):
             span.add(group)
-            writer.write_batch(group.replace_schema_metadata(schema.metadata), GROUP_ROWS)
+            parquet.write_table(group.replace_schema_metadata(schema.metadata), GROUP_ROWS)
     stream = stream_of(place) or ""
     return SealedPart(
         str(place.path), place.venue, stream, place.kind,
@@ -81,19 +77,19 @@ class _Span:
         self.last: int | None = None
         self._table = table
 
-    def add(self, batch: pa.RecordBatch) -> None:
+    def add(self, batch: pa.Table) -> None:
         self.rows += batch.num_rows
         if not self._table.first:
             return
         for name in {self._table.first, self._table.last}:
-            lowest, highest = pc.min_max(batch.column(name).view(pa.int64())).as_py().values()
+            lowest, highest = pc.min_max(batch.column(name).cast(pa.int64())).as_py().values()
             if lowest is None:
                 continue
             self.first = lowest if self.first is None else min(self.first, lowest)
             self.last = highest if self.last is None else max(self.last, highest)
 
 
-def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     """Batches as large as a row group."""
     held: list[pa.RecordBatch] = []
     rows = size = 0
@@ -106,13 +102,13 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             rows += part.num_rows
             size += row_bytes * part.num_rows
             if rows == GROUP_ROWS or size >= GROUP_BYTES:
-                yield joined(held)
+                yield pa.Table.from_batches(held)
                 held, rows, size = [], 0, 0
     if held:
-        yield joined(held)
+        yield pa.Table.from_batches(held)
 
 
-def _schema(place: Place) -> pa.Schema:
+def _schema(place: Place, writer: str) -> pa.Schema:
     """With a footer that tells what it is wherever the file may be."""
     schema = place.table.schema
     told = {
@@ -121,14 +117,17 @@ def _schema(place: Place) -> pa.Schema:
         "symbol": place.symbol,
         "stream": stream_of(place) or "",
         "journal": place.batch,
-        "writer": WRITER,
+        "writer": writer,
     }
     footer = {f"{PREFIX}{key}".encode(): value.encode() for key, value in told.items()}
     return schema.with_metadata({**schema.metadata, **footer})
 
 
 def _sorting(schema: pa.Schema, column: str) -> list[pq.SortingColumn]:
-    return pq.SortingColumn.from_ordering(schema, [(column, "ascending")])
+    columns: list[pq.SortingColumn] = pq.SortingColumn.from_ordering(
+        schema, [(column, "ascending")]
+    )
+    return columns
 
 
 def _leaves(field: pa.Field, path: str = "") -> Iterator[tuple[str, pa.DataType]]:
@@ -144,20 +143,20 @@ def _leaves(field: pa.Field, path: str = "") -> Iterator[tuple[str, pa.DataType]
         yield path, kind
 
 
-def _encoding(kind: pa.DataType) -> str | None:
-    """How values of a type are encoded; None for a dictionary."""
-    return "DELTA_BINARY_PACKED" if kind in (pa.int64(), TIME) else None
+def _encodings(table: Table) -> dict[str, Any]:
+    """How each column is encoded: integers as differences, what repeats by a dictionary."""
+    leaves = [leaf for field in table.schema for leaf in _leaves(field)]
+    integers = {path for path, kind in leaves if kind in (pa.int64(), TIME)}
+    return {
+        "column_encoding": dict.fromkeys(sorted(integers), "DELTA_BINARY_PACKED"),
+        "use_dictionary": [path for path, _ in leaves if path not in integers],
+    }
 
 
-_COLUMNS = {
-    name: [leaf for field in table.schema for leaf in _leaves(field)]
-    for name, table in TABLES.items()
-}
-_ENCODING = {
-    name: {path: encoding for path, kind in leaves if (encoding := _encoding(kind))}
-    for name, leaves in _COLUMNS.items()
-}
-_DICTIONARY = {
-    name: [path for path, _ in leaves if path not in _ENCODING[name]]
-    for name, leaves in _COLUMNS.items()
+_ENCODINGS = {name: _encodings(table) for name, table in TABLES.items()}
+_OPTIONS: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": ZSTD_LEVEL,
+    "data_page_version": "2.0",
+    "write_page_index": True,
 }

@@ -111,6 +111,14 @@ class JsonLines(LineSink):
                 self._file.finish()
             await self._sync_finished(self._file)
 
+    def begin(self, path: Path) -> None:
+        """Go on in another file; the old one is closed, and no longer locked, when it is synced.
+
+        :raises K2Error: if that cannot be opened; the old one goes on being written to.
+        """
+        if self._file is not None and self._broken is None:
+            self._file.begin(path)
+
     def sync(self) -> None:
         """See :class:`Sink`."""
         self._output.sync()

@@ -142,6 +142,21 @@ class OutputFile(Output):
         self._go_on_in(fd)
         self._tell("output_reopened", output=self.name, was="deleted" if deleted else "moved")
 
+    def begin(self, path: Path) -> None:
+        """Go on in another file, and leave this one as it is.
+
+        :raises K2Error: if that cannot be opened; the old one goes on being written to.
+        """
+        old, self._path = self._path, path
+        try:
+            fd = self._open()
+        except K2Error:
+            self._path = old
+            raise
+        self.name = str(path)
+        self._names = Names(path, timed=bool(self._rotation.period_s))
+        self._go_on_in(fd)
+
     def finish(self) -> None:
         """Give the file its final name, and begin a new one.
 

@@ -47,7 +47,7 @@ async def bad_day() -> list[Item]:
         fault(60, "rest_refused", "venue.rest", duration=60.0),
         fault(62, "dropped", share=0.5, duration=2.0),
     ]
-    settings = {"streams": STREAMS, "repair_hold": 5}
+    settings = {"streams": STREAMS, "repair_hold": 5, "shared_budget": "off"}
     async with open_world(faults, rate=20, settings=settings) as world:
         await trio.sleep(DAY_S)
     return [item for _, item in world.items]
@@ -65,7 +65,7 @@ def market(items: list[Item], tmp_path_factory: pytest.TempPathFactory) -> Path:
     journals = folder / "market" / JOURNAL
     journals.mkdir(parents=True)
     (journals / "20260101T00-1.jsonl").write_bytes(encode_lines(items))
-    (outcome,) = seal_all(folder / "market", journals)
+    (outcome,) = seal_all(folder / "market", journals, "a test")
     assert outcome.seal is not None
     return folder
 
