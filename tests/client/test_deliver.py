@@ -21,7 +21,7 @@ from k2trio import Event, GaveUp, SinkError, deliver
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from k2trio import Item, Sink
+    from k2trio import Item
 
 README = Path(__file__).parents[2] / "README.md"
 STREAM = "btcusdt@trade"
@@ -64,11 +64,6 @@ class Kept:
         self.flushed += 1
 
 
-def one_of(sink: Sink) -> Sink:
-    """For type checkers: what is given is one."""
-    return sink
-
-
 def assert_without_a_hole(ids: Sequence[int]) -> None:
     assert len(ids) > 10
     assert list(ids) == list(range(ids[0], ids[-1] + 1))
@@ -83,7 +78,7 @@ async def test_a_feed_is_written_until_it_is_cancelled_and_then_what_is_left(
     sink = Kept()
     async with open_world(rate=50, consume=False, settings=SETTINGS) as world:
         with trio.move_on_after(5):
-            await deliver(world.feed, one_of(sink))
+            await deliver(world.feed, sink)
         assert_without_a_hole(sink.ids)
         (row,) = world.feed.coverage()
         assert row.live == len(sink.ids)

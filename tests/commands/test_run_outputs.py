@@ -27,9 +27,13 @@ from processes import (
 )
 from recorded_lines import content
 
-from k2trio.commands.outputs import open_outputs
-from k2trio.errors import ConfigError
+from k2trio.commands.options import parse
+from k2trio.commands.outputs import open_outputs, try_output
+from k2trio.commands.simulate import SimulateOptions
+from k2trio.errors import ConfigError, SinkError
 from k2trio.loading import load_settings
+from k2trio.settings import Settings
+from k2trio.targets import parse_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -276,6 +280,45 @@ def test_a_wrong_target_is_one_line_by_option_and_by_variable(target: str, cure:
         assert end.stderr.endswith(f"{cure}\n")
         assert end.stderr.count("\n") == 1
     assert not Path("fine.jsonl").exists()
+
+
+def test_options_that_take_lists_may_be_repeated() -> None:
+    words = ["--output", "a.jsonl,b.jsonl", "--symbols", "BTCUSDT", "--output=c.jsonl.zst"]
+    settings = parse(Settings, "run", [*words, "--symbols", "ETHUSDT"])
+    assert settings.output == ("a.jsonl", "b.jsonl", "c.jsonl.zst")
+    assert settings.symbols == ("BTCUSDT", "ETHUSDT")
+    options = parse(SimulateOptions, "simulate", ["--ports", "1,2", "--ports", "3"])
+    assert options.ports == (1, 2, 3)
+
+
+def test_standard_output_that_is_another_output_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    arguments = ["run", *outputs("-", path)]
+    with path.open("ab") as file, started(*arguments, stdout=file) as process:
+        _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2
+    assert err.decode() == f"k2trio: OUTPUT {path} is what standard output goes to; name another\n"
+
+
+@pytest.mark.parametrize(
+    ("where", "verdict"),
+    [
+        ("new", "can be written"),
+        (".", "can be written"),
+        ("file", "it is no folder; name one"),
+        ("none/deep", "its directory does not exist; create it"),
+    ],
+)
+def test_check_tries_the_folder_of_a_dataset(where: str, verdict: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    target = parse_target(f"parquet:{tmp_path / where}")
+    before = sorted(tmp_path.iterdir())
+    if verdict == "can be written":
+        try_output(target)
+    else:
+        with pytest.raises(SinkError, match=f"^cannot write to .*: {verdict}$"):
+            try_output(target)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_bucket_without_a_journal_is_one_line() -> None:
