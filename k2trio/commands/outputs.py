@@ -42,7 +42,8 @@ def _opened(target: Target, settings: Settings, tell: Callable[..., object]) -> 
     if target.form is Form.DATASET:
         from ..dataset.sink import ParquetSink
 
-        return ParquetSink(target.where, settings.journal, tell)
+        journal = settings.journal if target.remote else None
+        return ParquetSink(target.where, journal, tell)
     if target.form is Form.ZSTD and target.path is not None:
         from ..sinks.zst import ZstdLines
 

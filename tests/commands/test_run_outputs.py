@@ -30,6 +30,8 @@ from recorded_lines import content
 from k2trio.commands.options import parse
 from k2trio.commands.outputs import open_outputs, try_output
 from k2trio.commands.simulate import SimulateOptions
+from k2trio.dataset.catalogue import find
+from k2trio.dataset.layout import JOURNAL, SEALED
 from k2trio.errors import ConfigError, SinkError
 from k2trio.loading import load_settings
 from k2trio.settings import Settings
@@ -146,6 +148,38 @@ def test_after_kills_each_output_has_every_message(
         )
     # Of the frame that a kill took, the plain file has the lines.
     assert doubled[0] >= doubled[1]
+
+
+def sealed_or_not(folder: Path) -> list[int]:
+    """The ids of a dataset."""
+    return [
+        number
+        for source in find([folder])
+        for piece in source.pieces()
+        if piece.stream == STREAM
+        for number in piece.batch.column("trade_id").to_pylist()
+    ]
+
+
+def test_a_dataset_beside_a_file_holds_the_same_after_kills(
+    exchange: Simulator, tmp_path: Path
+) -> None:
+    plain, folder, state = (tmp_path / name for name in ("a.jsonl", "set", "state.json"))
+    arguments = [*outputs(f"parquet:{folder}", plain), "--state", str(state)]
+    journals = folder / JOURNAL
+    for ending in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
+        before = size(plain)
+        with started("run", *arguments, **variables_of(exchange)) as process:
+            until(lambda: size(plain) > before + 20_000 and size(state), process)  # noqa: B023
+            # What the run before left is sealed meanwhile, and the journal of this one is not.
+            until(lambda: len(list(journals.iterdir())) == 1, process)
+            process.send_signal(ending)
+            process.wait(PATIENCE_S)
+        assert process.returncode == (0 if ending == signal.SIGTERM else -ending)
+    assert len(list((folder / SEALED).iterdir())) == 2
+    in_file, in_set = ids(content(plain)), sealed_or_not(folder)
+    assert_without_a_hole(in_file)
+    assert sorted(in_set) == sorted(in_file)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk")
