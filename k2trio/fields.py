@@ -46,7 +46,7 @@ def _split_outputs(value: object) -> object:
         return [str(value)]
     if isinstance(value, list | tuple):
         value = [str(item) if isinstance(item, Path) else item for item in value]  # pyright: ignore[reportUnknownVariableType]
-    return _split(value) or STANDARD_OUTPUT
+    return _split(value) or STANDARD_OUTPUT  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _empty_is_none(value: object) -> object:

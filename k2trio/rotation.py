@@ -123,9 +123,8 @@ def refuse_finished_names(
     """
     others = [*named.items(), *(("OUTPUT", path) for path in outputs)]
     for output in outputs if rotation.on else ():
-        folder = output.resolve().parent
-        names = Names(output.resolve(), timed=bool(rotation.period_s))
+        names = Names(output, timed=bool(rotation.period_s))
         for name, path in others:
-            full = path.resolve()
-            if full.parent == folder and names.mark_of(full.name) is not None:
+            together = path.parent.resolve() == output.parent.resolve()
+            if together and names.mark_of(path.name) is not None:
                 raise ValueError(f"{name} {path} is a name that OUTPUT may rotate to")

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 FOLDER = Path("/disk")
 """The one directory of the disk; paths elsewhere, and descriptors, are the real system's."""
-MODULES = ("files", "continuity.state", "sinks.output", "sinks.output_file", "sinks.jsonl")
+MODULES = (
+    "files",
+    "continuity.state",
+    "sinks.output",
+    "sinks.output_file",
+    "sinks.jsonl",
+    "sinks.frames",
+)
 FIRST_FD = 1 << 20
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
+import zstandard
 from disk import FOLDER, Disk
 from world import START_MS, make_settings
 
@@ -16,17 +17,22 @@ from k2trio.commands.run import deliver_and_account
 from k2trio.commands.sampling import Sampler
 from k2trio.continuity.state import State
 from k2trio.simulator import Exchange, Fault, FaultBoard, Market, MemoryNetwork, RestServer
+from k2trio.sinks.fan_out import FanOut
 from k2trio.sinks.jsonl import JsonLines
+from k2trio.sinks.zst import ZstdLines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import pytest
 
+    from k2trio.sinks.line_sink import LineSink
+
 TRADES, AGGREGATES, BOOK = "btcusdt@trade", "btcusdt@aggTrade", "btcusdt@depth@100ms"
 KEYS = {TRADES: ("t", "t"), AGGREGATES: ("a", "a"), BOOK: ("U", "u")}
 """Stream → where a payload has its first and its last id."""
 STATE, OUTPUT, COVERAGE = "state.json", "output.jsonl", "coverage.json"
+PACKED = "packed.jsonl.zst"
 
 
 class Place:
@@ -35,6 +41,7 @@ class Place:
     :param monkeypatch: puts the disk in, and takes threads out: virtual time does not wait for
         them.
     :ivar clock_ahead_s: by how much the wall clock is wrong.
+    :ivar packs: whether the program has a second output, of compressed lines.
     :ivar told: what was told of the samples of books.
     """
 
@@ -48,6 +55,7 @@ class Place:
         self.network.add_rest("venue.test", RestServer(exchange, "venue.rest"))
         self._monkeypatch = monkeypatch
         self.clock_ahead_s = 0.0
+        self.packs = False
         self.told: list[tuple[str, dict[str, Any]]] = []
 
         async def run_sync(function: Any, *args: Any, **_: Any) -> Any:
@@ -71,7 +79,10 @@ class Place:
         settings = make_settings(
             ["wss://venue.test:1/stream"], rest_urls=["https://venue.test"], **chosen
         )
-        with JsonLines(FOLDER / OUTPUT, settings.rotation) as sink:
+        sink: LineSink = JsonLines(FOLDER / OUTPUT, settings.rotation)
+        if self.packs:
+            sink = FanOut([sink, ZstdLines(FOLDER / PACKED, settings.rotation)])
+        with sink:
             async with open_feed(
                 settings=settings,
                 dial=dial,
@@ -103,6 +114,20 @@ def rows(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
         if name.startswith(OUTPUT)
         for line in content[: content.rfind(b"\n") + 1].splitlines()
     ]
+
+
+def unpacked(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The whole frames of the compressed output, and of its numbered parts, as plain ones."""
+    plain: dict[str, bytes] = {}
+    for name, data in files.items():
+        if name.startswith(PACKED.partition(".")[0]):
+            text = b""
+            while data:
+                reader = zstandard.ZstdDecompressor().decompressobj()
+                part = reader.decompress(data)
+                text, data = text + (part if reader.eof else b""), reader.unused_data
+            plain[f"{OUTPUT}.{name}"] = text
+    return plain
 
 
 def ids(files: Mapping[str, bytes]) -> dict[str, list[int]]:

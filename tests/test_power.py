@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 from disk import FOLDER, Disk
-from program import COVERAGE, OUTPUT, STATE, Place, gaps, ids, lacking, positions
+from program import COVERAGE, OUTPUT, STATE, Place, gaps, ids, lacking, positions, unpacked
 
 from k2trio.simulator import draw_schedule
 
@@ -55,6 +55,29 @@ async def test_wherever_the_power_is_cut_the_state_speaks_only_of_what_is_on_the
     assert len(set(seen)) > 10
     parts = [name for name in disk.names() if name.startswith(OUTPUT)]
     assert (len(parts) > 5) == bool(rotate_bytes)
+
+
+@pytest.mark.parametrize("rotate_bytes", [0, 3000])
+async def test_of_two_outputs_the_state_runs_ahead_of_neither(
+    autojump_clock: Any, place: Place, rotate_bytes: int
+) -> None:
+    """One of lines, one of frames, and after each cut a restart that finds what it took."""
+    rng = random.Random(3)
+    place.packs = True
+    began: dict[str, int] = {}
+    files: dict[str, bytes] = {}
+    for _ in range(12):
+        disk = Disk(files)
+        cuts: list[dict[str, bytes]] = []
+        disk.changed = lambda disk=disk, cuts=cuts: cuts.append(disk.cut(rng))  # type: ignore[misc]
+        await place.run(disk, rng.uniform(2, 5), output_rotate_bytes=rotate_bytes)
+        files = rng.choice(cuts)
+        for left in (files, *cuts[:: len(cuts) // 20]):
+            for found in (ids(left), ids(unpacked(left))):
+                for stream, position in positions(left).items():
+                    first = began.setdefault(stream, min(found[stream], default=position + 1))
+                    assert lacking(found.get(stream, []), first, position) == set()
+    assert len(began) == 2
 
 
 async def test_after_a_cut_of_power_a_restart_brings_what_it_took(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -21,7 +21,7 @@ LAST_PIECE = 1024
 """Items that are written at once then: a whole backlog would need its room twice."""
 
 
-async def deliver(feed: Feed, sink: Sink) -> None:
+async def deliver(feed: Feed[Any], sink: Sink) -> None:
     """Write what a feed brings, until it ends or this is cancelled, and then what is left.
 
     With a state file, open the feed with ``sync=sink.sync``: what is remembered is what the sink
@@ -38,7 +38,7 @@ async def deliver(feed: Feed, sink: Sink) -> None:
         await finish(feed, sink, batch)
 
 
-async def finish(feed: Feed, sink: Sink, batch: Sequence[Item]) -> None:
+async def finish(feed: Feed[Any], sink: Sink, batch: Sequence[Item]) -> None:
     """Write what was received but not yet written, within a bound, whatever ended the delivery.
 
     :param batch: what was written last; the sink says how much of it is whole.
@@ -51,7 +51,7 @@ async def finish(feed: Feed, sink: Sink, batch: Sequence[Item]) -> None:
         await sink.flush()
 
 
-async def _write_the_rest(feed: Feed, sink: Sink, rest: Sequence[Item]) -> None:
+async def _write_the_rest(feed: Feed[Any], sink: Sink, rest: Sequence[Item]) -> None:
     """Write all that can be delivered, in pieces, and acknowledge what is whole."""
     left = len(rest)
     with trio.move_on_after(LAST_WRITE_S, shield=True):

@@ -191,7 +191,7 @@ def _metavar(name: str, item: FieldInfo) -> str:
     if kind is int:
         return "PORT" if name.endswith("port") else "BYTES" if name.endswith("bytes") else "N"
     if Path in get_args(kind):
-        return "FILE"
+        return "FOLDER" if (item.description or "").startswith("Folder") else "FILE"
     endings = {"url": "URL", "host": "ADDRESS", "proxy": "URL", "rotate": "TIME"}
     return endings.get(name.rpartition("_")[2], "NAME")
 

@@ -13,6 +13,7 @@ from ..targets import Form
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ..settings import Settings
     from ..sinks.line_sink import LineSink
@@ -41,7 +42,8 @@ def _opened(target: Target, settings: Settings, tell: Callable[..., object]) -> 
     if target.form is Form.DATASET:
         from ..dataset.sink import ParquetSink
 
-        return ParquetSink(target.where, settings.journal, tell)
+        journal = settings.journal if target.remote else None
+        return ParquetSink(target.where, journal, tell)
     if target.form is Form.ZSTD and target.path is not None:
         from ..sinks.zst import ZstdLines
 
@@ -61,7 +63,7 @@ def try_output(target: Target) -> None:
     if target.path is None:
         return
     if target.form is Form.DATASET:
-        _try_folder(target)
+        _try_folder(target.path)
     elif target.form is Form.ZSTD:
         from ..sinks.frames import try_frames
 
@@ -81,13 +83,10 @@ def require(target: Target) -> None:
         extras.require("zstandard", "zstd", f"--output {target}")
 
 
-def _try_folder(target: Target) -> None:
-    folder = target.path
-    assert folder is not None  # noqa: S101 - the callers look
+def _try_folder(folder: Path) -> None:
     try:
-        if folder.is_dir():
-            files.try_to_replace(folder / "journal")
-        else:
-            files.try_to_replace(folder)
+        files.try_to_replace(folder / "journal" if folder.is_dir() else folder)
     except OSError as error:
         raise SinkError(f"cannot write to {folder}: {files.why(error)}") from error
+    if folder.exists() and not folder.is_dir():
+        raise SinkError(f"cannot write to {folder}: it is no folder; name one")

@@ -28,14 +28,11 @@ def refuse_shared_files(settings: Settings) -> None:
 
     :raises ConfigError: naming the first that is.
     """
-    kept = [("STATE", settings.state), ("COVERAGE", settings.coverage)]
-    forms = [target.form for target in settings.targets]
-    for stream, fd in (("output", 1), ("error", 2)):
+    named = [("OUTPUT", target.file) for target in settings.targets]
+    named += [("STATE", settings.state), ("COVERAGE", settings.coverage)]
+    used = any(target.form is Form.STANDARD_OUTPUT for target in settings.targets)
+    for stream, fd in (("output", 1), ("error", 2)) if used else (("error", 2),):
         status = os.fstat(fd)
-        if stream == "error":
-            named = [*(("OUTPUT", target.file) for target in settings.targets), *kept]
-        else:
-            named = kept if Form.STANDARD_OUTPUT in forms else []
         for name, path in named:
             if path is None or not stat.S_ISREG(status.st_mode) or not path.exists():
                 continue

@@ -79,6 +79,8 @@ class JsonLines(LineSink):
         self.whole = 0
         if self._broken is not None:
             self.check()
+        if not data:
+            return
         if self._output.waits:
             await self._write_patiently(data, lines)
             return

@@ -62,6 +62,7 @@ class OutputFile(Output):
     ) -> None:
         self.cut_bytes: int = 0
         self._size = 0
+        self._begun = False
         self._period = 0
         self._path = path
         self._piece = piece
@@ -86,20 +87,24 @@ class OutputFile(Output):
 
     @property
     def period_is_over(self) -> bool:
-        """Whether there is something in it, and it is of another period than that of now."""
-        return bool(self._rotation.period_s and self._size) and self._period != self._now()
+        """Whether something was to go into it, in another period than that of now."""
+        return self._begun and self._period != self._now()
 
     def look(self) -> None:
-        """See that what is written next goes where it belongs; called before each write.
+        """See that what comes next goes where it belongs; called before each write.
 
         :raises SinkError: as :meth:`follow` and :meth:`finish` do.
         """
+        if not self.regular:
+            return
         now = trio.current_time()
         if now - self._looked_at >= LOOK_INTERVAL_S:
             self._looked_at = now
             self.follow()
         if self.period_is_over:
             self.finish()
+        if not self._begun:
+            self._begun, self._period = True, self._now()
 
     def grew(self, by_bytes: int) -> None:
         """Finish the file if it is large enough; called after each write.
@@ -108,8 +113,6 @@ class OutputFile(Output):
         """
         if not self.regular:
             return
-        if not self._size:
-            self._period = self._now()
         self._size += by_bytes
         if self._rotation.max_bytes and self._size >= self._rotation.max_bytes:
             self.finish()
@@ -235,8 +238,7 @@ class OutputFile(Output):
         try:
             status, self.cut_bytes = _take(fd, self._path, self._torn_bytes)
             self._size = status.st_size - self.cut_bytes if stat.S_ISREG(status.st_mode) else 0
-            if self._size:
-                self._period = self._start(status.st_mtime)
+            self._begun, self._period = self._size > 0, self._start(status.st_mtime)
             if self.cut_bytes:
                 os.ftruncate(fd, self._size)
                 event = f"torn_{self._piece}_cut"

@@ -24,6 +24,9 @@ def settings_take_their_fields_and_nothing_else() -> None:
 def load_settings_takes_the_same() -> None:
     assert_type(load_settings(), Settings)
     load_settings(symbols="BTCUSDT,ETHUSDT", max_reconnect_attempts=0, overflow="drop")
+    load_settings(output=Path("out.jsonl"), output_rotate="1h", output_keep=3)
+    load_settings(output=["out.jsonl.zst", Path("other.jsonl")], journal=Path("journal"))
+    load_settings(output=3)  # type: ignore[arg-type]
     load_settings(max_reconect_attempts=0)  # type: ignore[call-arg]
     load_settings(overflow="wait")  # type: ignore[arg-type]
 
