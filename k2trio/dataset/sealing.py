@@ -101,9 +101,10 @@ def seal_all(target: str | Path, folder: Path, writer: str) -> Iterator[Outcome]
         except K2Error as error:
             outcome.problem = str(error)
         yield outcome
-    for plan in folder.glob(f".*{PLAN_ENDING}"):
+    for plan in folder.glob(f"*{PLAN_ENDING}*"):
         # Of a journal that was removed right before a crash.
-        if not plan.with_name(plan.name[1:].replace(PLAN_ENDING, JOURNAL_ENDING)).exists():
+        batch = plan.name.removeprefix(".").partition(".")[0]
+        if not (folder / f"{batch}{JOURNAL_ENDING}").exists():
             plan.unlink(missing_ok=True)
 
 
@@ -116,7 +117,7 @@ def seal(journal: Path, store: Store, writer: str, held_bytes: int = HELD_BYTES)
     :raises SinkError: if what is made of it cannot be written; it stays.
     """
     batch = journal.name.removesuffix(JOURNAL_ENDING)
-    plan = journal.with_name(f".{batch}{PLAN_ENDING}")
+    plan = journal.with_name(batch + PLAN_ENDING)
     made: Seal | None = None
     if store.has(seal_path(batch)):
         store.settle()  # whoever put it there may have been killed before that
@@ -232,8 +233,8 @@ def _remove(journal: Path, plan: Path) -> None:
     try:
         os.unlink(journal)  # noqa: PTH108 - so that tests can stop it here
         files.sync_directory(journal)
-        with suppress(FileNotFoundError):
-            os.unlink(plan)  # noqa: PTH108
+        for leftover in plan.parent.glob(f"*{plan.name}*"):  # also a half one of a crash
+            os.unlink(leftover)  # noqa: PTH108
     except OSError as error:
         raise SinkError(f"cannot remove {journal}, which is sealed: {files.why(error)}") from error
 
