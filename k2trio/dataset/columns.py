@@ -259,7 +259,7 @@ def _offsets(lists: Iterable[Sequence[Any]]) -> pa.Array:
 
 
 def _times(microseconds: Any) -> pa.Array:
-    return pa.array(microseconds, pa.int64()).cast(TIME)
+    return pa.array(microseconds, pa.int64()).view(TIME)
 
 
 def _microseconds(times: list[int]) -> Any:

@@ -53,7 +53,8 @@ class _Aside:
     def __init__(self, folder: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - see close
         self._size = 0
-        self._seen: pa.Buffer | None = None
+        self._map: mmap.mmap | None = None
+        self._looked_at = 0
 
     def keep(self, block: _Held) -> _Spilled:
         """Write rows."""
@@ -67,15 +68,17 @@ class _Aside:
 
     def read(self, at: int, size: int) -> pa.Buffer:
         """What was appended, not copied."""
-        seen = self._seen
-        if seen is None or seen.size < at + size:
-            content = mmap.mmap(self._file.fileno(), self._size, access=mmap.ACCESS_READ)
-            self._seen = seen = pa.py_buffer(content)
-        return seen.slice(at, size)
+        if self._map is None or len(self._map) < at + size:
+            self._map = mmap.mmap(self._file.fileno(), self._size, access=mmap.ACCESS_READ)
+        self._looked_at += size
+        if self._looked_at > HELD_BYTES:
+            self._looked_at = 0
+            self._map.madvise(mmap.MADV_DONTNEED)  # the disk has it; memory need not
+        return pa.py_buffer(self._map).slice(at, size)
 
     def close(self) -> None:
         """Let the disk have its room again."""
-        self._seen = None
+        self._map = None
         self._file.close()
 
 
