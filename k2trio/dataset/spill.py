@@ -124,12 +124,10 @@ class Spill(Generic[_Key]):
     """See the module. A context manager; what was read of it must not be used behind it.
 
     :param folder: on whose disk the rows lie.
-    :param held_bytes: see ``HELD_BYTES``.
     """
 
-    def __init__(self, folder: Path, held_bytes: int = HELD_BYTES) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._held_bytes = held_bytes
         self._held = 0
         self._sections: dict[_Key, _Section] = {}
         self._aside: _Aside | None = None
@@ -158,7 +156,7 @@ class Spill(Generic[_Key]):
             section = self._sections[key] = _Section(column)
         section.held.append(batch)
         self._held += batch.nbytes
-        if self._held > self._held_bytes:
+        if self._held > HELD_BYTES:
             self._write()
 
     def keys(self) -> list[_Key]:

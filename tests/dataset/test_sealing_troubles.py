@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow.fs as pafs
@@ -19,6 +20,7 @@ from journaled import ID, WRITER, everything, journal, journaled, leftovers, tra
 from processes import PATIENCE_S, environment, k2trio, started
 
 from k2trio.dataset.sealing import seal_all
+from k2trio.dataset.stores import open_store
 from k2trio.sinks.jsonl import JsonLines
 
 if TYPE_CHECKING:
@@ -240,6 +242,16 @@ def test_a_target_that_may_not_be_written_to_is_one_line(tmp_path: Path) -> None
     assert told.startswith("k2trio: cannot write venue=binance.com/")
     assert f" in {name}: " in told
     assert journaled(path) == expected
+
+
+def test_a_file_that_is_not_finished_leaves_the_older_one_and_nothing_else(tmp_path: Path) -> None:
+    store, path = open_store(tmp_path, tmp_path), PurePosixPath("folder/file.parquet")
+    with store.new(path) as file:
+        file.write(b"old")
+    with pytest.raises(TypeError), store.new(path) as file:
+        file.write("no bytes")  # type: ignore[arg-type]
+    (left,) = (tmp_path / "folder").iterdir()
+    assert left.read_bytes() == b"old"
 
 
 # -- object stores --------------------------------------------------------------------------------
