@@ -5,6 +5,7 @@ A path is a file, a dataset's folder (also ``s3://bucket/prefix``), or a folder 
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from os import PathLike, fspath
@@ -44,6 +45,7 @@ class Dataset:
 
     :ivar root: its folder on its file system.
     :ivar journals: id → file, of those that are not sealed.
+    :ivar unsealed: the same as sources, readable even when they are sealed meanwhile.
     :ivar seals: the ids of seals.
     :ivar sealed: the sealed files that count.
     """
@@ -51,6 +53,7 @@ class Dataset:
     filesystem: pafs.FileSystem
     root: str
     journals: dict[str, Path] = field(default_factory=dict[str, Path])
+    unsealed: list[LinesFile] = field(default_factory=list[LinesFile])
     seals: set[str] = field(default_factory=set[str])
     sealed: list[SealedFile] = field(default_factory=list[SealedFile])
 
@@ -59,7 +62,7 @@ class Dataset:
         """Sealed files and then journals, in the order of their hours."""
         return [
             *sorted(self.sealed, key=_order),
-            *(LinesFile(path) for path in self.journals.values()),
+            *self.unsealed,
         ]
 
     def counts(self, batch: str) -> bool:
@@ -76,6 +79,7 @@ def open_dataset(where: str | PathLike[str], journal: Path | None = None) -> Dat
     :param where: a folder or an ``s3://`` URL.
     :param journal: its folder of journals, if it is not inside.
     :raises ConfigError: if it cannot be read.
+    :raises Unreadable: if one of its journals cannot be opened.
     """
     filesystem, root = locate(where)
     local = isinstance(filesystem, pafs.LocalFileSystem)
@@ -83,7 +87,7 @@ def open_dataset(where: str | PathLike[str], journal: Path | None = None) -> Dat
     dataset = Dataset(filesystem, root)
     found: list[pafs.FileInfo] = []
     try:
-        for _ in range(MOST_LOOKS):
+        for looks in itertools.count(1):
             # In this order: of a journal that has its seal, all files are there afterwards.
             unsealed = {} if folder is None else journals(folder)
             dataset.seals = _seals(filesystem, root)
@@ -93,8 +97,13 @@ def open_dataset(where: str | PathLike[str], journal: Path | None = None) -> Dat
             dataset.journals = {
                 key: path for key, path in unsealed.items() if key not in dataset.seals
             }
-            if all(path.exists() for path in dataset.journals.values()):
-                break  # else it was sealed meanwhile
+            try:
+                dataset.unsealed = [LinesFile(p, kept=True) for p in dataset.journals.values()]
+                break
+            except Unreadable:
+                gone = not all(path.exists() for path in dataset.journals.values())
+                if not gone or looks == MOST_LOOKS:
+                    raise
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(f"cannot read the dataset {where}: {error}") from error
     for info in found:

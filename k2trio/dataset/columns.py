@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import UnknownStreamError, Unreadable
-from ..market.payloads import NS, PAYLOADS, DepthSnapshot
+from ..market.payloads import NS, PAYLOADS
 from ..market.streams import Kind, parse_stream
 from ..market.units import MS, US
 from .lines import NO_DATA, Line, payload_of
@@ -132,9 +132,11 @@ def _messages(venue: str, stream: str, group: _Group) -> Iterator[Piece]:
 
 
 def _rows(table: Table, kind: Kind, stream: str, group: _Group) -> pa.RecordBatch:
-    payloads = _payloads(kind, group.lines)
+    mixed = kind is Kind.DEPTH and any(line.origin == "snapshot" for line in group.lines)
+    payloads = list(map(payload_of, group.lines)) if mixed else _payloads(kind, group.lines)
     received_ns = _nanoseconds([line.received for line in group.lines])
-    arrays = [_array(column, payloads, received_ns) for column in table.columns]
+    array = _of_depth if mixed else _array
+    arrays = [array(column, payloads, received_ns) for column in table.columns]
     return _batch(table, [*arrays, *_tail(stream, group, received_ns)])
 
 
@@ -168,8 +170,6 @@ def _payloads(kind: Kind, lines: list[Line]) -> list[Any]:
 
     :raises Unreadable: if one of them is not what the stream carries.
     """
-    if kind is Kind.DEPTH and any(line.origin == "snapshot" for line in lines):
-        return [payload_of(line) for line in lines]
     text = b"".join((b"[", b",".join([line.data for line in lines]), b"]"))
     try:
         decoded: list[Any] = _decode_all(kind)(text)
@@ -196,24 +196,26 @@ def _array(column: Column, payloads: list[Any], received_ns: Any) -> pa.Array:
     if column.name == "tickers":
         return _tickers(column, payloads)
     if payloads and isinstance(payloads[0], list):
-        values = [max((row.event_time for row in rows), default=0) for rows in payloads]
-        return _times(_microseconds(values))
-    if isinstance(payloads[0], DepthSnapshot) or column.of in _NOT_OF_SNAPSHOTS:
-        return _of_depth(column, payloads, received_ns)
+        told = [max((row.event_time for row in rows), default=None) for rows in payloads]
+        return _times_or_received(told, received_ns)
     values = list(map(operator.attrgetter(column.of), payloads))
     return _typed(column, values)
 
 
-_NOT_OF_SNAPSHOTS = frozenset({"first_update_id"})
-
-
 def _of_depth(column: Column, payloads: list[Any], received_ns: Any) -> pa.Array:
     """A column of updates among which there are snapshots, which tell no time and no first id."""
+    if column.type == LEVELS:
+        return _array(column, payloads, received_ns)
     values = [getattr(payload, column.of, None) for payload in payloads]
     if column.type != TIME:
         return pa.array(values, column.type)
-    told = _microseconds([0 if value is None else value for value in values])
-    absent = np.array([value is None for value in values])
+    return _times_or_received(values, received_ns)
+
+
+def _times_or_received(times: list[int | None], received_ns: Any) -> pa.Array:
+    """Times of the exchange; where it tells none, when the message was received."""
+    told = _microseconds([0 if time is None else time for time in times])
+    absent = np.array([time is None for time in times])
     return _times(np.where(absent, received_ns // _NS_PER_US, told))
 
 
@@ -257,12 +259,17 @@ def _offsets(lists: Iterable[Sequence[Any]]) -> pa.Array:
 
 
 def _times(microseconds: Any) -> pa.Array:
-    return pa.array(microseconds, pa.int64()).cast(TIME)
+    return pa.array(microseconds, pa.int64()).view(TIME)
 
 
 def _microseconds(times: list[int]) -> Any:
-    """Times of the exchange, in whatever unit they are told."""
+    """Times of the exchange, in whatever unit they are told.
+
+    :raises ValueError: if one is before all that a column holds.
+    """
     array = np.array(times, np.int64)
+    if array.min(initial=0) < -_US_FROM:
+        raise ValueError("a time that is none")
     return np.where(array < _US_FROM, array * _PER_MS, array)
 
 

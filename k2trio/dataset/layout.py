@@ -1,6 +1,7 @@
 """Where things are in a dataset's folder, and what they are called.
 
     _journal/20261126T13-1.jsonl          what was received in an hour, until it is sealed
+    _journal/20261126T13-1.plan           what is being made of it; there for as long as that lasts
     _sealed/20261126T13-1.json            what sealing made of it, written last: the seal itself
     venue=…/kind=…/symbol=…/date=…/20261126T13-1.trade.parquet
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MERGED_BYTES = 128 << 20
-"""Rows that are sorted at once where runs are merged."""
+"""Rows that are sorted at once where runs are merged; beyond it one of each run."""
 
 
 class Block(Protocol):
@@ -57,17 +57,12 @@ def sorted_by(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
     return batch.take(pa.array(np.argsort(keys, kind="stable")))
 
 
-def merged(
-    blocks: Sequence[Block], column: str, at_once: int = MERGED_BYTES
-) -> Iterator[pa.RecordBatch]:
-    """All rows by a column; those with equal values in the order of their blocks.
-
-    :param at_once: bytes of rows to be sorted at once, beyond one row a run.
-    """
+def merged(blocks: Sequence[Block], column: str) -> Iterator[pa.RecordBatch]:
+    """All rows by a column; those with equal values in the order of their blocks."""
     runs = [_Run(run, column) for run in _runs(blocks)]
     row_bytes = max(1, sum(block.size for block in blocks) // sum(block.rows for block in blocks))
     while len(runs) > 1:
-        window = max(1, at_once // row_bytes // len(runs))
+        window = max(1, MERGED_BYTES // row_bytes // len(runs))
         ahead = [key for run in runs if (key := run.key_after(window)) is not None]
         bound = min(ahead, default=None)
         parts = [part for run in runs for part in run.take(bound)]

@@ -35,7 +35,7 @@ from .merging import keys_of
 from .schema import GAP, OTHER, REMARKS
 from .seals import Seal, put_seal, seal_path
 from .sources import LinesFile
-from .spill import HELD_BYTES, Spill
+from .spill import Spill
 from .stores import open_store
 from .writing import order_column, put_rows
 
@@ -101,28 +101,28 @@ def seal_all(target: str | Path, folder: Path, writer: str) -> Iterator[Outcome]
         except K2Error as error:
             outcome.problem = str(error)
         yield outcome
-    for plan in folder.glob(f".*{PLAN_ENDING}"):
-        # Of a journal that was removed right before a crash.
-        if not plan.with_name(plan.name[1:].replace(PLAN_ENDING, JOURNAL_ENDING)).exists():
+    for plan in folder.glob(f"*{PLAN_ENDING}*"):
+        # Of a journal that was removed right before a crash, or half a one of a crash before.
+        batch = plan.name.removeprefix(".").partition(".")[0]
+        if not (folder / f"{batch}{JOURNAL_ENDING}").exists():
             plan.unlink(missing_ok=True)
 
 
-def seal(journal: Path, store: Store, writer: str, held_bytes: int = HELD_BYTES) -> Seal | None:
+def seal(journal: Path, store: Store, writer: str) -> Seal | None:
     """Seal a journal that is locked, and remove it. None if it was sealed before, or is empty.
 
     :param writer: what to name in the files as having written them.
-    :param held_bytes: rows that are held in memory before they go to the disk.
     :raises Unreadable: if something else than ours is in the journal; it stays.
     :raises SinkError: if what is made of it cannot be written; it stays.
     """
     batch = journal.name.removesuffix(JOURNAL_ENDING)
-    plan = journal.with_name(f".{batch}{PLAN_ENDING}")
+    plan = journal.with_name(batch + PLAN_ENDING)
     made: Seal | None = None
     if store.has(seal_path(batch)):
         store.settle()  # whoever put it there may have been killed before that
     else:
         _discard(plan, store)
-        with Spill[Part](journal.parent, held_bytes) as spill:
+        with Spill[Part](journal.parent) as spill:
             source = LinesFile(journal)
             if rows := _spill(source, batch, spill):
                 parts = _put_all(store, spill, plan, writer)

@@ -138,23 +138,27 @@ class ParquetSink(LineSink):
         delay_s = RETRY_S
         while True:
             self._turned = trio.Event()
-            if journals(self._folder).keys() - {str(self._begun)}:
-                problems = await self._seal()
-                self.problem = f"journals are not sealed: {problems[0]}" if problems else None
-                for problem in problems[:MAX_TOLD]:
-                    self._tell("not_sealed", detail=problem, next_try_s=delay_s)
-                if problems:
-                    await trio.sleep(delay_s)
-                    delay_s = min(2 * delay_s, MAX_RETRY_S)
-                    continue
+            problems = await self._seal()
+            self.problem = f"journals are not sealed: {problems[0]}" if problems else None
+            for problem in problems[:MAX_TOLD]:
+                self._tell("not_sealed", detail=problem, next_try_s=delay_s)
+            if problems:
+                await trio.sleep(delay_s)
+                delay_s = min(2 * delay_s, MAX_RETRY_S)
+            else:
                 delay_s = RETRY_S
-            await self._turned.wait()
+                await self._turned.wait()
 
     async def _seal(self) -> list[str]:
-        """Run one sealing; returns what was wrong, a line each."""
+        """Have sealed what there is besides the current journal.
+
+        Returns what was wrong, a line each.
+        """
         command = [sys.executable, "-m", "k2trio", "seal", self._target]
         with trio.move_on_after(SEALING_TIMEOUT_S):
             try:
+                if not journals(self._folder).keys() - {str(self._begun)}:
+                    return []
                 done = await trio.run_process(
                     [*command, "--journal", str(self._folder)],
                     stdin=subprocess.DEVNULL,
@@ -164,7 +168,7 @@ class ParquetSink(LineSink):
                     process_group=0,  # a Ctrl-C is for this process to answer
                 )
             except OSError as error:
-                return [f"cannot start {command[0]}: {files.why(error)}"]
+                return [f"sealing cannot be started: {files.why(error)}"]
             lines = done.stderr.decode("utf-8", "backslashreplace").splitlines()
             told = [line.removeprefix("k2trio: ") for line in lines]
             if done.returncode:

@@ -6,6 +6,8 @@ Each is read in pieces of bounded size, so its length does not matter.
 from __future__ import annotations
 
 import abc
+import os
+import weakref
 from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
@@ -69,18 +71,30 @@ class Source(abc.ABC):
 class LinesFile(Source):
     """JSON lines, plain or compressed with zstd; what it is, its first bytes say.
 
+    :param kept: whether it is to be readable when it was removed meanwhile.
     :raises Unreadable: if it cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, kept: bool = False) -> None:
+        self.path: Path = path
+        self._fd: int | None = None
         try:
-            size = path.stat().st_size
-            with path.open("rb") as file:
+            if kept:
+                self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                weakref.finalize(self, os.close, self._fd)
+            with self._open() as file:
+                size = os.fstat(file.fileno()).st_size
                 self.compressed: bool = file.read(len(ZSTD_MAGIC)) == ZSTD_MAGIC
         except OSError as error:
             raise Unreadable(f"cannot read {path}: {files.why(error)}") from error
         super().__init__(str(path), size)
-        self.path: Path = path
+
+    def _open(self) -> IO[bytes]:
+        if self._fd is None:
+            return self.path.open("rb")
+        file = os.fdopen(os.dup(self._fd), "rb")
+        file.seek(0)
+        return file
 
     def lines(self) -> Iterator[list[Line]]:
         """Its lines, in chunks.
@@ -89,7 +103,7 @@ class LinesFile(Source):
         """
         self.done = 0
         try:
-            with self.path.open("rb") as file:
+            with self._open() as file:
                 yield from self._lines(file)
         except OSError as error:
             raise Unreadable(f"cannot read {self.path}: {files.why(error)}") from error

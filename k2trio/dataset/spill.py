@@ -53,7 +53,8 @@ class _Aside:
     def __init__(self, folder: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - see close
         self._size = 0
-        self._seen: pa.Buffer | None = None
+        self._map: mmap.mmap | None = None
+        self._looked_at = 0
 
     def keep(self, block: _Held) -> _Spilled:
         """Write rows."""
@@ -67,15 +68,17 @@ class _Aside:
 
     def read(self, at: int, size: int) -> pa.Buffer:
         """What was appended, not copied."""
-        seen = self._seen
-        if seen is None or seen.size < at + size:
-            content = mmap.mmap(self._file.fileno(), self._size, access=mmap.ACCESS_READ)
-            self._seen = seen = pa.py_buffer(content)
-        return seen.slice(at, size)
+        if self._map is None or len(self._map) < at + size:
+            self._map = mmap.mmap(self._file.fileno(), self._size, access=mmap.ACCESS_READ)
+        self._looked_at += size
+        if self._looked_at > HELD_BYTES:
+            self._looked_at = 0
+            self._map.madvise(mmap.MADV_DONTNEED)  # the disk has it; memory need not
+        return pa.py_buffer(self._map).slice(at, size)
 
     def close(self) -> None:
         """Let the disk have its room again."""
-        self._seen = None
+        self._map = None
         self._file.close()
 
 
@@ -121,12 +124,10 @@ class Spill(Generic[_Key]):
     """See the module. A context manager; what was read of it must not be used behind it.
 
     :param folder: on whose disk the rows lie.
-    :param held_bytes: see ``HELD_BYTES``.
     """
 
-    def __init__(self, folder: Path, held_bytes: int = HELD_BYTES) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._held_bytes = held_bytes
         self._held = 0
         self._sections: dict[_Key, _Section] = {}
         self._aside: _Aside | None = None
@@ -155,7 +156,7 @@ class Spill(Generic[_Key]):
             section = self._sections[key] = _Section(column)
         section.held.append(batch)
         self._held += batch.nbytes
-        if self._held > self._held_bytes:
+        if self._held > HELD_BYTES:
             self._write()
 
     def keys(self) -> list[_Key]:
