@@ -126,11 +126,8 @@ class OutputFile(Output):
         """
         if not self.regular:
             return
-        try:
-            if os.path.samestat(os.stat(self._path), os.fstat(self.fd)):  # noqa: PTH116
-                return
-        except OSError:
-            pass  # it is not there any more, or its directory is not
+        if self._is_in_place():
+            return
         deleted = os.fstat(self.fd).st_nlink == 0
         try:
             fd = self._open()
@@ -161,10 +158,14 @@ class OutputFile(Output):
         self._go_on_in(fd)
 
     def finish(self) -> None:
-        """Give the file its final name, and begin a new one.
+        """Give the file its final name, and begin a new one; one that was moved away has a name.
 
         :raises SinkError: if that fails; the file then has its name still.
         """
+        before = self.fd
+        self.follow()
+        if self.fd != before or not self._is_in_place():
+            return
         try:
             mark = self._claim()
         except OSError as error:
@@ -184,6 +185,13 @@ class OutputFile(Output):
             raise
         if self._rotation.keep:
             self._remove_old(mark)
+
+    def _is_in_place(self) -> bool:
+        """Whether the file of its name is the one that is written to."""
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self.fd))  # noqa: PTH116
+        except OSError:
+            return False  # it is not there any more, or its directory is not
 
     def _claim(self) -> Mark:
         """Take the next name for a finished file, so that renaming to it overwrites nothing."""

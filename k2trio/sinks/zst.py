@@ -57,7 +57,7 @@ class ZstdLines(LineSink):
         self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
         self._frame = self._compressor.compressobj()
         self._parts: list[bytes] = []
-        """What the frame's beginning is in the file, once it is written."""
+        """The frame as far as it is compressed."""
         self._frame_bytes = self._frame_lines = 0
         self._began_at = 0.0
         self._one_frame = threading.Lock()

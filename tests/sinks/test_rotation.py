@@ -225,6 +225,42 @@ async def test_a_rename_that_fails_leaves_no_name_taken(
     assert numbers(path) == [1]
 
 
+@both
+@pytest.mark.parametrize("deleted", [False, True], ids=["moved", "deleted"])
+async def test_a_file_that_was_moved_away_at_the_edge_is_not_finished_too(
+    tmp_path: Path, kind: FileSink, name: str, deleted: bool
+) -> None:
+    path, clock = tmp_path / name, Clock()
+    with kind(path, HOURLY, wall_clock=clock) as sink:
+        await sink.write(events([1]))
+        sink.sync()
+        path.rename(tmp_path / "moved")
+        if deleted:
+            (tmp_path / "moved").unlink()
+        clock.set(1)
+        await sink.write(events([3]))
+        sink.sync()
+        assert numbers(path) == [3]
+        assert names(tmp_path) == sorted([name] if deleted else [name, "moved"])
+
+
+async def test_where_its_folder_was_moved_the_old_file_goes_on_over_the_edge(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "here").mkdir()
+    path, clock, told = tmp_path / "here" / "out.jsonl", Clock(), Told()
+    with JsonLines(path, HOURLY, told, clock) as sink:
+        await sink.write(events([1]))
+        (tmp_path / "here").rename(tmp_path / "there")
+        clock.set(1)
+        await sink.write(events([2]))
+        assert told == ["output_not_reopened"]
+        (tmp_path / "here").mkdir()
+        await sink.write(events([3]))
+    assert numbers(tmp_path / "there" / "out.jsonl") == [1, 2]
+    assert numbers(path) == [3]
+
+
 # -- keeping --------------------------------------------------------------------------------------
 
 

@@ -255,6 +255,20 @@ async def test_a_full_disk_is_told_and_the_file_ends_with_a_whole_frame(
     assert numbers(path) == [1]
 
 
+async def test_on_a_quiet_feed_a_full_disk_is_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: Any
+) -> None:
+    def refuse(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    with ZstdLines(tmp_path / NAME) as sink:
+        await sink.write(events([1]))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", refuse)
+            with pytest.raises(SinkError, match="the disk is full"), trio.fail_after(10):
+                await sink.tend()
+
+
 async def test_a_file_that_was_moved_away_has_all_that_came_before(tmp_path: Path) -> None:
     path = tmp_path / NAME
     moved = path.with_name("moved.jsonl.zst")
