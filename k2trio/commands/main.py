@@ -1,4 +1,4 @@
-"""The commands: ``python -m k2trio [run | check | book | demo | seal | simulate | ops]``."""
+"""The commands: ``python -m k2trio [run | check | book | demo | seal | verify | …]``."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ commands:
   book      watch order books: book BTCUSDT
   demo      watch the feed survive a bad day of a simulated exchange; needs no network
   seal      make sealed Parquet of a dataset's journals: seal FOLDER
+  verify    prove what recorded files hold, and what they lack: verify PATH…
   simulate  serve the simulated exchange, for tests of your own
   ops       print alert rules, a dashboard, or the runbook: ops alerts|dashboard|runbook
 
@@ -89,6 +90,13 @@ def _seal(arguments: Sequence[str]) -> int:
     return seal(target, options)
 
 
+def _verify(arguments: Sequence[str]) -> int:
+    require("pyarrow", "parquet", "verify")
+    from .verify import LAYOUT, VerifyOptions, verify
+
+    return verify(parse(VerifyOptions, "verify", arguments, LAYOUT))
+
+
 def _simulate(arguments: Sequence[str]) -> int:
     from .simulate import SimulateOptions, simulate
 
@@ -112,6 +120,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "book": _book,
     "demo": _demo,
     "seal": _seal,
+    "verify": _verify,
     "simulate": _simulate,
     "ops": _ops,
 }

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 HELP_COLUMN = 36
 MAX_HELP_COLUMNS = 100
-LIST_WORDS = {"symbols": "SYMBOL", "streams": "STREAM", "ports": "PORT", "output": "TARGET"}
+LIST_WORDS = {
+    "symbols": "SYMBOL",
+    "streams": "STREAM",
+    "ports": "PORT",
+    "output": "TARGET",
+    "paths": "PATH",
+}
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -117,8 +123,8 @@ def _values(
 
 
 def flag(name: str) -> str:
-    """``metrics_port`` → ``--metrics-port``."""
-    return f"--{name.replace('_', '-')}"
+    """``metrics_port`` → ``--metrics-port``; what would hide a model's own name ends in ``_``."""
+    return f"--{name.rstrip('_').replace('_', '-')}"
 
 
 def _field(line: str) -> str:

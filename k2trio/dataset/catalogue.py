@@ -1,12 +1,11 @@
 """What there is to read: paths become recorded files, those that count, in their order.
 
-A path is a file, a dataset's folder (also ``s3://bucket/prefix``), or a folder of files.
+A path is a file, a dataset's folder (also ``s3://bucket/prefix``), or a folder of files, as JSON
+lines and the exchange's archives. What was fetched later for a file of JSON lines lies beside it.
 """
 
 from __future__ import annotations
 
-import itertools
-import re
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from ..errors import ConfigError, Unreadable
+from .archives import Archive, ArchiveName
 from .layout import (
     ENDING,
     HEALED,
@@ -24,9 +24,10 @@ from .layout import (
     SEAL_ENDING,
     SEALED,
     JournalId,
+    LinesName,
     Place,
 )
-from .sources import LinesFile, SealedFile
+from .sources import LinesFile, NoFile, SealedFile, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 MOST_LOOKS = 5
 """How often a folder is looked at anew in which journals are sealed meanwhile."""
-LINES_NAME = re.compile(r".+\.(jsonl|zst)(\.\w+)*\Z")
-"""How files of JSON lines are called, rotated ones too."""
 
 
 @dataclass
@@ -53,7 +52,7 @@ class Dataset:
     filesystem: pafs.FileSystem
     root: str
     journals: dict[str, Path] = field(default_factory=dict[str, Path])
-    unsealed: list[LinesFile] = field(default_factory=list[LinesFile])
+    unsealed: list[LinesFile | NoFile] = field(default_factory=list[LinesFile | NoFile])
     seals: set[str] = field(default_factory=set[str])
     sealed: list[SealedFile] = field(default_factory=list[SealedFile])
 
@@ -79,7 +78,6 @@ def open_dataset(where: str | PathLike[str], journal: Path | None = None) -> Dat
     :param where: a folder or an ``s3://`` URL.
     :param journal: its folder of journals, if it is not inside.
     :raises ConfigError: if it cannot be read.
-    :raises Unreadable: if one of its journals cannot be opened.
     """
     filesystem, root = locate(where)
     local = isinstance(filesystem, pafs.LocalFileSystem)
@@ -87,7 +85,7 @@ def open_dataset(where: str | PathLike[str], journal: Path | None = None) -> Dat
     dataset = Dataset(filesystem, root)
     found: list[pafs.FileInfo] = []
     try:
-        for looks in itertools.count(1):
+        for _ in range(MOST_LOOKS):
             # In this order: of a journal that has its seal, all files are there afterwards.
             unsealed = {} if folder is None else journals(folder)
             dataset.seals = _seals(filesystem, root)
@@ -97,13 +95,10 @@ def open_dataset(where: str | PathLike[str], journal: Path | None = None) -> Dat
             dataset.journals = {
                 key: path for key, path in unsealed.items() if key not in dataset.seals
             }
-            try:
-                dataset.unsealed = [LinesFile(p, kept=True) for p in dataset.journals.values()]
-                break
-            except Unreadable:
-                gone = not all(path.exists() for path in dataset.journals.values())
-                if not gone or looks == MOST_LOOKS:
-                    raise
+            dataset.unsealed = [_kept(path) for path in dataset.journals.values()]
+            missing = [one for one in dataset.unsealed if isinstance(one, NoFile)]
+            if all(one.path.exists() for one in missing):
+                break  # else it was sealed meanwhile
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(f"cannot read the dataset {where}: {error}") from error
     for info in found:
@@ -113,6 +108,14 @@ def open_dataset(where: str | PathLike[str], journal: Path | None = None) -> Dat
             if place is not None and dataset.counts(place.batch):
                 dataset.sealed.append(SealedFile(filesystem, info.path, info.size, place))
     return dataset
+
+
+def _kept(path: Path) -> LinesFile | NoFile:
+    """A journal, readable even when it is sealed meanwhile."""
+    try:
+        return LinesFile(path, kept=True)
+    except Unreadable as error:
+        return NoFile(path, str(error))
 
 
 def _seals(filesystem: pafs.FileSystem, root: str) -> set[str]:
@@ -137,38 +140,100 @@ def locate(where: str | PathLike[str]) -> tuple[pafs.FileSystem, str]:
     return filesystem, root.rstrip("/")
 
 
+@dataclass
+class Survey:
+    """What paths lead to.
+
+    :ivar sources: the recorded files that count, each once.
+    :ivar datasets: the folders of datasets among them.
+    """
+
+    sources: list[Source] = field(default_factory=list["Source"])
+    datasets: list[Dataset] = field(default_factory=list[Dataset])
+
+
+def survey(paths: Iterable[str | PathLike[str]]) -> Survey:
+    """See what there is.
+
+    :raises ConfigError: if one of the paths leads nowhere.
+    """
+    found: dict[str, Source] = {}
+    datasets: dict[str, Dataset] = {}
+    for path in paths:
+        sources, dataset = _look(path)
+        if dataset is not None:
+            datasets.setdefault(dataset.root, dataset)
+        if not sources and not (dataset and dataset.seals):
+            raise ConfigError(f"there are no recorded files in {path}")
+        for source in sources:
+            found.setdefault(source.name, source)
+    return Survey(list(found.values()), list(datasets.values()))
+
+
 def find(paths: Iterable[str | PathLike[str]]) -> list[Source]:
     """The recorded files that paths lead to, each once.
 
     :raises ConfigError: if one of them leads nowhere.
     """
-    sources: dict[str, Source] = {}
-    for path in paths:
-        for source in _find(path):
-            sources.setdefault(source.name, source)
-    return list(sources.values())
+    return survey(paths).sources
 
 
-def _find(where: str | PathLike[str]) -> list[Source]:
+def _look(where: str | PathLike[str]) -> tuple[list[Source], Dataset | None]:
     if "://" in fspath(where):
-        return open_dataset(where).sources
-    path = Path(where)
+        dataset = open_dataset(where)
+        return dataset.sources, dataset
+    path = Path(where).absolute()
     if not path.exists():
-        raise ConfigError(f"there is no {path}; name a recorded file or a dataset's folder")
-    if path.is_dir():
-        lines = [LinesFile(p) for p in sorted(_lines_files(path), key=_age)]
-        return [*open_dataset(path).sources, *lines]
-    return [_file(path)]
+        raise ConfigError(f"there is no {where}; name a recorded file or a dataset's folder")
+    if not path.is_dir():
+        return _files(path), None
+    dataset = open_dataset(path)
+    return [*dataset.sources, *_others(path)], dataset
 
 
-def _file(path: Path) -> Source:
-    place = Place.parse(PurePosixPath(path.absolute()))
+def _files(path: Path) -> list[Source]:
+    """A file that was named, and its companion."""
+    place = Place.parse(PurePosixPath(path))
     if place is not None:
         filesystem, name = locate(path)
-        return SealedFile(filesystem, name, path.stat().st_size, place)
+        return [SealedFile(filesystem, name, size_of(path), place)]
     if path.suffix == ENDING:
-        raise Unreadable(f"{path} does not lie in a dataset's folders; name it where it lies")
-    return LinesFile(path)
+        why = f"{path} does not lie in a dataset's folders; name it where it lies"
+        return [NoFile(path, why)]
+    archive = ArchiveName.parse(path.name)
+    if archive is not None:
+        return [Archive(path, archive)]
+    name_of = LinesName.parse(path.name)
+    if name_of is None or name_of.healed:
+        return [LinesFile(path, healed=name_of is not None)]
+    companion = path.with_name(name_of.companion)
+    healed = [LinesFile(companion, healed=True)] if companion.exists() else []
+    return [LinesFile(path), *healed]
+
+
+def _others(folder: Path) -> list[Source]:
+    """Files under a folder that are not of datasets: JSON lines, and archives."""
+    lines: list[LinesFile] = []
+    archives: list[Source] = []
+    for path in folder.rglob("*"):
+        if JOURNAL in path.relative_to(folder).parts or not path.is_file():
+            continue
+        archive = ArchiveName.parse(path.name)
+        if archive is not None:
+            archives.append(Archive(path, archive))
+        elif (name := LinesName.parse(path.name)) is not None:
+            lines.append(LinesFile(path, healed=name.healed))
+    lines.sort(key=lambda file: age(file.path))
+    return [*lines, *sorted(archives, key=lambda file: file.name)]
+
+
+def age(path: Path) -> tuple[str, bool, tuple[tuple[int, str], ...]]:
+    """Orders files of JSON lines of one name from the oldest to the one that is written to."""
+    name = LinesName.parse(path.name)
+    if name is None:
+        return str(path), True, ()
+    marks = tuple((len(mark), mark) for mark in name.mark.split("."))
+    return str(path.with_name(name.stem)), not name.mark, marks
 
 
 def journals(folder: Path) -> dict[str, Path]:
@@ -176,21 +241,6 @@ def journals(folder: Path) -> dict[str, Path]:
     named = ((path.name.removesuffix(JOURNAL_ENDING), path) for path in folder.glob("*.jsonl"))
     found = [(parsed, name, path) for name, path in named if (parsed := JournalId.parse(name))]
     return {name: path for _, name, path in sorted(found)}
-
-
-def _lines_files(folder: Path) -> Iterable[Path]:
-    """Files of JSON lines under a folder, but not those of datasets."""
-    for path in folder.rglob("*"):
-        if path.is_file() and LINES_NAME.match(path.name) and JOURNAL not in path.parts:
-            yield path
-
-
-def _age(path: Path) -> tuple[object, ...]:
-    """Orders rotated files of one name from the oldest to the one that is written to."""
-    stem, ending, mark = path.name.partition(".jsonl")
-    number = mark.strip(".").removesuffix("zst").strip(".")
-    newest = not number
-    return str(path.parent), stem, ending, newest, len(number), number
 
 
 def _order(file: SealedFile) -> tuple[object, ...]:

@@ -27,6 +27,7 @@ from .schema import (
     OTHER,
     OUTAGE,
     RECEIPT,
+    TAIL,
     TIME,
     VENUE_CHANGED,
     Column,
@@ -34,7 +35,7 @@ from .schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 _US_FROM = 10**14
 """Times of any day: in milliseconds this is the year 5138, in microseconds 1973."""
@@ -64,10 +65,13 @@ class _Group(NamedTuple):
     places: list[int]
 
 
-def pieces(lines: Sequence[Line], sequence: int = 0) -> Iterator[Piece]:
-    """Make columns of lines, stream by stream.
+def pieces(
+    lines: Sequence[Line], sequence: int = 0, columns: Collection[str] | None = None
+) -> Iterator[Piece]:
+    """Make columns of lines, stream by stream; remarks before messages.
 
     :param sequence: the place of the first line in its journal.
+    :param columns: those that are wanted; what is in no other need not fit its type.
     """
     messages: dict[tuple[str | None, str], _Group] = {}
     remarks: dict[tuple[str, str, str], _Group] = {}
@@ -82,18 +86,20 @@ def pieces(lines: Sequence[Line], sequence: int = 0) -> Iterator[Piece]:
             group = remarks.setdefault(remark, _Group([], []))
         group.lines.append(line)
         group.places.append(place)
-    for (venue, stream), group in messages.items():
-        yield from _messages(venue or "", stream, group)
     for (venue, stream, name), group in remarks.items():
-        match name:
-            case GAP.name:
-                yield Piece(GAP, venue, stream, _gaps(stream, group))
-            case OUTAGE.name:
-                yield Piece(OUTAGE, venue, stream, _outages(stream, group))
-            case VENUE_CHANGED.name:
-                yield Piece(VENUE_CHANGED, venue, stream, _changes(stream, group))
-            case _:  # samples of books, which are made of what is not in this file
-                pass
+        if name in _REMARKS:
+            table, batch_of = _REMARKS[name]
+            yield _selected(Piece(table, venue, stream, batch_of(stream, group)), columns)
+    for (host, stream), group in messages.items():
+        for piece in _messages(host or "", stream, group, columns):
+            yield _selected(piece, columns)
+
+
+def _selected(piece: Piece, columns: Collection[str] | None) -> Piece:
+    if columns is None:
+        return piece
+    batch = piece.batch
+    return piece._replace(batch=batch.select([n for n in batch.schema.names if n in columns]))
 
 
 def _remark_table(line: Line) -> str:
@@ -104,7 +110,9 @@ def _remark_table(line: Line) -> str:
     return VENUE_CHANGED.name if line.venue_changed is not None else "book"
 
 
-def _messages(venue: str, stream: str, group: _Group) -> Iterator[Piece]:
+def _messages(
+    venue: str, stream: str, group: _Group, wanted: Collection[str] | None
+) -> Iterator[Piece]:
     try:
         kind = parse_stream(stream).kind
     except UnknownStreamError:
@@ -112,14 +120,14 @@ def _messages(venue: str, stream: str, group: _Group) -> Iterator[Piece]:
         return
     table = MESSAGES[kind]
     try:
-        yield Piece(table, venue, stream, _rows(table, kind, stream, group))
+        yield Piece(table, venue, stream, _rows(table, kind, stream, group, wanted))
     except (*_NOT_HELD, Unreadable):
         # Some of them do not fit: each by itself.
         fitting, odd = _Group([], []), _Group([], [])
         for line, place in zip(*group, strict=True):
             single = _Group([line], [place])
             try:
-                _rows(table, kind, stream, single)
+                _rows(table, kind, stream, single, wanted)
             except (*_NOT_HELD, Unreadable):
                 target = odd
             else:
@@ -127,17 +135,22 @@ def _messages(venue: str, stream: str, group: _Group) -> Iterator[Piece]:
             target.lines.append(line)
             target.places.append(place)
         if fitting.lines:
-            yield Piece(table, venue, stream, _rows(table, kind, stream, fitting))
+            yield Piece(table, venue, stream, _rows(table, kind, stream, fitting, wanted))
         yield Piece(OTHER, venue, stream, _others(stream, odd))
 
 
-def _rows(table: Table, kind: Kind, stream: str, group: _Group) -> pa.RecordBatch:
+def _rows(
+    table: Table, kind: Kind, stream: str, group: _Group, wanted: Collection[str] | None
+) -> pa.RecordBatch:
     mixed = kind is Kind.DEPTH and any(line.origin == "snapshot" for line in group.lines)
     payloads = list(map(payload_of, group.lines)) if mixed else _payloads(kind, group.lines)
     received_ns = _nanoseconds([line.received for line in group.lines])
     array = _of_depth if mixed else _array
-    arrays = [array(column, payloads, received_ns) for column in table.columns]
-    return _batch(table, [*arrays, *_tail(stream, group, received_ns)])
+    columns = [column for column in table.columns if wanted is None or column.name in wanted]
+    arrays = [array(column, payloads, received_ns) for column in columns]
+    names = [*(column.name for column in columns), *(column.name for column in TAIL)]
+    schema = pa.schema([table.schema.field(name) for name in names], table.schema.metadata)
+    return pa.RecordBatch.from_arrays([*arrays, *_tail(stream, group, received_ns)], schema=schema)
 
 
 def _others(stream: str, group: _Group) -> pa.RecordBatch:
@@ -321,3 +334,11 @@ def _changes(stream: str, group: _Group) -> pa.RecordBatch:
     since, until = _stamps([c.since for c in changes]), _stamps([c.until for c in changes])
     previous = pa.array([c.previous for c in changes], pa.string())
     return _batch(VENUE_CHANGED, [until, previous, since, until, *_place(stream, group)])
+
+
+_REMARKS: dict[str, tuple[Table, Callable[[str, _Group], pa.RecordBatch]]] = {
+    GAP.name: (GAP, _gaps),
+    OUTAGE.name: (OUTAGE, _outages),
+    VENUE_CHANGED.name: (VENUE_CHANGED, _changes),
+}
+"""Samples of books are none of them: they are made of what is not in the file."""

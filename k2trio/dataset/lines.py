@@ -5,14 +5,14 @@ A payload stays the bytes that the exchange sent until somebody wants it typed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from ..continuity.items import Gap, GapReason, Outage, VenueChanged
 from ..errors import UnknownStreamError, Unreadable
 from ..market.decoder import decode_payload
-from ..market.payloads import DepthSnapshot, Event, Origin, frame_of
+from ..market.payloads import DepthSnapshot, Event, Integer, Origin, frame_of
 from ..market.streams import Kind, parse_stream
 
 if TYPE_CHECKING:
@@ -23,23 +23,27 @@ if TYPE_CHECKING:
 NO_DATA = msgspec.Raw(b"")
 
 
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=9e9)]
+"""Unix time; a later one than of the year 2255 is garbage, and no column of times would hold it."""
+
+
 class GapBody(msgspec.Struct, gc=False):
-    first: int
-    last: int
+    first: Integer
+    last: Integer
     reason: GapReason
-    since: float | None = None
-    until: float | None = None
+    since: Seconds | None = None
+    until: Seconds | None = None
 
 
 class OutageBody(msgspec.Struct, gc=False):
-    since: float
-    until: float
+    since: Seconds
+    until: Seconds
 
 
 class ChangeBody(msgspec.Struct, gc=False):
     previous: str
-    since: float
-    until: float
+    since: Seconds
+    until: Seconds
 
 
 class Line(msgspec.Struct, gc=False):
@@ -51,7 +55,7 @@ class Line(msgspec.Struct, gc=False):
 
     venue: str | None
     stream: str
-    received: float = 0.0
+    received: Seconds = 0.0
     origin: Origin = "live"
     data: msgspec.Raw = NO_DATA
     gap: GapBody | None = None

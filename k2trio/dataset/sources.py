@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 import os
 import weakref
+from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from ..errors import Unreadable
 from ..extras import require
 from ..sinks.lines import FIRST_BYTES
 from .columns import Piece, pieces
-from .layout import stream_of
+from .layout import HEALED, stream_of
 from .lines import decode_lines
 from .schema import VERSION, VERSION_KEY
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 8 << 20
 """Text that is parsed at once; a line may be longer."""
+LOOK_BYTES = 1 << 16
+"""Text that is parsed to see when a file begins."""
 BATCH_ROWS = 1 << 16
 """Rows of a sealed file that are read at once."""
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -46,11 +49,16 @@ class Source(abc.ABC):
     :ivar name: its path, for people.
     :ivar size: bytes.
     :ivar done: bytes that have been read of it.
+    :ivar healed: whether it holds what was fetched later, for what other files lack.
+    :ivar archive: whether the exchange itself published it.
     :ivar torn_bytes: bytes of half a line or frame at its end, as a crash leaves them; known when
         it has been read.
     """
 
-    def __init__(self, name: str, size: int) -> None:
+    archive: bool = False
+
+    def __init__(self, name: str, size: int, *, healed: bool = False) -> None:
+        self.healed: bool = healed
         self.name: str = name
         self.size: int = size
         self.done: int = 0
@@ -58,6 +66,18 @@ class Source(abc.ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
+
+    @property
+    def batch(self) -> str:
+        """What has one sequence: all files of one batch are parts of it."""
+        return self.name
+
+    @abc.abstractmethod
+    def open(self) -> IO[bytes]:
+        """It, as bytes.
+
+        :raises Unreadable: if it cannot be opened.
+        """
 
     @abc.abstractmethod
     def pieces(self, columns: Sequence[str] | None = None) -> Iterator[Piece]:
@@ -72,26 +92,40 @@ class LinesFile(Source):
     """JSON lines, plain or compressed with zstd; what it is, its first bytes say.
 
     :param kept: whether it is to be readable when it was removed meanwhile.
-    :raises Unreadable: if it cannot be opened.
+    :raises Unreadable: if it is to be kept, and cannot be opened.
     """
 
-    def __init__(self, path: Path, *, kept: bool = False) -> None:
-        self.path: Path = path
+    def __init__(self, path: Path, *, healed: bool = False, kept: bool = False) -> None:
         self._fd: int | None = None
-        try:
-            if kept:
+        if kept:
+            try:
                 self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                weakref.finalize(self, os.close, self._fd)
-            with self._open() as file:
-                size = os.fstat(file.fileno()).st_size
-                self.compressed: bool = file.read(len(ZSTD_MAGIC)) == ZSTD_MAGIC
-        except OSError as error:
-            raise Unreadable(f"cannot read {path}: {files.why(error)}") from error
-        super().__init__(str(path), size)
+            except OSError as error:
+                raise Unreadable(f"cannot read {path}: {files.why(error)}") from error
+            weakref.finalize(self, os.close, self._fd)
+        super().__init__(str(path), size_of(path), healed=healed)
+        self.path: Path = path
 
-    def _open(self) -> IO[bytes]:
+    def began(self) -> float:
+        """When the first message in it was received; Unix time, 0 if it holds none.
+
+        Where it cannot be read that is 0 too: whoever reads it will hear of it.
+        """
+        try:
+            with self.open() as file:
+                for lines in self._lines(file, LOOK_BYTES):
+                    for line in lines:
+                        if line.is_message:
+                            return line.received
+                    return 0.0
+        except (OSError, Unreadable):
+            pass
+        return 0.0
+
+    def open(self) -> IO[bytes]:
+        """See :class:`Source`."""
         if self._fd is None:
-            return self.path.open("rb")
+            return open_local(self.path)
         file = os.fdopen(os.dup(self._fd), "rb")
         file.seek(0)
         return file
@@ -103,7 +137,7 @@ class LinesFile(Source):
         """
         self.done = 0
         try:
-            with self._open() as file:
+            with self.open() as file:
                 yield from self._lines(file)
         except OSError as error:
             raise Unreadable(f"cannot read {self.path}: {files.why(error)}") from error
@@ -112,14 +146,13 @@ class LinesFile(Source):
         """See :class:`Source`."""
         sequence = 0
         for lines in self.lines():
-            for piece in pieces(lines, sequence):
-                yield piece if columns is None else _selected(piece, columns)
+            yield from pieces(lines, sequence, columns)
             sequence += len(lines)
 
-    def _lines(self, file: IO[bytes]) -> Iterator[list[Line]]:
+    def _lines(self, file: IO[bytes], chunk_bytes: int = CHUNK_BYTES) -> Iterator[list[Line]]:
         rest = b""
         number = 0
-        for chunk in self._chunks(file):
+        for chunk in self._chunks(file, chunk_bytes):
             text, newline, tail = chunk.rpartition(b"\n")
             if not newline:
                 rest += chunk
@@ -136,9 +169,11 @@ class LinesFile(Source):
         else:
             raise Unreadable(f"{self.path}, after {number} lines: it does not end in one of ours")
 
-    def _chunks(self, file: IO[bytes]) -> Iterator[bytes]:
-        if not self.compressed:
-            while chunk := file.read(CHUNK_BYTES):
+    def _chunks(self, file: IO[bytes], chunk_bytes: int) -> Iterator[bytes]:
+        compressed = file.read(len(ZSTD_MAGIC)) == ZSTD_MAGIC
+        file.seek(0)
+        if not compressed:
+            while chunk := file.read(chunk_bytes):
                 self.done += len(chunk)
                 yield chunk
             return
@@ -149,11 +184,53 @@ class LinesFile(Source):
             file, read_across_frames=True, closefd=False
         )
         try:
-            while chunk := reader.read(CHUNK_BYTES):
+            while chunk := reader.read(chunk_bytes):
                 self.done = file.tell()
                 yield chunk
         except zstandard.ZstdError as error:
             raise Unreadable(f"{self.path}: its compression is broken ({error})") from error
+
+
+def open_local(path: Path) -> IO[bytes]:
+    """A file on a disk of this machine.
+
+    :raises Unreadable: if it cannot be opened.
+    """
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise Unreadable(f"cannot read {path}: {files.why(error)}") from error
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 where that cannot be told: whoever opens it will hear why."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+class NoFile(Source):
+    """A file that is none of ours, though it was named or is called like one.
+
+    :param why: one line.
+    """
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(str(path), size_of(path))
+        self.path: Path = path
+        self.why: str = why
+
+    def open(self) -> IO[bytes]:
+        """See :class:`Source`."""
+        return open_local(self.path)
+
+    def pieces(self, columns: Sequence[str] | None = None) -> Iterator[Piece]:
+        """There are none.
+
+        :raises Unreadable: always.
+        """
+        raise Unreadable(self.why)
 
 
 class SealedFile(Source):
@@ -164,10 +241,24 @@ class SealedFile(Source):
     """
 
     def __init__(self, filesystem: pafs.FileSystem, path: str, size: int, place: Place) -> None:
-        super().__init__(path, size)
+        super().__init__(path, size, healed=place.batch.startswith(HEALED))
         self.place: Place = place
         self.path: str = path
         self._filesystem = filesystem
+
+    @property
+    def batch(self) -> str:
+        """See :class:`Source`."""
+        root = PurePosixPath(self.path).parents[len(self.place.path.parts) - 1]
+        return str(root / self.place.batch)
+
+    def open(self) -> IO[bytes]:
+        """See :class:`Source`."""
+        try:
+            file: IO[bytes] = self._filesystem.open_input_file(self.path)
+        except (OSError, pa.ArrowException) as error:
+            raise Unreadable(f"cannot read {self.name}: {error}") from error
+        return file
 
     def opened(self) -> pq.ParquetFile:
         """It, open to be read.
@@ -236,11 +327,6 @@ def _by_stream(place: Place, batch: pa.RecordBatch, names: list[str]) -> Iterato
     for stream in pc.unique(streams):
         part = batch.filter(pc.equal(streams, stream)).select(names)
         yield Piece(place.table, place.venue, stream.as_py(), part)
-
-
-def _selected(piece: Piece, columns: Sequence[str]) -> Piece:
-    batch = piece.batch
-    return piece._replace(batch=batch.select(_wanted(batch.schema.names, columns)))
 
 
 def _wanted(known: Sequence[str], columns: Sequence[str]) -> list[str]:

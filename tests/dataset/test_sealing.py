@@ -501,4 +501,4 @@ def test_a_line_is_a_message_or_a_remark() -> None:
     """Rows are told apart by a default that has to be the same object in every line."""
     lines = decode_lines((trade(1) + gap("btcusdt@trade", 1, 2)).encode())
     assert [one.is_message for one in lines] == [True, False]
-    assert [piece.table.name for piece in pieces(lines)] == ["trade", "gap"]
+    assert [piece.table.name for piece in pieces(lines)] == ["gap", "trade"]

@@ -1,0 +1,159 @@
+"""``k2trio verify``: what recorded files hold of each stream, and what they lack.
+
+The exit code is 0 if nothing is missing and nothing wrong, 1 if something is, 2 if something could
+not be read. What the feed declared missing is missing all the same, but for ids that the venue
+itself does not have; why it is, the report says.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import contextmanager
+from pathlib import Path  # noqa: TC003 - pydantic looks at it
+from typing import TYPE_CHECKING
+
+import msgspec
+from pydantic import Field
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from ..dataset.catalogue import survey
+from ..dataset.proof import manifest
+from ..dataset.proof.digests import Digests
+from ..dataset.proof.proof import prove
+from ..dataset.proof.report import Report, comparison_report, stream_report
+from ..dataset.proof.sealed import Findings, check_archives, check_seals
+from ..errors import ConfigError, Unreadable
+from . import verdict
+from .options import Layout, Options
+from .run import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from .terminal import put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from ..dataset.catalogue import Survey
+    from ..dataset.proof.report import StreamReport
+
+LAYOUT = Layout(words="paths")
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+"""As shells have it."""
+
+
+class VerifyOptions(Options):
+    """Prove what recorded files hold of each stream, and what they lack.
+
+    A PATH is a dataset's folder or s3:// URL, a file of JSON lines, an archive of the exchange, or
+    a folder of those. Exit code: 0 nothing missing and nothing wrong, 1 something is, 2 something
+    cannot be read.
+    """
+
+    paths: tuple[str, ...] = Field((), description="What to read; rotated files in any order.")
+    json_: bool = Field(
+        False, alias="json", description="Print the report as JSON instead of tables."
+    )
+    manifest: Path | None = Field(
+        None,
+        description="Write ranges, counts and SHA-256 to this file; if it is there already, check"
+        " against it.",
+    )
+
+
+def verify(options: VerifyOptions) -> int:
+    """Read, print what was found, and return the exit code.
+
+    :raises ConfigError: if a path leads nowhere.
+    """
+    if not options.paths:
+        raise ConfigError("name recorded files or folders: verify PATH…")
+    try:
+        report = _verified(options)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    if options.json_:
+        put(msgspec.json.format(msgspec.json.encode(report), indent=1).decode() + "\n")
+    else:
+        verdict.show(report)
+    return report.exit
+
+
+def _verified(options: VerifyOptions) -> Report:
+    before = None if options.manifest is None else manifest.read(options.manifest)
+    found = survey(options.paths)
+    total = sum(source.size for source in found.sources)
+    with _progress("read", total) as tell:
+        proof = prove(found.sources, tell)
+    streams = [stream_report(account) for account in proof.accounts]
+    findings = Findings()
+    with _progress("checked", total) as tell:
+        digests = Digests(tell)
+        for dataset in found.datasets:
+            check_seals(dataset, digests, findings)
+        check_archives(found.sources, digests, findings)
+        if options.manifest is not None:
+            _keep_manifest(options.manifest, before, found, streams, digests, findings)
+    comparisons = [comparison_report(one) for one in proof.comparisons]
+    unreadable = [*proof.unreadable, *findings.unreadable]
+    complete = not (
+        unreadable
+        or findings.changed
+        or not all(stream.complete for stream in streams)
+        or any(one.different for one in comparisons)
+    )
+    return Report(
+        files=len(found.sources),
+        bytes=total,
+        streams=streams,
+        comparisons=comparisons,
+        torn=proof.torn,
+        unreadable=unreadable,
+        changed=findings.changed,
+        complete=complete,
+        exit=EXIT_USAGE if unreadable else EXIT_OK if complete else EXIT_FAILED,
+    )
+
+
+def _keep_manifest(
+    path: Path,
+    before: manifest.Manifest | None,
+    found: Survey,
+    streams: list[StreamReport],
+    digests: Digests,
+    findings: Findings,
+) -> None:
+    """Write a manifest, or compare with the one that is there."""
+    roots = [dataset.root for dataset in found.datasets]
+    try:
+        now = manifest.manifest_of(found.sources, roots, streams, digests)
+    except Unreadable as error:
+        findings.unreadable.append(str(error))
+        return
+    if before is None:
+        manifest.write(path, now)
+    else:
+        findings.changed += manifest.differences(before, now)
+
+
+@contextmanager
+def _progress(what: str, total: int) -> Generator[Callable[[int], object]]:
+    """A bar on a terminal; yields what is to be told of each bytes that are done."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    shown = sys.stderr.isatty()
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda more: progress.advance(task, more)

@@ -1,0 +1,75 @@
+"""The order in which recorded files were written, as far as anything depends on it.
+
+Whether an id is there does not. But where a venue began its ids anew, what comes before and after
+is told apart by the order of delivery: in a file by the place, between files by when they began.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..catalogue import age
+from ..layout import JOURNAL, JournalId
+from ..schema import REMARKS
+from ..sources import LinesFile, SealedFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..sources import Source
+
+
+class Batch(NamedTuple):
+    """Files that share one order of delivery: one file, or what was sealed of one journal.
+
+    :ivar name: what tells it apart.
+    :ivar sources: those of remarks first.
+    """
+
+    name: str
+    sources: list[Source]
+
+
+def batches(sources: Iterable[Source]) -> list[Batch]:
+    """The batches of recorded files, in the order in which they were written.
+
+    Rotated files of one name stay together; what was fetched later comes last.
+    """
+    found: dict[str, Batch] = {}
+    for source in sources:
+        found.setdefault(source.batch, Batch(source.batch, [])).sources.append(source)
+    begins: dict[str, float] = {}
+    keyed: list[tuple[tuple[object, ...], Batch]] = []
+    for batch in found.values():
+        batch.sources.sort(key=_place)
+        source = batch.sources[0]
+        family, within, began = _began(source)
+        begins[family] = min(began, begins.get(family, began))
+        keyed.append(((source.healed, family, within), batch))
+    keyed.sort(key=lambda pair: (pair[0][0], begins[str(pair[0][1])], *pair[0][1:]))
+    return [batch for _, batch in keyed]
+
+
+def _began(source: Source) -> tuple[str, tuple[object, ...], float]:
+    """Of what family a file is, its place in that, and when it began (Unix time)."""
+    if isinstance(source, SealedFile):
+        journal = JournalId.parse(source.place.batch)
+    elif isinstance(source, LinesFile):
+        name, *rest = age(source.path)
+        if source.path.parent.name != JOURNAL:
+            return str(name), tuple(rest), source.began()
+        journal = JournalId.parse(Path(source.path.name).stem)
+    else:
+        return source.name, (), 0.0
+    if journal is None:
+        return source.batch, (), 0.0
+    # Each journal of a dataset has a place of its own among other files.
+    return source.batch, (journal.number,), journal.hour.timestamp()
+
+
+def _place(source: Source) -> tuple[object, ...]:
+    if not isinstance(source, SealedFile):
+        return (False, source.name)
+    place = source.place
+    return (place.table not in REMARKS, place.kind, place.symbol, place.label, place.date)
