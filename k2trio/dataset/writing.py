@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..market.streams import BOOK_KINDS
 from .layout import stream_of
 from .schema import TABLES, TIME
 from .seals import SealedPart
@@ -143,13 +144,28 @@ def _leaves(field: pa.Field, path: str = "") -> Iterator[tuple[str, pa.DataType]
         yield path, kind
 
 
+def _encoding(table: Table, path: str, kind: pa.DataType) -> str | None:
+    """How a column is encoded: integers as differences; None for a dictionary of what repeats.
+
+    Prices repeat, and of trades the sizes do. Those of a book hardly do: of them the bytes are put
+    apart by their weight, of which the heavy ones are alike. (On books made by chance that was a
+    tenth smaller, and quicker.)
+    """
+    if kind in (pa.int64(), TIME):
+        return "DELTA_BINARY_PACKED"
+    if table.name in BOOK_KINDS and path.endswith("quantity"):
+        return "BYTE_STREAM_SPLIT"
+    return None
+
+
 def _encodings(table: Table) -> dict[str, Any]:
-    """How each column is encoded: integers as differences, what repeats by a dictionary."""
     leaves = [leaf for field in table.schema for leaf in _leaves(field)]
-    integers = {path for path, kind in leaves if kind in (pa.int64(), TIME)}
+    encoded = {
+        path: encoding for path, kind in leaves if (encoding := _encoding(table, path, kind))
+    }
     return {
-        "column_encoding": dict.fromkeys(sorted(integers), "DELTA_BINARY_PACKED"),
-        "use_dictionary": [path for path, _ in leaves if path not in integers],
+        "column_encoding": encoded,
+        "use_dictionary": [path for path, _ in leaves if path not in encoded],
     }
 
 
