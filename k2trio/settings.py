@@ -342,7 +342,7 @@ class Settings(BaseSettings):
             refuse_unencrypted([*self.endpoint_urls, *self.rest_urls])
         if self.ca_file is not None and not self.ca_file.is_file():
             raise ValueError(f"CA_FILE {self.ca_file} is not a file")
-        check_outputs(self.targets, self.journal)
+        check_outputs(self.targets, self.journal, self.book_levels)
         self._check_files()
         if self.book_levels:
             refuse_bookless(self.stream_names, self.book_levels, self.depth_snapshot_levels)

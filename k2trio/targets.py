@@ -88,14 +88,20 @@ def parse_target(text: str) -> Target:
     return Target(Form.LINES, text)
 
 
-def check_outputs(targets: Sequence[Target], journal: Path | None) -> None:
+def check_outputs(targets: Sequence[Target], journal: Path | None, book_levels: int) -> None:
     """Refuse outputs that do not go together.
 
     :param journal: a folder for what is not sealed yet.
+    :param book_levels: of samples of books in place of messages; 0 for none.
     :raises ValueError: saying which, and what to change.
     """
     if [target.form for target in targets].count(Form.STANDARD_OUTPUT) > 1:
         raise ValueError("OUTPUT names standard output twice; leave one out")
+    if book_levels and (sets := [one for one in targets if one.form is Form.DATASET]):
+        raise ValueError(
+            f"{sets[0]} takes messages, and BOOK_LEVELS brings samples of books in place of them; "
+            "write those to a file of JSON lines"
+        )
     remote = [target for target in targets if target.remote]
     if remote and journal is None:
         raise ValueError(f"{remote[0]} needs a folder of this machine for its journal: set JOURNAL")

@@ -82,6 +82,7 @@ def test_a_path_of_code_may_have_a_comma_in_it_and_in_json_too() -> None:
 
 TOGETHER: list[tuple[dict[str, Any], str]] = [
     ({"output": ["-", "-"]}, "OUTPUT names standard output twice"),
+    ({"output": ["parquet:set"], "book_levels": 5}, "parquet:set takes messages, and BOOK_LEVELS"),
     ({"output": ["a", "./a"]}, "OUTPUT names a twice"),
     ({"output": ["parquet:set", "parquet:set/"]}, "OUTPUT names set twice"),
     ({"output": ["b", "a"], "state": "a"}, "OUTPUT and STATE are both a"),

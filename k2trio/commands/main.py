@@ -30,6 +30,7 @@ commands:
   book      watch order books: book BTCUSDT
   demo      watch the feed survive a bad day of a simulated exchange; needs no network
   seal      make sealed Parquet of a dataset's journals: seal FOLDER
+  heal      fetch what a dataset lacks, as far as the exchange has it: heal PATH
   verify    prove what recorded files hold, and what they lack: verify PATH…
   simulate  serve the simulated exchange, for tests of your own
   ops       print alert rules, a dashboard, or the runbook: ops alerts|dashboard|runbook
@@ -90,6 +91,14 @@ def _seal(arguments: Sequence[str]) -> int:
     return seal(target, options)
 
 
+def _heal(arguments: Sequence[str]) -> int:
+    require("pyarrow", "parquet", "heal")
+    from .heal import LAYOUT, HealSettings, heal_all
+
+    settings = _settings("heal", arguments, HealSettings, LAYOUT)
+    return run_until_signalled(functools.partial(heal_all, settings))
+
+
 def _verify(arguments: Sequence[str]) -> int:
     require("pyarrow", "parquet", "verify")
     from .verify import LAYOUT, VerifyOptions, verify
@@ -120,6 +129,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "book": _book,
     "demo": _demo,
     "seal": _seal,
+    "heal": _heal,
     "verify": _verify,
     "simulate": _simulate,
     "ops": _ops,

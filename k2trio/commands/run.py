@@ -188,6 +188,8 @@ async def run(settings: Settings) -> int:
                 transitions.summing_up(),
             ):
                 feed, url, reporter = exported
+                reporter.output_problem = lambda: sink.problem
+                feed.metrics.watch_sealing(lambda: sink.problem)
                 log.info("exporting", page=url, metrics=f"{url}/metrics", ready=f"{url}/readyz")
                 if _has_files(settings):
                     tell_start(feed, __version__)

@@ -8,22 +8,11 @@ itself does not have; why it is, the report says.
 from __future__ import annotations
 
 import signal
-import sys
-from contextlib import contextmanager
 from pathlib import Path  # noqa: TC003 - pydantic looks at it
 from typing import TYPE_CHECKING
 
 import msgspec
 from pydantic import Field
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from ..dataset.catalogue import survey
 from ..dataset.proof import manifest
@@ -34,12 +23,11 @@ from ..dataset.proof.sealed import Findings, check_archives, check_seals
 from ..errors import ConfigError, Unreadable
 from . import verdict
 from .options import Layout, Options
+from .progress import progress
 from .run import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from .terminal import put
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
     from ..dataset.catalogue import Survey
     from ..dataset.proof.report import StreamReport
 
@@ -89,11 +77,11 @@ def _verified(options: VerifyOptions) -> Report:
     before = None if options.manifest is None else manifest.read(options.manifest)
     found = survey(options.paths)
     total = sum(source.size for source in found.sources)
-    with _progress("read", total) as tell:
+    with progress("read", total) as tell:
         proof = prove(found.sources, tell)
     streams = [stream_report(account) for account in proof.accounts]
     findings = Findings()
-    with _progress("checked", total) as tell:
+    with progress("checked", total) as tell:
         digests = Digests(tell)
         for dataset in found.datasets:
             check_seals(dataset, digests, findings)
@@ -140,20 +128,3 @@ def _keep_manifest(
         manifest.write(path, now)
     else:
         findings.changed += manifest.differences(before, now)
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Generator[Callable[[int], object]]:
-    """A bar on a terminal; yields what is to be told of each bytes that are done."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    shown = sys.stderr.isatty()
-    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda more: progress.advance(task, more)

@@ -43,7 +43,7 @@ class Dataset:
     """A dataset's folder, as it was when it was looked at.
 
     :ivar root: its folder on its file system.
-    :ivar journals: id → file, of those that are not sealed.
+    :ivar journals: id → file, of those that are not sealed; of interrupted healings too.
     :ivar unsealed: the same as sources, readable even when they are sealed meanwhile.
     :ivar seals: the ids of seals.
     :ivar sealed: the sealed files that count.
@@ -87,7 +87,7 @@ def open_dataset(where: str | PathLike[str], journal: Path | None = None) -> Dat
     try:
         for _ in range(MOST_LOOKS):
             # In this order: of a journal that has its seal, all files are there afterwards.
-            unsealed = {} if folder is None else journals(folder)
+            unsealed = {} if folder is None else journals(folder) | healings(folder)
             dataset.seals = _seals(filesystem, root)
             found = filesystem.get_file_info(
                 pafs.FileSelector(root, recursive=True, allow_not_found=not local)
@@ -113,7 +113,7 @@ def open_dataset(where: str | PathLike[str], journal: Path | None = None) -> Dat
 def _kept(path: Path) -> LinesFile | NoFile:
     """A journal, readable even when it is sealed meanwhile."""
     try:
-        return LinesFile(path, kept=True)
+        return LinesFile(path, healed=path.name.startswith(HEALED), kept=True)
     except Unreadable as error:
         return NoFile(path, str(error))
 
@@ -234,6 +234,14 @@ def age(path: Path) -> tuple[str, bool, tuple[tuple[int, str], ...]]:
         return str(path), True, ()
     marks = tuple((len(mark), mark) for mark in name.mark.split("."))
     return str(path.with_name(name.stem)), not name.mark, marks
+
+
+def healings(folder: Path) -> dict[str, Path]:
+    """Id → file, of healings in a folder of journals: what an interrupted one has fetched."""
+    return {
+        path.name.removesuffix(JOURNAL_ENDING): path
+        for path in sorted(folder.glob(f"{HEALED}*{JOURNAL_ENDING}"))
+    }
 
 
 def journals(folder: Path) -> dict[str, Path]:

@@ -132,6 +132,16 @@ def seal(journal: Path, store: Store, writer: str) -> Seal | None:
     return made
 
 
+def seal_held(journal: Path, store: Store, writer: str) -> Seal | None:
+    """Seal one journal, locked meanwhile; None also if another program has it.
+
+    :raises Unreadable: as :func:`seal` does.
+    :raises SinkError: the same.
+    """
+    with _held(journal) as mine:
+        return seal(journal, store, writer) if mine else None
+
+
 def _spill(source: LinesFile, batch: str, spill: Spill[Part]) -> int:
     """Read a journal; returns how many lines it has.
 

@@ -46,7 +46,6 @@ class ParquetSink(LineSink):
     :param journal: where the journals lie; None for inside of the folder.
     :param tell: is told what happens, as an event with its context.
     :param now: the wall clock, in Unix seconds.
-    :ivar problem: why journals are not sealed, in a sentence; None if all is well.
     :raises ConfigError: if that can be no dataset, or has no place for journals.
     :raises SinkError: if a journal cannot be opened, saying which and why.
     """
@@ -59,7 +58,7 @@ class ParquetSink(LineSink):
         now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
-        self.problem: str | None = None
+        self._problem: str | None = None
         self._target = target
         self._folder = _journal_folder(target, journal)
         self._tell = tell
@@ -79,6 +78,11 @@ class ParquetSink(LineSink):
             await self._lines.append(data, lines)
         finally:
             self.whole = self._lines.whole
+
+    @property
+    def problem(self) -> str | None:
+        """Why journals are not sealed, in a sentence; None if they are."""
+        return self._problem
 
     def check(self) -> None:
         """See :class:`Sink`."""
@@ -139,7 +143,7 @@ class ParquetSink(LineSink):
         while True:
             self._turned = trio.Event()
             problems = await self._seal()
-            self.problem = f"journals are not sealed: {problems[0]}" if problems else None
+            self._problem = f"journals are not sealed: {problems[0]}" if problems else None
             for problem in problems[:MAX_TOLD]:
                 self._tell("not_sealed", detail=problem, next_try_s=delay_s)
             if problems:

@@ -100,6 +100,11 @@ class Repair(enum.Enum):
     SNAPSHOT = "depth"
     NONE = "none"
 
+    @property
+    def has_history(self) -> bool:
+        """Whether REST tells the missing messages themselves, however old they are."""
+        return self not in (Repair.SNAPSHOT, Repair.NONE)
+
 
 @dataclass(frozen=True, slots=True)
 class Order:

@@ -209,6 +209,10 @@ class Families(Table):
         "k2_binance_budget_unshared",
         "1 while the file of the shared budget cannot be used, and each process counts for itself.",
     )
+    unsealed: Final = GaugeRow(
+        "k2_binance_journals_unsealed",
+        "1 while journals of a dataset cannot be sealed; they stay, and it is tried again.",
+    )
     log_dropped: Final = ScrapedCounterRow(
         "k2_binance_log_lines_dropped",
         "Lines of the log that were dropped, since nobody read standard error fast enough.",

@@ -85,6 +85,10 @@ class Metrics:
         """Show whether budgets that should be shared are not; called at each scrape."""
         self._families.budget_unshared.set_function(lambda: bool(problem()))
 
+    def watch_sealing(self, problem: Callable[[], str | None]) -> None:
+        """Show whether journals of a dataset cannot be sealed; called at each scrape."""
+        self._families.unsealed.set_function(lambda: problem() is not None)
+
     def watch_buffer(self, size: Callable[[], int]) -> None:
         """Show the consumer's backlog; ``size`` is called at each scrape."""
         self._families.buffered.set_function(size)

@@ -43,6 +43,11 @@ class FanOut(LineSink):
         if cancelled is not None:
             raise cancelled
 
+    @property
+    def problem(self) -> str | None:
+        """See :class:`LineSink`; the first of them."""
+        return next(filter(None, (sink.problem for sink in self._sinks)), None)
+
     def check(self) -> None:
         """See :class:`Sink`."""
         self._of_each(lambda sink: sink.check())

@@ -21,6 +21,11 @@ class LineSink(abc.ABC):
     def __init__(self) -> None:
         self.whole: int = 0
 
+    @property
+    def problem(self) -> str | None:
+        """What is not as it should be, though nothing is lost; a sentence, None if all is well."""
+        return None
+
     def __enter__(self) -> Self:
         return self
 

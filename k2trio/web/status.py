@@ -71,6 +71,7 @@ class Reporter:
     """Reports what a feed is doing; remembers earlier looks at the counters, for the rates.
 
     :ivar books: those that the program keeps of the feed, if it does.
+    :ivar output_problem: says what is not as it should be with where messages go, if something is.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Reporter:
         self._wall_clock = wall_clock
         self._started_at = trio.current_time()
         self.books: FeedBooks | None = None
+        self.output_problem: Callable[[], str | None] = lambda: None
         self._looks = deque([_Look(self._started_at, {})])
         self._trends: trends.Trends[Track] = trends.Trends(self._started_at)
 
@@ -109,7 +111,7 @@ class Reporter:
         self._forget(now)
         before = self._looks[0]
         health = feed.status()
-        warnings = _warnings(feed, health, now)
+        warnings = [*_warnings(feed, health, now), *filter(None, [self.output_problem()])]
         streams = _streams(tracks, lines)
         books = [] if self.books is None else self.books.standings()
         return Status(

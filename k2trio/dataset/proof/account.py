@@ -13,7 +13,7 @@ from ..schema import GAP, OTHER, OUTAGE, VENUE_CHANGED
 from .bars import LAST_US, Bars
 from .clocks import Clocks
 from .growing import Growing
-from .holes import TOP
+from .holes import CURABLE, TOP
 from .numbering import Numbering, Sum, tally
 from .rows import Rows, integers, rows_of
 
@@ -70,13 +70,18 @@ class Account:
         self.ended: int | None = None
         self.clocks: Clocks = Clocks()
         self.numberings: list[Numbering] = [Numbering(self.measure)]
-        self.growing: Growing = Growing()
+        self._lowest_key: int | None = None
+        self._highest_key: int | None = None
+        self._growing: list[Growing] = [Growing()]
+        """Of keys that prove nothing: one from each outage of the batch to the next."""
+        self._outages_at: list[int] = []
+        """Where in the batch those outages are told."""
         self._batch: object = None
         self._base = 0
         self._resets: list[int] = []
         """Where in the batch numberings begin."""
-        self._highest: dict[Numbering, tuple[int, int]] = {}
-        """Id and place of the message of the batch that has the highest id so far."""
+        self._highest: dict[Numbering | Growing, tuple[int, int]] = {}
+        """Key and place of the message of the batch that has the highest key so far."""
 
     @property
     def market(self) -> tuple[str, str | None]:
@@ -95,6 +100,15 @@ class Account:
         """Whether what lies between two ids must have been; block trades leave ids out."""
         return self.provable and self.kind is not Kind.BLOCK_TRADE
 
+    @property
+    def has_history(self) -> bool:
+        """Whether the venue may be asked for what is missing, however old it is."""
+        return self.kind is not None and parse_stream(self.stream).order.repair.has_history
+
+    def is_curable(self, reason: str | None) -> bool:
+        """Whether what is missing for a reason can be had, or nobody has named it."""
+        return reason is None or (self.has_history and reason in CURABLE)
+
     def measure(self, hole: Hole) -> int:
         """How many ids, or bars, a hole has; none where it is not known that there were any."""
         if self.bars is not None:
@@ -107,7 +121,7 @@ class Account:
     def ends(self) -> tuple[int | None, int | None]:
         """The lowest and the highest key of the last numbering; of bars when they open."""
         if not self.provable:
-            return self.growing.first, self.growing.last
+            return self._lowest_key, self._highest_key
         runs = self.numberings[-1].runs.ranges
         if not len(runs):
             return None, None
@@ -134,15 +148,13 @@ class Account:
         if batch != self._batch:
             self._batch, self._base = batch, len(self.numberings) - 1
             self._resets.clear()
+            self._growing = self._growing[-1:]
+            self._outages_at.clear()
             self._highest.clear()
         if piece.table is GAP:
             self._take_gaps(piece, healed=healed)
         elif piece.table is OUTAGE:
-            since, until = (integers(piece.batch.column(name)) for name in ("since", "until"))
-            self.outage_count += len(since)
-            self.outage_us += int((until - since).sum())
-            room = MAX_LISTED - len(self.outages)
-            self.outages += zip(since[:room].tolist(), until[:room].tolist(), strict=True)
+            self._take_outages(piece, healed=healed)
         elif piece.table is OTHER:
             self.count += piece.batch.num_rows
             self.odd += piece.batch.num_rows if self.kind is not None else 0
@@ -150,6 +162,17 @@ class Account:
             self.count += piece.batch.num_rows
             return self._take_rows(rows_of(piece), healed=healed)
         return None
+
+    def _take_outages(self, piece: Piece, *, healed: bool) -> None:
+        since, until = (integers(piece.batch.column(name)) for name in ("since", "until"))
+        self.outage_count += len(since)
+        self.outage_us += int((until - since).sum())
+        room = MAX_LISTED - len(self.outages)
+        self.outages += zip(since[:room].tolist(), until[:room].tolist(), strict=True)
+        if not healed:
+            # A venue may have begun its keys anew behind each of them.
+            self._outages_at += integers(piece.batch.column("sequence")).tolist()
+            self._growing += (Growing() for _ in since)
 
     def _take_gaps(self, piece: Piece, *, healed: bool) -> None:
         batch = piece.batch
@@ -201,16 +224,33 @@ class Account:
         began, ended = int(rows.time.min()), int(rows.time.max())
         self.began = began if self.began is None else min(began, self.began)
         self.ended = ended if self.ended is None else max(ended, self.ended)
+        if not self.provable:
+            return self._take_growing(rows, healed=healed)
         if self.bars is not None:
             return self._take_bars(rows, numbering, healed=healed)
-        if not self.provable:
-            twice = self.growing.add(rows.first, np.zeros_like(rows.first))
-        elif rows.has("last_trade_id"):
+        if rows.has("last_trade_id"):
             trades = rows.column("first_trade_id"), rows.column("last_trade_id")
             twice = numbering.add_aggregates(rows.first, rows.time, *trades)
         else:
             twice = numbering.add(rows.first, rows.last, rows.time)
         rows = self._without(twice, rows, rows.first, rows.last, None if healed else numbering)
+        if not healed:
+            self._look_at_clocks(rows)
+        return rows
+
+    def _take_growing(self, rows: Rows, *, healed: bool) -> Rows:
+        low, high = int(rows.first.min()), int(rows.first.max())
+        self._lowest_key = low if self._lowest_key is None else min(low, self._lowest_key)
+        self._highest_key = high if self._highest_key is None else max(high, self._highest_key)
+        which = np.searchsorted(self._outages_at, rows.sequence)
+        parts: list[Rows] = []
+        for at in np.unique(which).tolist():
+            part, growing = rows.where(which == at), self._growing[at]
+            twice = growing.add(part.first, np.zeros_like(part.first))
+            parts.append(
+                self._without(twice, part, part.first, part.last, None if healed else growing)
+            )
+        rows = functools.reduce(Rows.followed_by, parts)
         if not healed:
             self._look_at_clocks(rows)
         return rows
@@ -226,7 +266,7 @@ class Account:
             self._look_at_clocks(rows)
         closed = rows.column("closed")
         updates = rows.where(~closed & rows.live)
-        twice = self.growing.add(updates.first, updates.column("open_time"))
+        twice = self._growing[0].add(updates.first, updates.column("open_time"))
         self._without(twice, updates, updates.first, updates.first, None)
         bars = rows.where(closed)
         opens = bars.column("open_time")
@@ -240,7 +280,7 @@ class Account:
         rows: Rows,
         first: Integers,
         last: Integers,
-        ordered_in: Numbering | None,
+        ordered_in: Numbering | Growing | None,
     ) -> Rows:
         """Count doubles, and how often the order of the others breaks; returns those."""
         if twice.any():
@@ -261,8 +301,10 @@ class Account:
             else:
                 return
 
-    def _look_at_order(self, first: Integers, place: Integers, numbering: Numbering) -> None:
-        """Along the ids the places of delivery grow, but where the order breaks."""
+    def _look_at_order(
+        self, first: Integers, place: Integers, numbering: Numbering | Growing
+    ) -> None:
+        """Along the keys the places of delivery grow, but where the order breaks."""
         if (first[1:] < first[:-1]).any():
             order = np.argsort(first, kind="stable")
             first, place = first[order], place[order]

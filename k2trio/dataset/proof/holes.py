@@ -17,6 +17,11 @@ TOP = 2**63 - 2
 """The highest id that is reckoned with: the one after it must still be a number of 64 bits."""
 
 
+CURABLE = frozenset({"not_repaired", "hold_overflow", "overflow", "resume_limit", "shutdown"})
+"""Why ids may be missing that the venue still has. What is missing for another reason was lost for
+good, or never was."""
+
+
 class Declared(NamedTuple):
     """A gap that the feed told of, or a healing.
 

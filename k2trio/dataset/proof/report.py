@@ -20,8 +20,6 @@ MAX_HOLES = 1000
 """Holes of a stream that a report lists; the sums have all."""
 MAX_MISMATCHES = 1000
 """Minutes that a report lists of one comparison."""
-NOT_LOST = "venue_missing"
-"""Why ids are missing that the venue itself does not have: nothing lacks that ever was."""
 
 
 class MissingIds(msgspec.Struct, frozen=True):
@@ -88,7 +86,8 @@ class StreamReport(msgspec.Struct, frozen=True):
     :ivar outage_ranges: the first of them.
     :ivar clock_jumps: how often a clock was set.
     :ivar jumps: the first of them.
-    :ivar complete: whether nothing is or may be missing that the venue has, and nothing is double.
+    :ivar complete: whether every message is there once and in order, or is named as missing and
+        cannot be had any more.
     """
 
     venue: str
@@ -174,9 +173,7 @@ def stream_report(account: Account) -> StreamReport:
     """Of one stream."""
     missing = [MissingIds(reason, *sums) for reason, sums in account.missing.items()]
     first, last = account.ends
-    lost = any(row.reason != NOT_LOST for row in missing)
-    # Bars are complete when each has closed, whatever updates of theirs are missing.
-    gone = account.outage_count > 0 and account.bars is None
+    lost = any(account.is_curable(row.reason) for row in missing)
     return StreamReport(
         venue=account.venue,
         stream=account.stream,
@@ -200,7 +197,7 @@ def stream_report(account: Account) -> StreamReport:
         outage_ranges=sorted(account.outages),
         clock_jumps=account.clocks.count,
         jumps=[Jump(*jump) for jump in account.clocks.jumps],
-        complete=not (lost or gone or account.doubles),
+        complete=not (lost or account.doubles or account.disorder),
     )
 
 

@@ -39,7 +39,7 @@ def check_seals(dataset: Dataset, digests: Digests, found: Findings) -> None:
     files = {file.path: file for file in dataset.sealed}
     for batch in sorted(dataset.seals):
         try:
-            seal = _read(dataset, f"{dataset.root}/{seal_path(batch)}")
+            seal = read_seal(dataset, batch)
         except Unreadable as error:
             found.unreadable.append(str(error))
             continue
@@ -65,7 +65,12 @@ def check_archives(sources: Iterable[Source], digests: Digests, found: Findings)
             found.unreadable.append(str(error))
 
 
-def _read(dataset: Dataset, path: str) -> Seal:
+def read_seal(dataset: Dataset, batch: str) -> Seal:
+    """One of the seals of a dataset.
+
+    :raises Unreadable: if it is none.
+    """
+    path = f"{dataset.root}/{seal_path(batch)}"
     try:
         with dataset.filesystem.open_input_stream(path) as file:
             return parse_seal(file.read(), path)

@@ -15,6 +15,7 @@ from .calm import (
     a_sound_exchange_is_never_left,
     the_supervisor_stays,
 )
+from .dataset import a_recording_is_proven
 from .dialling import (
     breakers_keep_their_states,
     client_messages_are_few,
@@ -56,6 +57,7 @@ INVARIANTS: tuple[Callable[[Run], None], ...] = (
     silence_is_not_kept,
     books_are_whole,
     live_books_are_right,
+    a_recording_is_proven,
 )
 
 

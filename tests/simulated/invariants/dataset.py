@@ -1,0 +1,56 @@
+"""Of the dataset: what is recorded and sealed of a run is all of it, and its proof is true."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from k2trio.dataset.catalogue import find
+from k2trio.dataset.proof.proof import prove
+from k2trio.dataset.sealing import seal_all
+from k2trio.market.payloads import Event
+from k2trio.sinks.lines import encode_lines
+
+from ..violation import demand
+
+if TYPE_CHECKING:
+    from k2trio.dataset.proof.proof import Proof
+
+    from ..run import Run
+
+
+def a_recording_is_proven(run: Run) -> None:
+    """22: of what was delivered, the proof finds nothing double and nothing missing unnamed."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        journals = folder / "_journal"
+        journals.mkdir()
+        journal = journals / "20260101T00-1.jsonl"
+        journal.write_bytes(encode_lines(run.items))
+        _check(run, prove(find([folder])), "the journal")
+        (outcome,) = seal_all(folder, journals, "a simulated run")
+        demand(outcome.problem is None, 22, f"it cannot be sealed: {outcome.problem}")
+        _check(run, prove(find([folder])), "what was sealed")
+
+
+def _check(run: Run, proof: Proof, what: str) -> None:
+    demand(not proof.unreadable, 22, f"{what} cannot be read: {proof.unreadable}")
+    delivered: dict[tuple[str, str], int] = {}
+    for item in run.items:
+        key = item.venue, item.stream
+        delivered[key] = delivered.get(key, 0) + isinstance(item, Event)
+    found = {(account.venue, account.stream): account for account in proof.accounts}
+    demand(
+        {key: account.count for key, account in found.items()} == delivered,
+        22,
+        f"{what} has other messages than were delivered",
+    )
+    for (venue, stream), account in found.items():
+        of = f"{what} of {stream} at {venue}"
+        demand(not account.doubles, 22, f"{of}: {account.doubles} doubles")
+        demand(not account.disorder, 22, f"{of}: {account.disorder} out of order")
+        unnamed = account.missing.get(None)
+        demand(unnamed is None or not unnamed.ids, 22, f"{of}: nobody named {unnamed}")
+    for comparison in proof.comparisons:
+        demand(not comparison.mismatches, 22, f"{what}: {comparison.mismatches[:3]}")
