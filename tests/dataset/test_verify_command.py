@@ -51,11 +51,14 @@ QUOTES: list[Item] = [rec.quote(1, 1), rec.quote(5, 2)]
         # The venue itself does not have it: nothing lacks that ever was.
         ([*WHOLE, rec.gap(51, 51, "venue_missing"), rec.trade(52)], 0),
         ([*WHOLE, rec.trade(50)], 1),
-        ([*QUOTES, rec.outage(2, 4), rec.quote(9, 4)], 1),
+        # Named, and lost for good.
+        ([*QUOTES, rec.outage(2, 4), rec.quote(9, 4)], 0),
+        ([*WHOLE, rec.gap(51, 51, "shutdown"), rec.trade(52)], 1),
+        ([*WHOLE, rec.gap(51, 51, "jump"), rec.trade(52)], 0),
         # Each bar has closed, so no update of theirs matters.
         ([rec.bar(1, 1, "1"), rec.outage(2, 4, rec.BARS), rec.bar(2, 1, "1")], 0),
         ([*WHOLE, rec.reset(51, 60), rec.trade(1, 60)], 0),
-        ([*WHOLE[1:], WHOLE[0]], 0),  # in another order, but all there
+        ([*WHOLE[1:], WHOLE[0]], 1),  # all there, but in another order
         ([*rec.trades(1, 200), rec.bar(1, 60, "31")], 1),
         ([], 0),
     ],
@@ -134,7 +137,7 @@ def test_people_get_tables(path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "not declared" in out
     assert "2026-11-26 08:00:50" in out  # the trade before the hole
     assert "minutes that differ" in out
-    assert "not complete: 2 of 3 streams, 1 minutes that differ" in out
+    assert "not complete: 1 of 3 streams, 1 minutes that differ" in out
 
 
 def test_a_manifest_is_written_and_checked(
