@@ -11,6 +11,7 @@ from .client.health import FeedStatus, LineStatus
 from .client.opening import FeedOptions, open_feed
 from .continuity.items import Gap, GapReason, Item, Outage, VenueChanged
 from .continuity.ledger import Coverage, Missing
+from .dataset.recording import Recording, open_recording
 from .errors import (
     BookFault,
     CircuitOpen,
@@ -22,6 +23,7 @@ from .errors import (
     SinkError,
     SubscriptionRejected,
     UnknownStreamError,
+    Unreadable,
     UsageError,
 )
 from .market.payloads import (
@@ -99,6 +101,7 @@ __all__ = [
     "Outage",
     "PartialDepth",
     "Payload",
+    "Recording",
     "ReferencePrice",
     "Settings",
     "SinkError",
@@ -110,6 +113,7 @@ __all__ = [
     "Trade",
     "Transition",
     "UnknownStreamError",
+    "Unreadable",
     "UsageError",
     "VenueChanged",
     "WindowTicker",
@@ -118,6 +122,7 @@ __all__ = [
     "books",
     "load_settings",
     "open_feed",
+    "open_recording",
     "parse_stream",
     "streams",
     "sync",

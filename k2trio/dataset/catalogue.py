@@ -5,7 +5,6 @@ A path is a file, a dataset's folder (also ``s3://bucket/prefix``), or a folder 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -15,16 +14,16 @@ import pyarrow.fs as pafs
 
 from ..errors import ConfigError, Unreadable
 from .layout import ENDING, HEALED, JOURNAL, SEALED, JournalId, Place
-from .sources import LinesFile, SealedFile
+from .linesfile import LinesFile
+from .rotated import age, lines_files
+from .sources import SealedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .sources import Source
+    from .linesfile import Source
 
 SEAL_ENDING = ".json"
-LINES_NAME = re.compile(r".+\.(jsonl|zst)(\.\w+)*\Z")
-"""How files of JSON lines are called, rotated ones too."""
 
 
 @dataclass
@@ -119,7 +118,7 @@ def _find(where: str | Path) -> list[Source]:
     if not path.exists():
         raise ConfigError(f"there is no {path}; name a recorded file or a dataset's folder")
     if path.is_dir():
-        lines = [LinesFile(p) for p in sorted(_lines_files(path), key=_age)]
+        lines = [LinesFile(p) for p in sorted(lines_files(path), key=age)]
         return [*open_dataset(path).sources, *lines]
     return [_file(path)]
 
@@ -139,21 +138,6 @@ def _journals(folder: Path | None) -> dict[str, Path]:
         return {}
     named = ((path.name.removesuffix(".jsonl"), path) for path in folder.glob("*.jsonl"))
     return {name: path for name, path in named if JournalId.parse(name)}
-
-
-def _lines_files(folder: Path) -> Iterable[Path]:
-    """Files of JSON lines under a folder, but not those of datasets."""
-    for path in folder.rglob("*"):
-        if path.is_file() and LINES_NAME.match(path.name) and JOURNAL not in path.parts:
-            yield path
-
-
-def _age(path: Path) -> tuple[object, ...]:
-    """Orders rotated files of one name from the oldest to the one that is written to."""
-    stem, ending, mark = path.name.partition(".jsonl")
-    number = mark.strip(".").removesuffix("zst").strip(".")
-    newest = not number
-    return str(path.parent), stem, ending, newest, len(number), number
 
 
 def _order(file: SealedFile) -> tuple[object, ...]:

@@ -19,10 +19,9 @@ from typing import NamedTuple, Self
 
 from ..errors import UnknownStreamError
 from ..market.streams import Kind, parse_stream
+from .rotated import JOURNAL as JOURNAL
 from .schema import ALL_SYMBOLS, REMARKS, TABLES, Table
 
-JOURNAL = "_journal"
-"""Folder of what is not sealed yet."""
 SEALED = "_sealed"
 """Folder of the seals."""
 HOUR_FORMAT = "%Y%m%dT%H"
