@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from k2trio.continuity.items import Gap, Outage, VenueChanged
+from k2trio.dataset.columns import pieces
+from k2trio.dataset.layout import place_of
+from k2trio.dataset.lines import decode_lines
 from k2trio.market.decoder import decode_payload
 from k2trio.market.payloads import DepthSnapshot, Event, frame_of
 from k2trio.market.streams import parse_stream
@@ -101,6 +107,35 @@ def with_remarks(items: Sequence[Item]) -> list[Item]:
         VenueChanged(VENUE, "btcusdt@ticker", "other.test", since, until),
     ]
     return [*items[:middle], *remarks, *items[middle:]]
+
+
+def seal(
+    root: Path, items: Sequence[Item], batch: str, *, rows: int = 200, by_id: bool = True
+) -> None:
+    """Make sealed files of items, as if a journal of that id had held them.
+
+    :param rows: of a row group.
+    :param by_id: sort rows as sealing does; else they stay as they came.
+    """
+    files: dict[Any, list[Any]] = {}
+    for piece in pieces(decode_lines(encode_lines(items))):
+        table = pa.Table.from_batches([piece.batch])
+        days = pc.strftime(table.column("time"), "%Y-%m-%d")
+        for day in days.unique().to_pylist():
+            place = place_of(piece.table, piece.venue, piece.stream, day, batch)
+            files.setdefault(place, []).append(table.filter(pc.equal(days, day)))
+    for place, parts in files.items():
+        path = root / place.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = pa.concat_tables(parts)
+        if by_id:
+            table = table.take(
+                pc.sort_indices(table, [(place.table.last or "sequence", "ascending")])
+            )
+        pq.write_table(table, path, row_group_size=rows, compression="zstd")
+    seal_path = root / "_sealed" / f"{batch}.json"
+    seal_path.parent.mkdir(exist_ok=True)
+    seal_path.write_text("{}")
 
 
 def write_lines(path: Path, items: Iterable[Item]) -> Path:

@@ -17,7 +17,8 @@ import trio
 
 from ..errors import ConfigError, FeedClosed, K2Error, UsageError
 from ..market.units import UNITS
-from .delivered import delivered, due_times
+from .courses import due_times
+from .delivered import delivered
 from .wanted import wanted
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ..continuity.items import Item
 
 CHUNKS_AHEAD = 2
-"""Chunks that are read before they are asked for; see ``delivered.READ_BYTES``."""
+"""Chunks that are read before they are asked for; see ``courses.READ_BYTES``."""
 
 
 @asynccontextmanager

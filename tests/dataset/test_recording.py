@@ -14,7 +14,7 @@ from processes import PATIENCE_S, environment
 from recordings import START_S, VENUE, session, with_remarks, write_lines
 
 import k2trio
-from k2trio.dataset import delivered
+from k2trio.dataset import courses
 from k2trio.market.payloads import Event
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 async def read(*paths: Path, **options: Any) -> list[Item]:
     async with k2trio.open_recording(paths, **options) as recording:
         return [item async for item in recording]
+
+
+def is_live(item: Item) -> bool:
+    return isinstance(item, Event) and item.origin == "live"
 
 
 def at(seconds: float) -> dt.datetime:
@@ -48,7 +52,7 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivered, "READ_BYTES", 2000)
+    monkeypatch.setattr(courses, "READ_BYTES", 2000)
 
 
 ITEMS = with_remarks(session())
@@ -94,7 +98,7 @@ async def test_what_two_programs_recorded_is_told_by_its_time(tmp_path: Path) ->
     )
     assert [item for item in found if item in ours] == ours
     assert [item for item in found if item in theirs] == theirs
-    times = [item.received for item in found if isinstance(item, Event)]
+    times = [item.received for item in found if is_live(item)]
     assert times == sorted(times)
 
 
@@ -133,14 +137,14 @@ async def test_items_come_at_the_distances_at_which_they_were_received(
 ) -> None:
     path = write_lines(tmp_path / "out.jsonl", ITEMS)
     found: list[Item] = []
+    first = next(filter(is_live, ITEMS))
     async with k2trio.open_recording(path, speed=speed) as recording:
         await trio.sleep(100)  # it begins when it is asked
         began = trio.current_time()
         async for batch in recording.batches():
             elapsed = (trio.current_time() - began) * speed
-            for item in batch:
-                if isinstance(item, Event):
-                    assert elapsed == pytest.approx(item.received - START_S, abs=1e-6)
+            for item in filter(is_live, batch):
+                assert elapsed == pytest.approx(item.received - first.received, abs=1e-6)
             found += batch
     assert found == ITEMS
     assert sum(isinstance(item, Event) for item in found) > 100
@@ -208,7 +212,7 @@ async def test_a_torn_end_is_no_error_and_garbage_is_one_after_what_was_before(
     path.write_bytes(whole[:-20])
     assert await read(path) == ITEMS[:-1]
     path.write_bytes(whole + b"[]\n" * 1000)
-    monkeypatch.setattr(delivered, "READ_BYTES", 2000)
+    monkeypatch.setattr(courses, "READ_BYTES", 2000)
     async with k2trio.open_recording(path) as recording:
         got = [await anext(recording) for _ in range(len(ITEMS) * 3 // 4)]
         assert got == ITEMS[: len(got)]
