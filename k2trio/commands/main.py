@@ -1,4 +1,4 @@
-"""The commands: ``python -m k2trio [run | check | book | demo | simulate | ops]``."""
+"""The commands: ``python -m k2trio [run | check | book | demo | simulate | replay | ops]``."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ commands:
   book      watch order books: book BTCUSDT
   demo      watch the feed survive a bad day of a simulated exchange; needs no network
   simulate  serve the simulated exchange, for tests of your own
+  replay    serve a recording as an exchange: replay out.jsonl --speed 10
   ops       print alert rules, a dashboard, or the runbook: ops alerts|dashboard|runbook
 
 Each command tells its options with --help. Every option of run and check is also an
@@ -85,6 +86,14 @@ def _simulate(arguments: Sequence[str]) -> int:
     return run_until_signalled(functools.partial(simulate, options))
 
 
+def _replay(arguments: Sequence[str]) -> int:
+    from .replay import LAYOUT, ReplayOptions, replay
+
+    options = parse(ReplayOptions, "replay", arguments, LAYOUT)
+    logs.configure("warning")
+    return run_until_signalled(functools.partial(replay, options))
+
+
 def _ops(arguments: Sequence[str]) -> int:
     from .ops import FILES, OpsOptions, text_of
 
@@ -100,6 +109,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "book": _book,
     "demo": _demo,
     "simulate": _simulate,
+    "replay": _replay,
     "ops": _ops,
 }
 

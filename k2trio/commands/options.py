@@ -11,6 +11,7 @@ import difflib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar, get_args, get_origin
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 HELP_COLUMN = 36
 MAX_HELP_COLUMNS = 100
-LIST_WORDS = {"symbols": "SYMBOL", "streams": "STREAM", "ports": "PORT"}
+LIST_WORDS = {"symbols": "SYMBOL", "streams": "STREAM", "ports": "PORT", "paths": "PATH"}
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -116,8 +117,8 @@ def _values(
 
 
 def flag(name: str) -> str:
-    """``metrics_port`` → ``--metrics-port``."""
-    return f"--{name.replace('_', '-')}"
+    """``metrics_port`` → ``--metrics-port``, ``from_`` → ``--from``."""
+    return f"--{name.rstrip('_').replace('_', '-')}"
 
 
 def _field(line: str) -> str:
@@ -159,9 +160,11 @@ def _parser(model: type[BaseModel], command: str, layout: Layout) -> _Parser:
             word = LIST_WORDS[name]
             parser.add_argument(name, nargs="*", metavar=word, help=about)
         elif item.annotation is bool:
-            parser.add_argument(flag(name), action=argparse.BooleanOptionalAction, help=about)
+            parser.add_argument(
+                flag(name), dest=name, action=argparse.BooleanOptionalAction, help=about
+            )
         else:
-            parser.add_argument(flag(name), metavar=_metavar(name, item), help=about)
+            parser.add_argument(flag(name), dest=name, metavar=_metavar(name, item), help=about)
     return parser
 
 
@@ -182,6 +185,8 @@ def _metavar(name: str, item: FieldInfo) -> str:
         return "SECONDS" if "(s)" in (item.description or "") else "NUMBER"
     if kind is int:
         return "PORT" if name.endswith("port") else "BYTES" if name.endswith("bytes") else "N"
+    if datetime in get_args(kind):
+        return "TIME"
     if Path in get_args(kind):
         return "FILE"
     endings = {"url": "URL", "host": "ADDRESS", "proxy": "URL"}

@@ -22,7 +22,7 @@ PARQUET = ".parquet"
 SEALED = "_sealed"
 
 
-def delivered(paths: Sequence[str | Path], wanted: Wanted) -> Course:
+def delivered(paths: Sequence[str], wanted: Wanted) -> Course:
     """What was recorded, in the order of delivery.
 
     :param paths: recorded files, folders of them, and datasets.
@@ -30,7 +30,7 @@ def delivered(paths: Sequence[str | Path], wanted: Wanted) -> Course:
     :raises Unreadable: where a file is not what it should be, after what was before that.
     """
     lines: list[Path] = []
-    others: list[str | Path] = []
+    others: list[str] = []
     for path in paths:
         local = Path(path)
         if "://" in str(path):
@@ -41,8 +41,10 @@ def delivered(paths: Sequence[str | Path], wanted: Wanted) -> Course:
             lines += lines_files(local)
             if _is_dataset(local):
                 others.append(path)
+        elif local.suffix == PARQUET:
+            others.append(path)
         else:
-            (others if local.suffix == PARQUET else lines).append(local)
+            lines.append(local)
     courses = _of_lines(lines, wanted)
     if others:
         require("pyarrow", "parquet", str(others[0]))

@@ -10,7 +10,7 @@ import bisect
 import contextlib
 import math
 from contextlib import asynccontextmanager
-from os import PathLike
+from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 import trio
@@ -24,7 +24,6 @@ from .wanted import wanted
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
     from datetime import datetime
-    from pathlib import Path
     from typing import Literal
 
     from ..continuity.items import Item
@@ -35,12 +34,12 @@ CHUNKS_AHEAD = 2
 
 @asynccontextmanager
 async def open_recording(
-    paths: str | Path | Iterable[str | Path],
+    paths: str | PathLike[str] | Iterable[str | PathLike[str]],
     *,
     speed: float | None = None,
     streams: Iterable[str] | None = None,
-    start: datetime | None = None,
-    end: datetime | None = None,
+    start: datetime | str | None = None,
+    end: datetime | str | None = None,
     time_unit: Literal["ms", "us"] = "ms",
 ) -> AsyncGenerator[Recording]:
     """Open what a feed delivered and a program recorded, to be iterated as the feed was.
@@ -52,7 +51,8 @@ async def open_recording(
         Parquet files, folders of any of them, or ``s3://`` URLs of datasets.
     :param speed: how much faster than it was recorded; None: as fast as it is read.
     :param streams: exact names of those that are wanted; by default all.
-    :param start: what was received before is left out.
+    :param start: what was received before is left out; a time as ``datetime`` or ISO 8601, of UTC
+        where it says no zone.
     :param end: what was received then, or later, is left out.
     :param time_unit: of the payloads' times that are put together from Parquet, which does not tell
         in which the feed was opened. JSON lines stay as they are.
@@ -63,7 +63,7 @@ async def open_recording(
         raise ConfigError(f"speed {speed} is not above 0; None is as fast as it is read")
     if time_unit not in UNITS:
         raise ConfigError(f"time_unit {time_unit!r} is none of {', '.join(UNITS)}")
-    named = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
+    named = [fspath(path) for path in ([paths] if isinstance(paths, str | PathLike) else paths)]
     chunks = delivered(named, wanted(streams, start, end, UNITS[time_unit]))
     send, receive = trio.open_memory_channel["list[Item] | K2Error"](CHUNKS_AHEAD)
     recording = Recording(receive, None if speed is None or math.isinf(speed) else speed)

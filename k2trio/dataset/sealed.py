@@ -35,7 +35,6 @@ from .wanted import LATE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     import pyarrow.parquet as pq
 
@@ -55,7 +54,7 @@ OTHER_FILES = 64
 HOUR_S = 3600.0
 
 
-def courses_of(paths: Iterable[str | Path], wanted: Wanted) -> list[Course]:
+def courses_of(paths: Iterable[str], wanted: Wanted) -> list[Course]:
     """One course for each dataset.
 
     :param paths: their folders or URLs, or sealed files.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ConfigError
@@ -10,7 +11,6 @@ from ..market.units import MS, TimeUnit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
 LATE_S = 3600.0
 """How much later than others a message may be delivered that was received at the same time: it
@@ -44,13 +44,13 @@ class Wanted(NamedTuple):
 
 def wanted(
     streams: Iterable[str] | None,
-    start: datetime | None,
-    end: datetime | None,
+    start: datetime | str | None,
+    end: datetime | str | None,
     unit: TimeUnit,
 ) -> Wanted:
     """The same of what people say.
 
-    :raises ConfigError: for a name that is no stream, or a time without its zone.
+    :raises ConfigError: for a name that is no stream, or a text that is no time.
     """
     if isinstance(streams, str):
         raise ConfigError(f"streams are named in a list: write [{streams!r}]")
@@ -63,7 +63,11 @@ def wanted(
     )
 
 
-def _unix(time: datetime) -> float:
-    if time.tzinfo is None:
-        raise ConfigError(f"{time} has no zone; say which, e.g. datetime(…, tzinfo=timezone.utc)")
-    return time.timestamp()
+def _unix(time: datetime | str) -> float:
+    """A time, which is of UTC where it says no zone."""
+    if isinstance(time, str):
+        try:
+            time = datetime.fromisoformat(time)
+        except ValueError:
+            raise ConfigError(f"{time!r} is no time; write it like 2026-11-26T13:00") from None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

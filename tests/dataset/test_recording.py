@@ -112,6 +112,8 @@ async def test_some_streams_and_a_part_of_the_time(tmp_path: Path) -> None:
         for item in ITEMS
         if isinstance(item, Event) and START_S + 1 <= item.received < START_S + 2
     ]
+    said = {"start": "2026-01-01T00:00:01", "end": "2026-01-01T01:00:02+01:00"}
+    assert await read(path, **said) == found
     assert [item for item in found if not isinstance(item, Event)] == [
         item for item in ITEMS if not isinstance(item, Event)
     ]  # they were told in that time
@@ -178,11 +180,10 @@ async def test_misuse_is_told(tmp_path: Path) -> None:
         pass
     with pytest.raises(k2trio.FeedClosed, match="left"):
         await anext(recording)
-    naive = dt.datetime(2026, 1, 1)  # noqa: DTZ001 - that is the point
     options: Sequence[tuple[dict[str, Any], str]] = (
         ({"speed": 0}, "speed"),
         ({"time_unit": "s"}, "time_unit"),
-        ({"start": naive}, "zone"),
+        ({"start": "tomorrow"}, "no time"),
         ({"streams": "btcusdt@trade"}, "list"),
     )
     for wrong, word in options:
