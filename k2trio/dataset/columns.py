@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import UnknownStreamError, Unreadable
-from ..market.payloads import NS, PAYLOADS, DepthSnapshot
+from ..market.payloads import NS, PAYLOADS, Depth, DepthSnapshot
 from ..market.streams import Kind, parse_stream
 from ..market.units import MS, US
 from .lines import Line, payload_of
@@ -196,13 +196,13 @@ def _array(column: Column, payloads: list[Any], received_ns: Any) -> pa.Array:
     if payloads and isinstance(payloads[0], list):
         values = [max((row.event_time for row in rows), default=0) for rows in payloads]
         return _times(_microseconds(values))
-    if isinstance(payloads[0], DepthSnapshot) or column.of in _NOT_OF_SNAPSHOTS:
+    if column.of in _NOT_OF_SNAPSHOTS and isinstance(payloads[0], Depth | DepthSnapshot):
         return _of_depth(column, payloads, received_ns)
     values = list(map(operator.attrgetter(column.of), payloads))
     return _typed(column, values)
 
 
-_NOT_OF_SNAPSHOTS = frozenset({"first_update_id"})
+_NOT_OF_SNAPSHOTS = frozenset({"first_update_id", "event_time"})
 
 
 def _of_depth(column: Column, payloads: list[Any], received_ns: Any) -> pa.Array:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from msgspec import structs
 from recordings import MS, US, VENUE, event_of, session, snapshot_of, with_remarks
 from world import START_MS
 
@@ -108,6 +109,8 @@ def test_a_snapshot_among_updates_and_a_deep_book() -> None:
     market = Market(["BTCUSDT"], seed=1, rate=0)
     items: list[Item] = [snapshot_of(market, "btcusdt@depth@100ms", 1.5e9)]
     items += session(1, ["btcusdt@depth@100ms"])
+    items.insert(5, structs.replace(items[0], received=2e9))
+    assert through_tables(items[1:], cut=3) == items[1:]
     assert through_tables(items, cut=3) == items
 
 
