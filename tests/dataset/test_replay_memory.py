@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
+import msgspec
 import pytest
 import trio
 from msgspec import structs
-from recordings import EVERY_KIND, START_S, VENUE, seal, session, snapshot_of, write_lines
+from recordings import EVERY_KIND, START_S, VENUE, event_of, seal, session, snapshot_of, write_lines
 from world import fault, make_settings
 
 import k2trio
 from k2trio.commands.replay.entries import Entries
 from k2trio.continuity.items import Gap
-from k2trio.market.payloads import Event
+from k2trio.market.payloads import Event, frame_of
 from k2trio.market.streams import Kind, parse_stream
 from k2trio.simulator import (
     Exchange,
@@ -33,7 +36,6 @@ from k2trio.simulator import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
-    from pathlib import Path
 
     from trio.testing import MockClock
 
@@ -325,6 +327,64 @@ async def test_times_can_be_those_of_now(tmp_path: Path, autojump_clock: MockClo
     ]
     for bar, before in zip(*bars, strict=True):
         assert bar == before | {"t": before["t"] + moved_ms, "T": before["T"] + moved_ms}
+
+
+@pytest.mark.parametrize("days", [1, 400])
+async def test_recorded_times_may_be_far_from_the_clock(
+    tmp_path: Path, days: float, autojump_clock: MockClock
+) -> None:
+    items = await first_recording()
+    async with played(write_lines(tmp_path / "out.jsonl", items)) as stage:
+        again = await recorded_again(stage, clock_s=START_S + days * 86_400)
+    assert told(again) == told(items)
+    assert all(isinstance(item, Event) for item in again)
+
+
+@pytest.mark.skipif(
+    "K2TRIO_RECORDED" not in os.environ,
+    reason="K2TRIO_RECORDED does not name the folder of recorded exchange traffic",
+)
+async def test_real_traffic_is_replayed(tmp_path: Path, autojump_clock: MockClock) -> None:
+    items = real_traffic(Path(os.environ["K2TRIO_RECORDED"]))
+    streams = list(dict.fromkeys(item.stream for item in items))
+    assert len(streams) >= 10
+    async with played(write_lines(tmp_path / "out.jsonl", items)) as stage:
+        for stream in streams:
+            symbol = parse_stream(stream).symbol
+            assert (await stage.get("exchangeInfo", symbol=symbol))[0] == 200
+        again = await recorded_again(stage, streams)
+    assert all(isinstance(item, Event) for item in again)
+    # Byte for byte; where among them the snapshots of books are is up to the client.
+    live, was = ([row for row in told(some) if row[1] == "live"] for some in (again, items))
+    assert live == was
+    books, truth = k2trio.Books(streams), k2trio.Books(streams)
+    for some, kept in ((again, books), (items, truth)):
+        for item in some:
+            kept.apply(item)
+    for book, other in zip(books.all, truth.all, strict=True):
+        assert book.state is k2trio.BookState.LIVE
+        assert (book.bids(20), book.asks(20)) == (other.bids(20), other.asks(20))
+
+
+def real_traffic(folder: Path) -> list[Item]:
+    """Frames of the exchange as a feed delivers them, each book behind its snapshot."""
+    rows = [json.loads(line) for line in (folder / "spot.frames.jsonl").read_bytes().splitlines()]
+    snapshots = {}
+    for line in (folder / "spot.depth.jsonl").read_bytes().splitlines():
+        row = json.loads(line)
+        snapshots[row["symbol"]] = msgspec.json.encode(row["snapshot"])
+    items: list[Item] = []
+    for row in rows:
+        stream, raw = row["frame"]["stream"], msgspec.json.encode(row["frame"]["data"])
+        event = event_of(stream, raw, row["received"])
+        if parse_stream(stream).kind is Kind.DEPTH:
+            snapshot = snapshots.pop(event.data.symbol, None)
+            if snapshot is not None:
+                book = msgspec.json.decode(snapshot, type=k2trio.DepthSnapshot)
+                frame = frame_of(stream, snapshot)
+                items.append(Event(book, stream, VENUE, event.received, frame, "snapshot"))
+        items.append(event)
+    return items
 
 
 # -- REST -----------------------------------------------------------------------------------------
