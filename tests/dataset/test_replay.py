@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -20,7 +21,7 @@ from k2trio.dataset.lines import decode_lines, items_of
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Generator, Sequence
+    from collections.abc import AsyncGenerator, Generator, Sequence
     from pathlib import Path
 
 STREAMS = (
@@ -107,10 +108,8 @@ def test_a_recording_replayed_and_recorded_again_gives_the_same_messages(
     again = tmp_path / "again.jsonl"
     with replayed(str(recording), "--speed", speed, "--lead", "0.5", "--linger", "1") as replay:
         code, said = record_again(replay, again)
-    assert (code, said) == (
-        0,
-        f"end of the recording: {len(messages(recording, 'live'))} messages\n",
-    )
+    told = len(messages(recording, "live"))
+    assert (code, said) == (0, f"end of the recording: {told} messages\n")
     books = [stream for stream in STREAMS if "@depth" in stream]
     for stream in STREAMS:
         got, was = (
@@ -162,6 +161,17 @@ def test_a_dataset_is_replayed_as_well(recording: Path, tmp_path: Path) -> None:
 # -- other clients --------------------------------------------------------------------------------
 
 
+@asynccontextmanager
+async def opened(url: str) -> AsyncGenerator[trio_websocket.WebSocketConnection]:
+    """Another library's connection."""
+    parts = urlsplit(url)
+    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    stream = await trio.open_tcp_stream(parts.hostname or "", parts.port or 0)
+    async with stream, trio.open_nursery() as nursery:
+        yield await trio_websocket.wrap_client_stream(nursery, stream, parts.netloc, target)
+        nursery.cancel_scope.cancel()
+
+
 def test_any_client_can_have_it_raw_or_combined_in_part_and_by_rest(tmp_path: Path) -> None:
     items = session(3, ["btcusdt@trade", "ethusdt@trade", "btcusdt@kline_1s"])
     path = write_lines(tmp_path / "out.jsonl", items)
@@ -171,7 +181,7 @@ def test_any_client_can_have_it_raw_or_combined_in_part_and_by_rest(tmp_path: Pa
 
     async def read(url: str, subscribe: str | None = None) -> tuple[list[str], object]:
         texts: list[str] = []
-        async with trio_websocket.open_websocket_url(url) as socket:
+        async with opened(url) as socket:
             if subscribe is not None:
                 asked = {"method": "SUBSCRIBE", "params": [subscribe], "id": 7}
                 await socket.send_message(json.dumps(asked))
@@ -214,16 +224,13 @@ def test_it_can_stay_until_it_is_told_to_end_and_rest_answers(tmp_path: Path) ->
     with replayed(*arguments) as replay:
 
         async def listen() -> str:
-            async with trio_websocket.open_websocket_url(
-                replay.urls["a"] + "?streams=btcusdt@trade"
-            ) as s:
-                return str(await s.get_message())
+            async with opened(f"{replay.urls['a']}?streams=btcusdt@trade") as socket:
+                return str(await socket.get_message())
 
         first = json.loads(trio.run(listen))["data"]
         assert 0 <= time.time() - first["T"] / 1000 < 70
-        assert list(lines_of(replay.process, 1)) == [
-            f"end of the recording: {len(items)} messages\n"
-        ]
+        said = list(lines_of(replay.process, 1))
+        assert said == [f"end of the recording: {len(items)} messages\n"]
         rows = httpx2.get(
             replay.urls["rest"] + "/api/v3/trades?symbol=BTCUSDT&limit=3", trust_env=False
         ).json()
