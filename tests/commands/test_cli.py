@@ -353,7 +353,11 @@ def test_a_tls_endpoint_works_with_its_authority_and_fails_without(tmp_path: Pat
             {},
             "--websocket-url: the URL for 'example.com' must not hold a user name or password",
         ),
-        (["fly"], {}, "'fly' is not a command; known are run, check, book, demo, simulate, ops"),
+        (
+            ["fly"],
+            {},
+            "'fly' is not a command; known are run, check, book, demo, simulate, replay, ops",
+        ),
     ],
 )
 def test_a_wrong_option_or_variable_is_exit_code_2_and_one_line(
@@ -426,7 +430,7 @@ def test_help_of_a_command_tells_its_options(command: str) -> None:
 def test_help_tells_the_commands() -> None:
     end = k2trio("--help")
     assert (end.returncode, end.stderr) == (0, "")
-    for command in ("run", "check", "demo", "simulate", "ops"):
+    for command in ("run", "check", "demo", "simulate", "replay", "ops"):
         assert f"\n  {command} " in end.stdout
 
 

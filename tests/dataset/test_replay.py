@@ -246,6 +246,15 @@ def test_it_can_stay_until_it_is_told_to_end_and_rest_answers(tmp_path: Path) ->
     assert (ended.code, ended.err) == (0, "")
 
 
+def test_help_tells_how_it_ends() -> None:
+    told = k2trio("replay", "--help").stdout
+    assert told.startswith("usage: python -m k2trio replay [PATH …] [OPTIONS]\n")
+    for option in ("--speed NUMBER", "--from TIME", "--faults FILE", "--linger SECONDS"):
+        assert option in told
+    assert "the program ends with 0" in " ".join(told.split())
+    assert max(map(len, told.splitlines())) <= 100
+
+
 # -- what cannot be -------------------------------------------------------------------------------
 
 
