@@ -83,10 +83,8 @@ class RecordedSymbol:
             case Trade():
                 _keep(self.trades, self.trade_ids, record)
             case AggTrade():
-                known = self.agg_trades.newest(1)
-                if known and known[0].id == record.id:
+                if _keep(self.agg_trades, self.agg_ids, record):
                     self.shared_ids.append(record.id)
-                _keep(self.agg_trades, self.agg_ids, record)
             case Bar():
                 self.bars.put(stream.interval or "", record)
             case Levels():
@@ -114,13 +112,19 @@ class RecordedSymbol:
                 listener.on_renumbered(self)
 
 
-def _keep(history: History[RecordT], ids: Ids, record: RecordT) -> None:
-    """Keep a trade, and its id as issued; if ids began anew, what was before is gone."""
-    if ids.ranges and record.id == ids.last:
-        history.append(record)  # two share an id
-        return
-    if record.id < ids.last:
+def _keep(history: History[RecordT], ids: Ids, record: RecordT) -> bool:
+    """Keep a trade, and its id as issued; if ids began anew, what was before is gone.
+
+    :returns: whether it shares its id with the one before.
+    """
+    if ids.ranges and record.id <= ids.last:
+        if history.get(record.id) == record:
+            return False  # it was recorded twice
+        if record.id == ids.last:
+            history.append(record)
+            return True
         history.clear()
     ids.jump(record.id - 1 - ids.last)
     ids.take()
     history.append(record)
+    return False
