@@ -111,14 +111,12 @@ def test_a_recording_replayed_and_recorded_again_gives_the_same_messages(
     told = len(messages(recording, "live"))
     assert (code, said) == (0, f"end of the recording: {told} messages\n")
     books = [stream for stream in STREAMS if "@depth" in stream]
-    for stream in STREAMS:
+    for stream in STREAMS:  # how they lie among each other, sockets and snapshots decide anew
         got, was = (
             [data for name, data in messages(path, "live", "backfill") if name == stream]
             for path in (again, recording)
         )
         assert got == was, stream
-    if speed == "1":
-        assert messages(again) == messages(recording)  # in the same order, with the snapshot
     assert [row["stream"] for row in recorded(again) if row.get("origin") == "snapshot"] == books
     assert not [row for row in recorded(again) if "data" not in row]
 
