@@ -13,6 +13,7 @@ from .client.opening import FeedOptions, open_feed
 from .continuity.items import Gap, GapReason, Item, Outage, VenueChanged
 from .continuity.ledger import Coverage, Missing
 from .dataset.reading import RecordBatches, read
+from .dataset.recording import Recording, open_recording
 from .errors import (
     BookFault,
     CircuitOpen,
@@ -105,6 +106,7 @@ __all__ = [
     "PartialDepth",
     "Payload",
     "RecordBatches",
+    "Recording",
     "ReferencePrice",
     "Settings",
     "Sink",
@@ -127,6 +129,7 @@ __all__ = [
     "deliver",
     "load_settings",
     "open_feed",
+    "open_recording",
     "parse_stream",
     "read",
     "streams",

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k2trio.continuity.items import Item
+    from k2trio.dataset.linesfile import Source
     from k2trio.dataset.proof.account import Account
     from k2trio.dataset.proof.holes import Hole
-    from k2trio.dataset.sources import Source
 
 VENUE = "binance.com"
 TRADES, AGGS, DIFFS = "btcusdt@trade", "btcusdt@aggTrade", "btcusdt@depth@100ms"

@@ -15,6 +15,8 @@ from world import open_world
 
 from k2trio.commands.book.lines import COLUMNS
 from k2trio.commands.check import CheckSettings
+from k2trio.commands.options import flag
+from k2trio.commands.replay import ReplayOptions
 from k2trio.continuity.items import GapReason
 from k2trio.market.payloads import Origin
 from k2trio.observe.transitions import ConnectionLost, DialFailed
@@ -97,6 +99,7 @@ def test_every_option_in_an_example_exists() -> None:
     blocks = re.findall(r"```sh\n(.+?)```", README, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines() if "-m k2trio" in line]
     known = {f"--{name.replace('_', '-')}" for name in CheckSettings.model_fields}
+    known |= set(map(flag, ReplayOptions.model_fields))
     known |= {"--ports", "--rest-port", "--rate", "--faults", "--quiet", "--runbook-url"}
     used = {option for line in lines for option in re.findall(r"(--[a-z-]+)", line)}
     assert used <= known

@@ -1,4 +1,4 @@
-"""The commands: ``python -m k2trio [run | check | book | demo | seal | verify | …]``."""
+"""The commands: ``python -m k2trio [run | check | book | demo | seal | heal | verify | …]``."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ commands:
   heal      fetch what a dataset lacks, as far as the exchange has it: heal PATH
   verify    prove what recorded files hold, and what they lack: verify PATH…
   simulate  serve the simulated exchange, for tests of your own
+  replay    serve a recording as an exchange: replay out.jsonl --speed 10
   ops       print alert rules, a dashboard, or the runbook: ops alerts|dashboard|runbook
 
 Each command tells its options with --help. Every option of run and check is also an
@@ -114,6 +115,14 @@ def _simulate(arguments: Sequence[str]) -> int:
     return run_until_signalled(functools.partial(simulate, options))
 
 
+def _replay(arguments: Sequence[str]) -> int:
+    from .replay import LAYOUT, ReplayOptions, replay
+
+    options = parse(ReplayOptions, "replay", arguments, LAYOUT)
+    logs.configure("warning")
+    return run_until_signalled(functools.partial(replay, options))
+
+
 def _ops(arguments: Sequence[str]) -> int:
     from .ops import FILES, OpsOptions, text_of
 
@@ -132,6 +141,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "heal": _heal,
     "verify": _verify,
     "simulate": _simulate,
+    "replay": _replay,
     "ops": _ops,
 }
 

@@ -11,6 +11,7 @@ import difflib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar, get_args, get_origin
 
@@ -166,11 +167,15 @@ def _parser(model: type[BaseModel], command: str, layout: Layout) -> _Parser:
             word = LIST_WORDS[name]
             parser.add_argument(name, nargs="*", metavar=word, help=about)
         elif item.annotation is bool:
-            parser.add_argument(flag(name), action=argparse.BooleanOptionalAction, help=about)
+            parser.add_argument(
+                flag(name), dest=name, action=argparse.BooleanOptionalAction, help=about
+            )
         else:
             # A flag of a list may be repeated.
             action = "append" if _is_list(item) else "store"
-            parser.add_argument(flag(name), action=action, metavar=_metavar(name, item), help=about)
+            parser.add_argument(
+                flag(name), dest=name, action=action, metavar=_metavar(name, item), help=about
+            )
     return parser
 
 
@@ -196,6 +201,8 @@ def _metavar(name: str, item: FieldInfo) -> str:
         return "SECONDS" if "(s)" in (item.description or "") else "NUMBER"
     if kind is int:
         return "PORT" if name.endswith("port") else "BYTES" if name.endswith("bytes") else "N"
+    if datetime in get_args(kind):
+        return "TIME"
     if Path in get_args(kind):
         return "FOLDER" if (item.description or "").startswith("Folder") else "FILE"
     endings = {"url": "URL", "host": "ADDRESS", "proxy": "URL", "rotate": "TIME"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import Field
 
 from .. import __version__
-from ..dataset.layout import JOURNAL
+from ..dataset.rotated import JOURNAL
 from ..dataset.sealing import seal_all
 from ..errors import ConfigError
 from .options import Options

@@ -24,8 +24,8 @@ from ..errors import Unreadable
 from ..market.streams import KLINE_INTERVALS_MS, Kind
 from ..market.units import MS, US
 from .columns import Piece
+from .linesfile import Source, open_local, size_of
 from .schema import DECIMAL, MESSAGES
-from .sources import Source, open_local, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -110,6 +110,8 @@ class Archive(Source):
 
     :param called: what its name says.
     """
+
+    done: int
 
     archive = True
 

@@ -16,23 +16,15 @@ import pyarrow.fs as pafs
 
 from ..errors import ConfigError, Unreadable
 from .archives import Archive, ArchiveName
-from .layout import (
-    ENDING,
-    HEALED,
-    JOURNAL,
-    JOURNAL_ENDING,
-    SEAL_ENDING,
-    SEALED,
-    JournalId,
-    LinesName,
-    Place,
-)
-from .sources import LinesFile, NoFile, SealedFile, size_of
+from .layout import ENDING, HEALED, JOURNAL_ENDING, SEAL_ENDING, SEALED, JournalId, Place
+from .linesfile import LinesFile, NoFile, size_of
+from .rotated import JOURNAL, LinesName, age
+from .sources import SealedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .sources import Source
+    from .linesfile import Source
 
 MOST_LOOKS = 5
 """How often a folder is looked at anew in which journals are sealed meanwhile."""
@@ -225,15 +217,6 @@ def _others(folder: Path) -> list[Source]:
             lines.append(LinesFile(path, healed=name.healed))
     lines.sort(key=lambda file: age(file.path))
     return [*lines, *sorted(archives, key=lambda file: file.name)]
-
-
-def age(path: Path) -> tuple[str, bool, tuple[tuple[int, str], ...]]:
-    """Orders files of JSON lines of one name from the oldest to the one that is written to."""
-    name = LinesName.parse(path.name)
-    if name is None:
-        return str(path), True, ()
-    marks = tuple((len(mark), mark) for mark in name.mark.split("."))
-    return str(path.with_name(name.stem)), not name.mark, marks
 
 
 def healings(folder: Path) -> dict[str, Path]:

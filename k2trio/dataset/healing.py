@@ -23,10 +23,11 @@ from ..sinks.jsonl import JsonLines
 from .broken import broken_parts, retire
 from .catalogue import healings, survey
 from .fetching import Fetcher, NotAskedError, Span
-from .layout import HEALED, JOURNAL, JOURNAL_ENDING, LinesName
+from .layout import HEALED, JOURNAL_ENDING
 from .proof.proof import prove
 from .proof.runs import NONE
 from .proof.sealed import read_seal
+from .rotated import JOURNAL, LinesName
 from .sealing import seal_held
 from .stores import open_store
 

@@ -27,8 +27,6 @@ from ..errors import UnknownStreamError
 from ..market.streams import parse_stream
 from .schema import ALL_SYMBOLS, REMARKS, TABLES, Table
 
-JOURNAL = "_journal"
-"""Folder of what is not sealed yet."""
 SEALED = "_sealed"
 """Folder of the seals."""
 HOUR_FORMAT = "%Y%m%dT%H"
@@ -38,44 +36,10 @@ ENDING = ".parquet"
 HEALED = "heal-"
 """How the ids of what was fetched later begin: it stands in no journal."""
 
-COMPANION = ".healed.jsonl"
-"""How the file ends that holds what was fetched later for files of JSON lines of one name."""
-
-_LINES_NAME = re.compile(r"(?P<stem>.+?)\.(jsonl|zst)(?P<mark>(\.\w+)*)\Z")
 _JOURNAL_ID = re.compile(r"(?P<hour>\d{8}T\d{2})-(?P<number>\d+)\Z")
 _SAFE = "!"
 _CHANCES = 10**9
 """How many numbers there are for the journals that are begun in a millisecond."""
-
-
-class LinesName(NamedTuple):
-    """How a file of JSON lines is called, rotated or not.
-
-    :ivar stem: what all files of one output have in common.
-    :ivar mark: what tells a rotated one apart, without the ending of compression.
-    """
-
-    stem: str
-    mark: str
-
-    @classmethod
-    def parse(cls, name: str) -> Self | None:
-        """What a file's name says; None if no such file is called so."""
-        match = None if name.startswith(".") else _LINES_NAME.match(name)
-        if match is None:
-            return None
-        marks = [mark for mark in match["mark"].split(".") if mark not in ("", "zst")]
-        return cls(match["stem"], ".".join(marks))
-
-    @property
-    def healed(self) -> bool:
-        """Whether it holds what was fetched later, for the files of that name."""
-        return f"{self.stem}.jsonl".endswith(COMPANION)
-
-    @property
-    def companion(self) -> str:
-        """The name of the file that holds what was fetched later for it."""
-        return f"{self.stem}{COMPANION}"
 
 
 class JournalId(NamedTuple):

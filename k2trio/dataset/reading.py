@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from .columns import Piece
-    from .sources import SealedFile, Source
+    from .linesfile import Source
+    from .sources import SealedFile
 
 
 class RecordBatches(Protocol):

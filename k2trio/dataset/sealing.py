@@ -31,10 +31,10 @@ from ..errors import ConfigError, InUse, K2Error, SinkError, Unreadable
 from .catalogue import journals
 from .columns import pieces
 from .layout import JOURNAL_ENDING, Place, place_of
+from .linesfile import LinesFile
 from .merging import keys_of
 from .schema import GAP, OTHER, REMARKS
 from .seals import Seal, put_seal, seal_path
-from .sources import LinesFile
 from .spill import Spill
 from .stores import open_store
 from .writing import order_column, put_rows

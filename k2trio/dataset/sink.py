@@ -20,7 +20,8 @@ from ..errors import ConfigError, K2Error, SinkError
 from ..sinks.jsonl import JsonLines, say_nothing
 from ..sinks.line_sink import LineSink
 from .catalogue import journals
-from .layout import JOURNAL, JOURNAL_ENDING, JournalId, hour_of
+from .layout import JOURNAL_ENDING, JournalId, hour_of
+from .rotated import JOURNAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,8 @@ class ParquetSink(LineSink):
     :raises ConfigError: if that can be no dataset, or has no place for journals.
     :raises SinkError: if a journal cannot be opened, saying which and why.
     """
+
+    whole: int
 
     def __init__(
         self,

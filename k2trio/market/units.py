@@ -118,21 +118,24 @@ class UnitWatch:
         return frame_in_unit(frame, self.told, self._wanted)
 
 
-def frame_in_unit(frame: bytes, told: TimeUnit, wanted: TimeUnit) -> bytes:
+def frame_in_unit(frame: bytes, told: TimeUnit, wanted: TimeUnit, later_ms: int = 0) -> bytes:
     """A combined frame as the exchange would have sent it in another unit.
+
+    :param later_ms: by how much later; milliseconds.
 
     What is none, or of no stream that is known, comes back as it is.
     """
     try:
         combined = _decode_combined(frame)
         kind = parse_stream(combined.stream).kind
+        later = later_ms * wanted.per_ms
         rows = combined.data if isinstance(combined.data, list) else [combined.data]
         for row in rows:
-            _convert_row(row, _time_keys(kind), told, wanted)
+            _convert_row(row, _time_keys(kind), told, wanted, later)
             if kind is Kind.KLINE:
                 bar = row["k"]
                 bar[_BAR_END] += 1  # what follows the bar begins on a whole millisecond
-                _convert_row(bar, _BAR_TIMES, told, wanted)
+                _convert_row(bar, _BAR_TIMES, told, wanted, later)
                 bar[_BAR_END] -= 1
     except (msgspec.MsgspecError, UnknownStreamError, RecursionError, UnicodeDecodeError):
         return frame
@@ -142,13 +145,13 @@ def frame_in_unit(frame: bytes, told: TimeUnit, wanted: TimeUnit) -> bytes:
 
 
 def _convert_row(
-    row: dict[str, Any], keys: Sequence[str], told: TimeUnit, wanted: TimeUnit
+    row: dict[str, Any], keys: Sequence[str], told: TimeUnit, wanted: TimeUnit, later: int
 ) -> None:
     for key in keys:
         time = row[key]
         if type(time) is not int:
             raise TypeError(f"{key} is no time")
-        row[key] = convert(time, told, wanted)
+        row[key] = convert(time, told, wanted) + later
 
 
 class _Combined(msgspec.Struct):

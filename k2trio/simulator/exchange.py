@@ -22,9 +22,11 @@ from .connection.upgrade import Upgrade
 from .faults.board import FaultBoard
 from .faults.kinds import MARKET_KINDS, ONE_CONNECTION_KINDS, SCOPE, FaultKind, Scope
 from .market.absurd import ABSURD_KINDS, absurd_message
+from .market.market import Market
 from .venue.admission import Admission
 from .venue.broadcast import Broadcast
 from .venue.limits import Limits
+from .venue.pace import AT_ONCE, Tempo
 from .venue.truth import Ending, Truth
 from .venue.venue import Venue
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .faults.fault import Fault
-    from .market.market import Market
+    from .market.contract import VenueMarket
     from .market.message import Message
 
 
@@ -49,13 +51,14 @@ class Exchange:
         question on: False does the same.
     :param tick_s: messages of a busy market are sent together this often; a quiet market's go
         out at the exact time of their event.
+    :param tempo: how the market's time goes.
     :param record: streams whose truth is kept from the start.
     """
 
     def __init__(
         self,
         venue: str,
-        market: Market,
+        market: VenueMarket,
         *,
         faults: FaultBoard | None = None,
         limits: Limits | None = None,
@@ -63,6 +66,7 @@ class Exchange:
         wrapped_errors: bool = False,
         knows_time_unit: bool = True,
         tick_s: float = 0.01,
+        tempo: Tempo = AT_ONCE,
         record: Iterable[str] = (),
     ) -> None:
         self.venue = venue
@@ -72,7 +76,7 @@ class Exchange:
         self.truth: Truth = Truth(market)
         self.sessions: dict[int, Session] = {}
         self.endpoints: dict[str, None] = {}
-        self._broadcast = Broadcast(market, self.truth, tick_s)
+        self._broadcast = Broadcast(market, self.truth, tick_s, tempo)
         self._venue = Venue(
             name=venue,
             market=market,
@@ -87,6 +91,7 @@ class Exchange:
             knows_time_unit=knows_time_unit,
         )
         self._count = 0
+        self._ended = trio.Event()
         self.faults.listen(self)
         for name in record:
             self.truth.watch(market.watch(name).name)
@@ -104,6 +109,14 @@ class Exchange:
     def catch_up(self) -> None:
         """Bring the market to now and send what happened."""
         self._broadcast.pace.catch_up()
+
+    def look_again(self) -> None:
+        """The market knows more of what is going to happen."""
+        self._broadcast.pace.look_again()
+
+    async def started(self) -> None:
+        """Wait until the market's time has begun."""
+        await self._broadcast.pace.started()
 
     def publish(self, messages: Iterable[Message]) -> None:
         """Hand messages to those who subscribed."""
@@ -144,6 +157,15 @@ class Exchange:
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
 
+    async def close_all(self, code: int, reason: str) -> None:
+        """Close every connection in order, and wait for their ends."""
+        for session in self.sessions.values():
+            session.outbox.begin_close(code, reason, reason)
+        closed = set(self.sessions)
+        while closed & self.sessions.keys():
+            self._ended = trio.Event()
+            await self._ended.wait()
+
     def _forget(self, session: Session) -> None:
         session.subscriptions.leave()
         if self.sessions.pop(session.number, None) is not None:
@@ -151,6 +173,7 @@ class Exchange:
                 Ending(trio.current_time(), session.number, session.endpoint, session.outbox.cause)
             )
         self.truth.open_connections = len(self.sessions)
+        self._ended.set()
 
     # Faults
 
@@ -161,10 +184,11 @@ class Exchange:
         """A fault begins, see :class:`.board.FaultListener`."""
         hit = self._hit(fault)
         if fault.kind in MARKET_KINDS:
-            if fault.hits((self.venue, *self.endpoints)):
-                self._move_market(fault)
+            if fault.hits((self.venue, *self.endpoints)) and isinstance(self.market, Market):
+                self._move_market(fault, self.market)
         elif fault.kind is FaultKind.ABSURD_KEY:
-            self._tell_nonsense(fault, hit)
+            if isinstance(self.market, Market):
+                self._tell_nonsense(fault, hit, self.market)
         elif fault.kind in ONE_CONNECTION_KINDS:
             live = [session for session in hit if session.subscriptions.attached()]
             if live:
@@ -188,23 +212,23 @@ class Exchange:
         for session in self._hit(fault):
             session.ailments.refresh()
 
-    def _move_market(self, fault: Fault) -> None:
+    def _move_market(self, fault: Fault, market: Market) -> None:
         self.catch_up()
         match fault.kind:
             case FaultKind.IDS_JUMP:
-                self.market.jump_ids(fault.by, fault.symbol)
+                market.jump_ids(fault.by, fault.symbol)
             case FaultKind.IDS_RESET:
                 self.truth.renumbered.append(trio.current_time())
-                self.market.reset_ids(fault.by, fault.symbol)
+                market.reset_ids(fault.by, fault.symbol)
             case FaultKind.SHARED_ID:
-                self.market.share_next_id(fault.symbol)
+                market.share_next_id(fault.symbol)
             case FaultKind.HALT:
-                self.market.halt(round(fault.duration * 1e6), fault.symbol)
+                market.halt(round(fault.duration * 1e6), fault.symbol)
                 self._broadcast.pace.look_again()
             case _:
-                self.publish(self.market.burst(fault.count or 1000, fault.symbol))
+                self.publish(market.burst(fault.count or 1000, fault.symbol))
 
-    def _tell_nonsense(self, fault: Fault, hit: list[Session]) -> None:
+    def _tell_nonsense(self, fault: Fault, hit: list[Session], market: Market) -> None:
         self.catch_up()
         streams = {name: None for session in hit for name in session.subscriptions.attached()}
         usable = [name for name in streams if parse_stream(name).kind in ABSURD_KINDS]
@@ -212,7 +236,7 @@ class Exchange:
             usable = [name for name in usable if name == fault.stream]
         message = None
         if usable:
-            message = absurd_message(self.market, self._venue.rng.choice(usable), fault.by)
+            message = absurd_message(market, self._venue.rng.choice(usable), fault.by)
         if message is not None:
             self.truth.absurd.append(message)
             for session in hit:

@@ -21,6 +21,8 @@ class FanOut(LineSink):
     :param sinks: open ones.
     """
 
+    whole: int
+
     def __init__(self, sinks: Sequence[LineSink]) -> None:
         super().__init__()
         self._sinks = sinks

@@ -52,6 +52,8 @@ class JsonLines(LineSink):
     :raises ConfigError: if another program writes to it.
     """
 
+    whole: int
+
     def __init__(
         self,
         path: Path | None = None,

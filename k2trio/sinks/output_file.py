@@ -50,6 +50,7 @@ class OutputFile(Output):
     """
 
     fd: int
+    name: str
 
     def __init__(
         self,

@@ -45,6 +45,8 @@ class ZstdLines(LineSink):
     :raises ConfigError: if another program writes to it.
     """
 
+    whole: int
+
     def __init__(
         self,
         path: Path,

@@ -356,7 +356,8 @@ def test_a_tls_endpoint_works_with_its_authority_and_fails_without(tmp_path: Pat
         (
             ["fly"],
             {},
-            "'fly' is not a command; known are run, check, book, demo, seal, heal, verify, simulate, ops",
+            "'fly' is not a command; known are run, check, book, demo, seal, heal, verify, "
+            "simulate, replay, ops",
         ),
     ],
 )
@@ -430,7 +431,7 @@ def test_help_of_a_command_tells_its_options(command: str) -> None:
 def test_help_tells_the_commands() -> None:
     end = k2trio("--help")
     assert (end.returncode, end.stderr) == (0, "")
-    for command in ("run", "check", "demo", "simulate", "ops"):
+    for command in ("run", "check", "demo", "simulate", "replay", "ops"):
         assert f"\n  {command} " in end.stdout
 
 

@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from k2trio.dataset.catalogue import open_dataset
-from k2trio.dataset.sources import LinesFile
+from k2trio.dataset.linesfile import LinesFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from k2trio.dataset.sources import Source
+    from k2trio.dataset.linesfile import Source
 
 VENUE = "binance.com"
 NOON = 1_764_158_400

@@ -13,7 +13,7 @@ from k2trio.dataset.catalogue import find
 from k2trio.dataset.proof.timeline import batches
 
 if TYPE_CHECKING:
-    from k2trio.dataset.sources import Source
+    from k2trio.dataset.linesfile import Source
 
 NUMBERED = ["set.jsonl.1", "set.jsonl.2", "set.jsonl.10", "set.jsonl"]
 TIMED = [

@@ -16,7 +16,7 @@ import trio
 from world import fault, open_world
 
 from k2trio.continuity.items import Gap
-from k2trio.dataset.layout import JOURNAL
+from k2trio.dataset.rotated import JOURNAL
 from k2trio.dataset.sealing import seal_all
 from k2trio.market.payloads import BookTicker, Event, Trade
 from k2trio.sinks.lines import encode_lines

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from k2trio.continuity.items import Item
-    from k2trio.dataset.sources import Source
+    from k2trio.dataset.linesfile import Source
 
 
 def told(sources: Sequence[Source]) -> list[object]:

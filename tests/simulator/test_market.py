@@ -12,6 +12,7 @@ import pytest
 from k2trio.errors import UnknownStreamError
 from k2trio.simulator import EPOCH_MS, Market, SymbolSpec
 from k2trio.simulator.market.bars import bar_end_ms, bar_open_ms
+from k2trio.simulator.market.lookup import payload_of
 
 SEEDS = range(8)
 HOUR_US = 3_600_000_000
@@ -262,8 +263,8 @@ def test_payloads_can_be_had_again_by_id() -> None:
     market = Market(["BTCUSDT"], rate=10)
     market.watch("btcusdt@aggTrade")
     message = market.advance(market.start_us + 10_000_000)[-1]
-    assert market.payload("btcusdt@aggTrade", message.last) == message.render(1000)
-    assert market.payload("btcusdt@aggTrade", message.last + 1) is None
+    assert payload_of(market, "btcusdt@aggTrade", message.last) == message.render(1000)
+    assert payload_of(market, "btcusdt@aggTrade", message.last + 1) is None
 
 
 def test_history_is_bounded_and_keeps_the_newest() -> None:

@@ -11,7 +11,7 @@ from ...errors import Unreadable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..sources import Source
+    from ..linesfile import Source
 
 BLOCK_BYTES = 1 << 20
 

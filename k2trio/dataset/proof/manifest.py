@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from ..sources import Source
+    from ..linesfile import Source
     from .digests import Digests
     from .report import StreamReport
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ..columns import Piece
-    from ..sources import Source
+    from ..linesfile import Source
     from .rows import Rows
     from .runs import Ranges
     from .timeline import Batch

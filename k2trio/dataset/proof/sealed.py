@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
     from ..catalogue import Dataset
+    from ..linesfile import Source
     from ..schema import Table
     from ..seals import Seal, SealedPart
-    from ..sources import SealedFile, Source
+    from ..sources import SealedFile
     from .digests import Digests
 
 

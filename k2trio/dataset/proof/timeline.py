@@ -9,15 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..catalogue import age
-from ..layout import JOURNAL, JournalId
+from ..layout import JournalId
+from ..linesfile import LinesFile
+from ..rotated import JOURNAL, age
 from ..schema import REMARKS
-from ..sources import LinesFile, SealedFile
+from ..sources import SealedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..sources import Source
+    from ..linesfile import Source
 
 
 class Batch(NamedTuple):

@@ -65,7 +65,7 @@ class Subscriptions:
         for name in names:
             try:
                 stream = parse_stream(name)
-                if stream.symbol is not None and stream.symbol not in self._venue.market.symbols:
+                if stream.symbol and self._venue.market.symbol(stream.symbol) is None:
                     raise UnknownStreamError(f"unknown symbol {stream.symbol[:40]}")
                 found[stream.name] = True
             except UnknownStreamError:

@@ -102,17 +102,17 @@ def _unknown_kind(data: bytes | str) -> str | None:
 
 
 def refuse_unknown(
-    faults: Iterable[Fault], names: Collection[str], symbols: Collection[str]
+    faults: Iterable[Fault], names: Collection[str], symbols: Collection[str] | None
 ) -> None:
     """Faults that could hit nothing are slips.
 
     :param names: what faults may be meant for, besides ``"*"``.
-    :param symbols: what is traded.
+    :param symbols: what is traded; None: that is not known.
     :raises ValueError: naming the first one that nothing is called, and what there is.
     """
     for fault in faults:
         for given, known in ((fault.endpoint, {"*", *names}), (fault.symbol, symbols)):
-            if given is not None and given not in known:
+            if given is not None and known is not None and given not in known:
                 there = ", ".join(sorted(known))
                 raise ValueError(f"nothing is called {given[:80]!r}; known are {there}")
 

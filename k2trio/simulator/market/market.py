@@ -11,9 +11,8 @@ import itertools
 from typing import TYPE_CHECKING
 
 from k2trio.errors import UnknownStreamError
-from k2trio.market.streams import Kind, parse_stream
+from k2trio.market.streams import parse_stream
 
-from . import payloads
 from .repertoire import VOICES, period_us
 from .spec import SymbolSpec, default_spec
 from .trading import NEVER_US, SymbolMarket
@@ -90,6 +89,10 @@ class Market:
     def of(self, stream: Stream) -> SymbolMarket:
         """The symbol that a stream tells about."""
         return self.symbols[stream.symbol or ""]
+
+    def symbol(self, name: str) -> SymbolMarket | None:
+        """The symbol of a name; None if it is not traded here."""
+        return self.symbols.get(name)
 
     def watch(self, name: str) -> Stream:
         """Emit the messages of a stream from now on; again is harmless.
@@ -175,18 +178,3 @@ class Market:
 
     def _chosen(self, symbol: str | None) -> list[SymbolMarket]:
         return list(self.symbols.values()) if symbol is None else [self.symbols[symbol]]
-
-    def payload(self, name: str, order_key: int, unit: int = payloads.MILLISECOND) -> bytes | None:
-        """The payload of a trade of any kind by id, if history still has it."""
-        stream = parse_stream(name)
-        symbol = self.of(stream)
-        code = symbol.spec.symbol
-        match stream.kind:
-            case Kind.TRADE if trade := symbol.trades.get(order_key):
-                return payloads.trade(code, trade, unit)
-            case Kind.AGG_TRADE if agg := symbol.agg_trades.get(order_key):
-                return payloads.agg_trade(code, agg, unit)
-            case Kind.BLOCK_TRADE if block := symbol.block_trades.get(order_key):
-                return payloads.block_trade(code, block, unit)
-            case _:
-                return None

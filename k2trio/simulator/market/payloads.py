@@ -200,6 +200,10 @@ def mini_ticker(row: Statistics, time_us: int, unit: int) -> dict[str, object]:
     }
 
 
+TICKER_ORDER = tuple("eEspPwxcQbBaAohlvqOCFLn")
+"""In which the exchange sends the fields of a ticker."""
+
+
 def ticker(row: Statistics, time_us: int, unit: int) -> dict[str, object]:
     """``<symbol>@ticker``, not yet encoded."""
     bid, bid_quantity, ask, ask_quantity = row.top
@@ -211,7 +215,8 @@ def ticker(row: Statistics, time_us: int, unit: int) -> dict[str, object]:
         "a": decimal(ask),
         "A": decimal(ask_quantity),
     }
-    return window_ticker(row, "24hr", time_us, unit) | quotes
+    told = window_ticker(row, "24hr", time_us, unit) | quotes
+    return {key: told[key] for key in TICKER_ORDER}
 
 
 def window_ticker(row: Statistics, window: str, time_us: int, unit: int) -> dict[str, object]:
@@ -224,7 +229,7 @@ def window_ticker(row: Statistics, window: str, time_us: int, unit: int) -> dict
         "E": time_us // unit,
         "s": row.symbol,
         "p": decimal(change),
-        "P": f"{100 * change / span.open:.3f}",
+        "P": f"{100 * change / span.open:z.3f}",
         "w": decimal(average),
         "o": decimal(span.open),
         "h": decimal(span.high),

@@ -19,6 +19,7 @@ from .voice import Voice
 
 if TYPE_CHECKING:
     from .book import Side
+    from .contract import VenueSymbol
     from .records import Trade
     from .trading import SymbolMarket
     from .voice import Stage
@@ -37,13 +38,13 @@ class DepthVoice(Voice):
         self._bids: dict[int, None] = {}
         self._asks: dict[int, None] = {}
 
-    def on_level(self, symbol: SymbolMarket, side: Side, price: int) -> None:
+    def on_level(self, symbol: VenueSymbol, side: Side, price: int) -> None:
         if not self._bids and not self._asks:
             self._first = symbol.update_id
             self.arm()
         (self._bids if side.sign > 0 else self._asks)[price] = None
 
-    def on_renumbered(self, symbol: SymbolMarket) -> None:
+    def on_renumbered(self, symbol: VenueSymbol) -> None:
         self._first = symbol.update_id
 
     def speak(self, now_us: int) -> None:
@@ -61,7 +62,7 @@ class DepthVoice(Voice):
 class PartialDepthVoice(Voice):
     """``<symbol>@depth<n>``: the best levels, if the book changed."""
 
-    def on_level(self, symbol: SymbolMarket, side: Side, price: int) -> None:
+    def on_level(self, symbol: VenueSymbol, side: Side, price: int) -> None:
         del symbol, side, price
         if self.due_us == NEVER_US:
             self.arm()

@@ -18,6 +18,7 @@ from .records import AggTrade, History, Ids, Trade
 
 if TYPE_CHECKING:
     from .book import Side
+    from .contract import BookListener, VenueSymbol
     from .spec import SymbolSpec
 
 NEVER_US = 1 << 62
@@ -30,7 +31,7 @@ BLOCK_TRADE_SHARE = 0.002
 class Listener:
     """Told of changes of one symbol; see :mod:`k2trio.simulator.market.voice`."""
 
-    def on_level(self, symbol: SymbolMarket, side: Side, price: int) -> None:
+    def on_level(self, symbol: VenueSymbol, side: Side, price: int) -> None:
         """A book level changed; ``symbol.update_id`` is the change's id."""
 
     def on_trade(self, symbol: SymbolMarket, trade: Trade) -> None:
@@ -42,7 +43,7 @@ class Listener:
     def on_block_trade(self, symbol: SymbolMarket, trade: Trade) -> None:
         """A block trade happened, outside the book."""
 
-    def on_renumbered(self, symbol: SymbolMarket) -> None:
+    def on_renumbered(self, symbol: VenueSymbol) -> None:
         """Ids began anew; ``symbol.update_id`` is the first of the new ones."""
 
     def on_top(self, symbol: SymbolMarket, time_us: int) -> None:
@@ -55,6 +56,8 @@ class SymbolMarket:
     :param rate: taker orders per second.
     :param quotes: book changes per taker order.
     :param history: trades, aggregate trades and block trades kept for REST, so many of each.
+    :ivar name: of the symbol.
+    :ivar has_book: whether its book is known, which it always is.
     :ivar halted_until_us: nothing happens before; microseconds.
     :ivar shared_ids: aggregate ids that two trades have.
     """
@@ -72,6 +75,8 @@ class SymbolMarket:
         # A string seed is hashed by SHA-512 and not by hash(): the same in every process.
         self._random = random.Random(f"{seed}/{spec.symbol}")
         self.spec = spec
+        self.name: str = spec.symbol
+        self.has_book: bool = True
         self.rate: float = rate
         self.quotes = quotes
         draw = self._random.randrange
@@ -89,7 +94,7 @@ class SymbolMarket:
             self.book.bids.set(spec.price - depth * spec.tick, self._level_quantity())
             self.book.asks.set(spec.price + (depth + 1) * spec.tick, self._level_quantity())
         # Each list holds only those who want that event: most events interest nobody.
-        self.level_listeners: list[Listener] = []
+        self.level_listeners: list[BookListener] = []
         self.trade_listeners: list[Listener] = []
         self.agg_listeners: list[Listener] = []
         self.block_listeners: list[Listener] = []
@@ -120,6 +125,14 @@ class SymbolMarket:
                 pass  # these speak by the clock alone
             case _:
                 self.trade_listeners.append(listener)
+
+    def watch_book(self, listener: BookListener) -> None:
+        """Tell a listener of changes of the book."""
+        self.level_listeners.append(listener)
+
+    def leave_book(self, listener: BookListener) -> None:
+        """Tell it no more."""
+        self.level_listeners.remove(listener)
 
     def _draw_due(self, now_us: int) -> None:
         rate = self.rate * (1 + self.quotes)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from ..exchange import Exchange
+    from ..market.contract import VenueSymbol
     from ..market.records import History, RecordT
-    from ..market.trading import SymbolMarket
 
 DEFAULT_KEPT_ROWS = 10
 HOLE_EVERY = 7
@@ -77,9 +77,9 @@ class Answers:
     def _unit(self, request: Request) -> int:
         return time_unit(request) if self._knows_time_unit else payloads.MILLISECOND
 
-    def _symbol(self, request: Request) -> SymbolMarket:
+    def _symbol(self, request: Request) -> VenueSymbol:
         name = mandatory(request.query_params.get("symbol"), "symbol")
-        symbol = self._exchange.market.symbols.get(name)
+        symbol = self._exchange.market.symbol(name)
         if symbol is None:
             raise ApiError(-1121, "Invalid symbol.")
         return symbol
@@ -163,6 +163,8 @@ class Answers:
     def _depth(self, request: Request) -> object:
         symbol = self._symbol(request)
         levels = row_limit(request, MAX_LEVELS, DEFAULT_LEVELS)
+        if not symbol.has_book:
+            raise ApiError(-1000, "The recording has no book of this symbol yet.", 503)
         book = self._lag.book(symbol, self._exchange.now_us() - self._lag.take_us())
         return {
             "lastUpdateId": book.update_id,
@@ -172,8 +174,9 @@ class Answers:
 
     def _exchange_info(self, request: Request) -> object:
         wanted = symbol_names(request)
-        symbols = self._exchange.market.symbols
-        if wanted is not None and not wanted <= symbols.keys():
+        market = self._exchange.market
+        symbols = [market.symbol(name) for name in (market.symbols if wanted is None else wanted)]
+        if None in symbols:
             raise ApiError(-1121, "Invalid symbol.")
         return {
             "timezone": "UTC",
@@ -188,13 +191,13 @@ class Answers:
             ],
             "exchangeFilters": [],
             "symbols": [
-                rows.symbol_info(symbol.spec, self._status(symbol))
-                for name, symbol in symbols.items()
-                if wanted is None or name in wanted
+                rows.symbol_info(symbol.name, symbol.spec, self._status(symbol))
+                for symbol in symbols
+                if symbol is not None
             ],
         }
 
-    def _status(self, symbol: SymbolMarket) -> str:
+    def _status(self, symbol: VenueSymbol) -> str:
         return "HALT" if self._exchange.now_us() < symbol.halted_until_us else "TRADING"
 
     def _time(self, request: Request) -> object:

@@ -9,7 +9,6 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..faults.kinds import FaultKind
-from ..market.trading import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from ..faults.board import FaultBoard
     from ..faults.fault import Fault
     from ..market.book import Side
-    from ..market.market import Market
-    from ..market.trading import SymbolMarket
+    from ..market.contract import VenueMarket, VenueSymbol
 
 COPY_EVERY_US = 1_000_000
 MAX_COPIES = 300
@@ -37,32 +35,34 @@ class PastBook(NamedTuple):
     asks: list[tuple[int, int]]
 
 
-def book_now(symbol: SymbolMarket, now_us: int) -> PastBook:
+def book_now(symbol: VenueSymbol, now_us: int) -> PastBook:
     """The book as it is."""
     book = symbol.book
     bids, asks = book.bids.top(len(book.bids)), book.asks.top(len(book.asks))
     return PastBook(now_us, symbol.update_id, bids, asks)
 
 
-class BookMemory(Listener):
-    """Remembers what the book of one symbol was.
+class BookMemory:
+    """Remembers what the book of one symbol was (:class:`.contract.BookListener`).
 
     What is there now is the first that is remembered.
     """
 
-    def __init__(self, market: Market, symbol: SymbolMarket) -> None:
+    def __init__(self, market: VenueMarket, symbol: VenueSymbol) -> None:
         self._market = market
         self._symbol = symbol
         self._copies = deque([book_now(symbol, market.now_us)], maxlen=MAX_COPIES)
-        symbol.level_listeners.append(self)
+        symbol.watch_book(self)
 
-    def on_level(self, symbol: SymbolMarket, side: Side, price: int) -> None:
+    def on_level(self, symbol: VenueSymbol, side: Side, price: int) -> None:
+        """Remember, once in a while."""
         del side, price
         now_us = self._market.now_us
         if now_us - self._copies[-1].time_us >= COPY_EVERY_US:
             self._copies.append(book_now(symbol, now_us))
 
-    def on_renumbered(self, symbol: SymbolMarket) -> None:
+    def on_renumbered(self, symbol: VenueSymbol) -> None:
+        """Forget what was before."""
         self._copies = deque([book_now(symbol, self._market.now_us)], maxlen=MAX_COPIES)
 
     def at(self, time_us: int) -> PastBook:
@@ -72,7 +72,7 @@ class BookMemory(Listener):
 
     def forget(self) -> None:
         """Remember no more."""
-        self._symbol.level_listeners.remove(self)
+        self._symbol.leave_book(self)
 
 
 class Lag:
@@ -81,7 +81,7 @@ class Lag:
     :param names: what faults call the REST side by.
     """
 
-    def __init__(self, market: Market, faults: FaultBoard, names: Sequence[str]) -> None:
+    def __init__(self, market: VenueMarket, faults: FaultBoard, names: Sequence[str]) -> None:
         self._market = market
         self._faults = faults
         self._names = names
@@ -108,7 +108,7 @@ class Lag:
         fault = self._faults.take(self._names, (FaultKind.REST_LAG,))
         return 0 if fault is None else round(fault.lag * 1e6)
 
-    def book(self, symbol: SymbolMarket, time_us: int) -> PastBook:
+    def book(self, symbol: VenueSymbol, time_us: int) -> PastBook:
         """The book of then, as far as it is remembered."""
-        memory = self._memories.get(symbol.spec.symbol)
+        memory = self._memories.get(symbol.name)
         return book_now(symbol, self._market.now_us) if memory is None else memory.at(time_us)

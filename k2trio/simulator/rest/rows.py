@@ -70,15 +70,15 @@ def kline(bar: Bar, interval: str, unit: int) -> list[object]:
     ]
 
 
-def symbol_info(spec: SymbolSpec, status: str) -> dict[str, object]:
-    """A symbol of ``GET /api/v3/exchangeInfo``."""
-    base, quote = spec.symbol, ""
+def symbol_info(symbol: str, spec: SymbolSpec | None, status: str) -> dict[str, object]:
+    """A symbol of ``GET /api/v3/exchangeInfo``; without filters, where they are not known."""
+    base, quote = symbol, ""
     for ending in ("USDT", "USDC", "USD", "BTC", "ETH", "EUR"):
-        if spec.symbol.endswith(ending) and spec.symbol != ending:
-            base, quote = spec.symbol.removesuffix(ending), ending
+        if symbol.endswith(ending) and symbol != ending:
+            base, quote = symbol.removesuffix(ending), ending
             break
     return {
-        "symbol": spec.symbol,
+        "symbol": symbol,
         "status": status,
         "baseAsset": base,
         "baseAssetPrecision": 8,
@@ -90,18 +90,22 @@ def symbol_info(spec: SymbolSpec, status: str) -> dict[str, object]:
         "isMarginTradingAllowed": False,
         "permissions": [],
         "permissionSets": [["SPOT"]],
-        "filters": [
-            {
-                "filterType": "PRICE_FILTER",
-                "minPrice": payloads.decimal(spec.tick),
-                "maxPrice": payloads.decimal(10**15),
-                "tickSize": payloads.decimal(spec.tick),
-            },
-            {
-                "filterType": "LOT_SIZE",
-                "minQty": payloads.decimal(spec.step),
-                "maxQty": payloads.decimal(10**15),
-                "stepSize": payloads.decimal(spec.step),
-            },
-        ],
+        "filters": [] if spec is None else _filters(spec),
     }
+
+
+def _filters(spec: SymbolSpec) -> list[dict[str, object]]:
+    return [
+        {
+            "filterType": "PRICE_FILTER",
+            "minPrice": payloads.decimal(spec.tick),
+            "maxPrice": payloads.decimal(10**15),
+            "tickSize": payloads.decimal(spec.tick),
+        },
+        {
+            "filterType": "LOT_SIZE",
+            "minQty": payloads.decimal(spec.step),
+            "maxQty": payloads.decimal(10**15),
+            "stepSize": payloads.decimal(spec.step),
+        },
+    ]

@@ -27,9 +27,11 @@ from .gate import BACKLOG, Gate, listen
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable, Iterable, Sequence
 
     import trustme
 
+    from ..faults.fault import Fault
     from .configuration import ServeConfig
 
 
@@ -64,7 +66,8 @@ def _tls_context(authority: trustme.CA, host: str) -> ssl.SSLContext:
     return context
 
 
-def _exchanges(config: ServeConfig, board: FaultBoard) -> dict[str, Exchange]:
+def generated(config: ServeConfig, board: FaultBoard) -> dict[str, Exchange]:
+    """The venues of a configuration, each with a market that is made up."""
     start_ms = time.time_ns() // 1_000_000 if config.start_ms is None else config.start_ms
     venues = dict.fromkeys(
         [item.venue for item in config.endpoints] + [item.venue for item in config.rest]
@@ -90,21 +93,32 @@ def _exchanges(config: ServeConfig, board: FaultBoard) -> dict[str, Exchange]:
     }
 
 
+async def _break(board: FaultBoard, exchanges: Iterable[Exchange]) -> None:
+    """Run the faults; their times count from when the markets' time has begun."""
+    for exchange in exchanges:
+        await exchange.started()
+    await board.run()
+
+
 async def serve(
     config: ServeConfig,
+    exchanges_of: Callable[[ServeConfig, FaultBoard], dict[str, Exchange]] = generated,
     *,
+    refuse: Callable[[Sequence[Fault]], None] | None = None,
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve venues on real sockets until cancelled; reports a :class:`Running`.
 
+    :param exchanges_of: makes the venues.
+    :param refuse: raises ValueError for faults that cannot be meant; by default for those that
+        could hit nothing.
     :raises OSError: if a port is taken, before anything is served.
     :raises ValueError: for a fault that could hit nothing.
     """
-    board = FaultBoard(
-        config.faults,
-        functools.partial(refuse_unknown, names=config.names, symbols=config.symbol_names),
-    )
-    exchanges = _exchanges(config, board)
+    if refuse is None:
+        refuse = functools.partial(refuse_unknown, names=config.names, symbols=config.symbol_names)
+    board = FaultBoard(config.faults, refuse)
+    exchanges = exchanges_of(config, board)
     tls: ssl.SSLContext | None = None
     if any(endpoint.tls for endpoint in config.endpoints):
         import trustme  # it comes with an extra
@@ -144,6 +158,6 @@ async def serve(
                 nursery.start_soon(serve_http, guarded(server.app), listening, REST_BOUNDS, "REST")
             for gate in gates:
                 nursery.start_soon(gate.run)
-            nursery.start_soon(board.run)
+            nursery.start_soon(_break, board, list(exchanges.values()))
             urls = {gate.config.name: gate.url for gate in gates}
             task_status.started(Running(urls, rest_urls, exchanges, rest_servers, board))

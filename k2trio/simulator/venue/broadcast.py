@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import wire
-from .pace import Pace
+from .pace import AT_ONCE, Pace, Tempo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ..market.market import Market
+    from ..market.contract import VenueMarket
     from ..market.message import Message
     from .truth import Truth
 
@@ -35,14 +35,16 @@ class Broadcast:
     """Hands what a market emits to the connections that subscribed to it.
 
     :param truth: told of everything that is emitted.
-    :param tick_s: see :class:`.pace.Pace`.
+    :param tick_s: see :class:`.pace.Pace`; ``tempo`` too.
     :ivar pace: when the market emits.
     """
 
-    def __init__(self, market: Market, truth: Truth, tick_s: float) -> None:
+    def __init__(
+        self, market: VenueMarket, truth: Truth, tick_s: float, tempo: Tempo = AT_ONCE
+    ) -> None:
         self._market = market
         self._truth = truth
-        self.pace: Pace = Pace(market, self.publish, tick_s)
+        self.pace: Pace = Pace(market, self.publish, tick_s, tempo)
         self._listeners: dict[
             str, dict[Shape, dict[int, Callable[[bytes, bytes, Message], None]]]
         ] = {}
@@ -80,6 +82,7 @@ class Broadcast:
             self._truth.watch(stream)
             self._market.watch(stream)
             self.pace.look_again()
+        self.pace.begin()
         self._listeners.setdefault(stream, {}).setdefault(shape, {})[number] = deliver
 
     def detach(self, stream: str, shape: Shape, number: int) -> None:

@@ -11,9 +11,11 @@ import trio
 from k2trio.market.streams import Kind, Rule, parse_stream
 
 from ..market import payloads
+from ..market.contract import symbol_of
+from ..market.lookup import payload_of
 
 if TYPE_CHECKING:
-    from ..market.market import Market
+    from ..market.contract import VenueMarket
     from ..market.message import Message
 
 MAX_ENTRIES = 500_000
@@ -132,7 +134,7 @@ class Truth:
     :ivar refused_controls: errors answered to control messages, by code.
     """
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: VenueMarket) -> None:
         self._market = market
         self.emitted: dict[str, Emitted] = {}
         self.attempts: deque[Attempt] = deque(maxlen=MAX_ENTRIES)
@@ -181,11 +183,11 @@ class Truth:
         parsed = parse_stream(stream)
         match parsed.kind:
             case Kind.TRADE:
-                found = self._market.of(parsed).trade_ids.ranges
+                found = symbol_of(self._market, parsed).trade_ids.ranges
             case Kind.AGG_TRADE:
-                found = self._market.of(parsed).agg_ids.ranges
+                found = symbol_of(self._market, parsed).agg_ids.ranges
             case Kind.BLOCK_TRADE:
-                found = self._market.of(parsed).block_ids.ranges
+                found = symbol_of(self._market, parsed).block_ids.ranges
             case _:
                 found = self.watch(parsed.name).ranges
         return [(first, last) for first, last in found]
@@ -197,7 +199,7 @@ class Truth:
         """
         parsed = parse_stream(stream)
         if parsed.kind in IN_HISTORY:
-            return self._market.payload(parsed.name, last, unit)
+            return payload_of(self._market, parsed.name, last, unit)
         for message in reversed(self.watch(parsed.name).messages):
             if message.last == last:
                 return message.render(unit)
@@ -206,7 +208,7 @@ class Truth:
     def shared_ids(self, stream: str) -> list[int]:
         """Ids of an aggregate trade stream that two messages have, oldest first."""
         parsed = parse_stream(stream)
-        return self._market.of(parsed).shared_ids if parsed.kind is Kind.AGG_TRADE else []
+        return symbol_of(self._market, parsed).shared_ids if parsed.kind is Kind.AGG_TRADE else []
 
     def sent_ids(self, stream: str) -> list[tuple[int, int]]:
         """When messages of a stream were emitted (microseconds), and their last order keys.
@@ -216,13 +218,13 @@ class Truth:
         parsed = parse_stream(stream)
         match parsed.kind:
             case Kind.TRADE:
-                records = self._market.of(parsed).trades.records
+                records = symbol_of(self._market, parsed).trades.records
                 return [(trade.time_us, trade.id) for trade in records]
             case Kind.AGG_TRADE:
-                aggregates = self._market.of(parsed).agg_trades.records
+                aggregates = symbol_of(self._market, parsed).agg_trades.records
                 return [(trade.time_us, trade.id) for trade in aggregates]
             case Kind.BLOCK_TRADE:
-                blocks = self._market.of(parsed).block_trades.records
+                blocks = symbol_of(self._market, parsed).block_trades.records
                 return [(trade.time_us, trade.id) for trade in blocks]
             case _:
                 messages = self.watch(parsed.name).messages

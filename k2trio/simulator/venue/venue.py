@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import random
 
     from ..faults.board import FaultBoard
-    from ..market.market import Market
+    from ..market.contract import VenueMarket
     from .admission import Admission
     from .broadcast import Broadcast
     from .limits import Limits
@@ -28,7 +28,7 @@ class Venue:
     """
 
     name: str
-    market: Market
+    market: VenueMarket
     truth: Truth
     broadcast: Broadcast
     faults: FaultBoard

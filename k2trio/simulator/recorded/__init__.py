@@ -1,0 +1,1 @@
+"""A market that was recorded: it happens again."""
