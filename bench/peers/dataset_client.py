@@ -8,6 +8,7 @@ import contextlib
 import os
 import random
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -31,15 +32,15 @@ settings = k2trio.Settings(
 
 async def seal_for_ever(folder):
     """Seal the prepared journal as the collector's sink does."""
-    from k2trio.dataset.sink import sealing_command
-
     journals = folder / "set" / "_journal"
     while True:
         shutil.rmtree(folder / "set", ignore_errors=True)
         journals.mkdir(parents=True)
         os.link(PREPARED, journals / PREPARED.name)
         await trio.run_process(
-            sealing_command(str(folder / "set"), journals), capture_stdout=True, capture_stderr=True
+            [sys.executable, "-m", "k2trio", "seal", str(folder / "set")],
+            capture_stdout=True,
+            capture_stderr=True,
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 from pydantic import Field
@@ -20,8 +21,8 @@ from .options import Options
 from .run import EXIT_FAILED, EXIT_OK, complain
 from .terminal import put_line
 
-NICENESS = 10
-"""How far it stands back behind a collector on the same machine."""
+NICENESS = 19
+"""How far it stands back where a system has no time that only the idle get."""
 
 
 class SealOptions(Options):
@@ -49,7 +50,7 @@ def seal(target: str, options: SealOptions) -> int:
         folder = Path(target) / JOURNAL
     # A Ctrl-C may end it anywhere, as a crash may.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.nice(NICENESS)
+    _stand_back()
     failed = False
     for outcome in seal_all(target, folder, f"k2trio {__version__}"):
         name = outcome.journal.name
@@ -65,3 +66,14 @@ def seal(target: str, options: SealOptions) -> int:
             size = sum(part.bytes for part in parts)
             put_line(f"{name}: {outcome.seal.rows} rows in {len(parts)} files, {size} bytes")
     return EXIT_FAILED if failed else EXIT_OK
+
+
+def _stand_back() -> None:
+    """Take only what a collector and everybody else on this machine leave of the processors.
+
+    Being nice is not enough: whoever is nice still holds up the feed that wakes up on its core.
+    """
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    else:
+        os.nice(NICENESS)
