@@ -1,10 +1,12 @@
 """``k2trio heal``: fetch what recorded files lack, as far as the exchange still has it.
 
-The exit code is 0 if nothing is left that could be had, 1 if something is, 2 if it could not start.
+The exit code is 0 if nothing is left that could be had, 1 if something is or it was interrupted,
+2 if it could not start.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -71,7 +73,13 @@ async def heal_all(settings: HealSettings) -> int:
     for path in settings.paths:
         healing = Healing(path, settings.journal, f"k2trio {__version__}")
         with healing.held():
-            code = max(code, await _heal(path, healing, settings))
+            done = False
+            try:
+                code = max(code, await _heal(path, healing, settings))
+                done = True
+            finally:
+                if not done and trio.current_effective_deadline() == -math.inf:
+                    complain([f"{path} is not healed yet; interrupted, and heal goes on with it"])
     return code
 
 

@@ -97,7 +97,7 @@ def _heal(arguments: Sequence[str]) -> int:
     from .heal import LAYOUT, HealSettings, heal_all
 
     settings = _settings("heal", arguments, HealSettings, LAYOUT)
-    return run_until_signalled(functools.partial(heal_all, settings))
+    return run_until_signalled(functools.partial(heal_all, settings), signalled=EXIT_FAILED)
 
 
 def _verify(arguments: Sequence[str]) -> int:

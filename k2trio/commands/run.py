@@ -53,16 +53,17 @@ EXIT_USAGE = 2
 """It could not start: a setting, a flag, a busy port."""
 
 
-def run_until_signalled(main: Callable[[], Awaitable[int]]) -> int:
+def run_until_signalled(main: Callable[[], Awaitable[int]], *, signalled: int = EXIT_OK) -> int:
     """Run ``main`` and return its exit code, or that of the way it ended.
 
-    The first SIGINT, SIGTERM or SIGHUP shuts down in order (0), the second ends the process at
-    once.
+    The first SIGINT, SIGTERM or SIGHUP shuts down in order, the second ends the process at once.
     Errors of ours become one line each on standard error; any other exception is a bug and comes
     out as it is.
+
+    :param signalled: exit code of what was shut down in order.
     """
     try:
-        return trio.run(_supervise, main)
+        return trio.run(_supervise, main, signalled)
     except K2Error as error:
         return _end_with([error])
     except BaseExceptionGroup as group:
@@ -84,8 +85,8 @@ def complain(problems: Sequence[str]) -> None:
         sys.stderr.write(f"k2trio: {line}\n")
 
 
-async def _supervise(main: Callable[[], Awaitable[int]]) -> int:
-    code = EXIT_OK
+async def _supervise(main: Callable[[], Awaitable[int]], signalled: int) -> int:
+    code = signalled
     ends = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         ends.remove(signal.SIGHUP)  # as nohup asks for

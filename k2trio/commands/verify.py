@@ -45,9 +45,7 @@ class VerifyOptions(Options):
     """
 
     paths: tuple[str, ...] = Field((), description="What to read; rotated files in any order.")
-    json_: bool = Field(
-        False, alias="json", description="Print the report as JSON instead of tables."
-    )
+    json_: bool = Field(False, description="Print the report as JSON instead of tables.")
     manifest: Path | None = Field(
         None,
         description="Write ranges, counts and SHA-256 to this file; if it is there already, check"
@@ -75,6 +73,8 @@ def verify(options: VerifyOptions) -> int:
 
 def _verified(options: VerifyOptions) -> Report:
     before = None if options.manifest is None else manifest.read(options.manifest)
+    if options.manifest is not None and before is None:
+        manifest.try_to_write(options.manifest)  # before hours of reading
     found = survey(options.paths)
     total = sum(source.size for source in found.sources)
     with progress("read", total) as tell:
@@ -118,9 +118,8 @@ def _keep_manifest(
     findings: Findings,
 ) -> None:
     """Write a manifest, or compare with the one that is there."""
-    roots = [dataset.root for dataset in found.datasets]
     try:
-        now = manifest.manifest_of(found.sources, roots, streams, digests)
+        now = manifest.manifest_of(found.sources, found.folders, streams, digests)
     except Unreadable as error:
         findings.unreadable.append(str(error))
         return

@@ -1,5 +1,8 @@
 """Sealed files that are gone or cut short: what they held, and how a dataset goes on without them.
 
+A file that is as its seal says is none of these, whatever keeps it from being read now: a newer
+version, a right that is missing, a store that does not answer. It would be removed in the end.
+
 What was in such a file is missing as if it had never come, and is healed as any other hole is. When
 that is done its seal is written anew, without it.
 """
@@ -17,6 +20,7 @@ from ..errors import Unreadable
 from ..market.streams import Kind
 from .layout import JournalId
 from .proof.bars import Bars
+from .proof.digests import Digests
 from .schema import MESSAGES, TABLES
 from .seals import put_seal
 
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from .catalogue import Dataset
     from .proof.runs import Ranges
     from .seals import Seal, SealedPart
+    from .sources import SealedFile
     from .stores import Store
 
 HOUR_S = 3600.0
@@ -66,19 +71,32 @@ class Broken(NamedTuple):
 
 
 def broken_parts(dataset: Dataset, seals: Sequence[Seal]) -> list[Broken]:
-    """The sealed files that are missing or cannot be read."""
+    """The sealed files that are missing, or cannot be read and are not as they were sealed."""
     files = {file.path: file for file in dataset.sealed}
+    digests = Digests()
     found: list[Broken] = []
     for seal in seals:
         for part in seal.files:
             file = files.get(f"{dataset.root}/{part.path}")
-            try:
-                if file is None:
-                    raise Unreadable(f"{part.path} is missing")
-                file.opened().close()
-            except Unreadable:
+            if file is None or not (_is_whole(file) or _is_as_sealed(file, part, digests)):
                 found.append(Broken(seal, part))
     return found
+
+
+def _is_whole(file: SealedFile) -> bool:
+    try:
+        file.opened().close()
+    except Unreadable:
+        return False
+    return True
+
+
+def _is_as_sealed(file: SealedFile, part: SealedPart, digests: Digests) -> bool:
+    """Whether nothing speaks against that: what cannot be read at all may be so."""
+    try:
+        return file.size == part.bytes and digests.of(file) == part.sha256
+    except Unreadable:
+        return True
 
 
 def retire(store: Store, broken: Sequence[Broken]) -> None:

@@ -64,6 +64,13 @@ class Dataset:
         return batch in self.seals if self.seals else batch not in self.journals
 
 
+def is_dataset(folder: Path) -> bool:
+    """Whether a folder is that of a dataset, also of a copy without journals and seals."""
+    if (folder / JOURNAL).is_dir() or (folder / SEALED).is_dir():
+        return True
+    return any(child.is_dir() for child in folder.glob("venue=*"))
+
+
 def open_dataset(where: str | PathLike[str], journal: Path | None = None) -> Dataset:
     """Look at a dataset's folder.
 
@@ -138,10 +145,12 @@ class Survey:
 
     :ivar sources: the recorded files that count, each once.
     :ivar datasets: the folders of datasets among them.
+    :ivar folders: those that were named, on their file systems.
     """
 
     sources: list[Source] = field(default_factory=list["Source"])
     datasets: list[Dataset] = field(default_factory=list[Dataset])
+    folders: list[str] = field(default_factory=list[str])
 
 
 def survey(paths: Iterable[str | PathLike[str]]) -> Survey:
@@ -151,15 +160,17 @@ def survey(paths: Iterable[str | PathLike[str]]) -> Survey:
     """
     found: dict[str, Source] = {}
     datasets: dict[str, Dataset] = {}
+    folders: list[str] = []
     for path in paths:
-        sources, dataset = _look(path)
-        if dataset is not None:
+        one = _look(path)
+        for dataset in one.datasets:
             datasets.setdefault(dataset.root, dataset)
-        if not sources and not (dataset and dataset.seals):
+        if not one.sources and not any(dataset.seals for dataset in one.datasets):
             raise ConfigError(f"there are no recorded files in {path}")
-        for source in sources:
+        for source in one.sources:
             found.setdefault(source.name, source)
-    return Survey(list(found.values()), list(datasets.values()))
+        folders += one.folders
+    return Survey(list(found.values()), list(datasets.values()), folders)
 
 
 def find(paths: Iterable[str | PathLike[str]]) -> list[Source]:
@@ -170,17 +181,36 @@ def find(paths: Iterable[str | PathLike[str]]) -> list[Source]:
     return survey(paths).sources
 
 
-def _look(where: str | PathLike[str]) -> tuple[list[Source], Dataset | None]:
+def survey_dataset(where: str | PathLike[str], journal: Path | None = None) -> Survey:
+    """See what there is of a dataset alone, whatever else lies in its folder.
+
+    :param journal: its folder of journals, if it is not inside.
+    :raises ConfigError: if it cannot be read.
+    """
+    dataset = open_dataset(where, journal)
+    return Survey(dataset.sources, [dataset], [dataset.root])
+
+
+def _look(where: str | PathLike[str]) -> Survey:
     if "://" in fspath(where):
-        dataset = open_dataset(where)
-        return dataset.sources, dataset
+        return survey_dataset(where)
     path = Path(where).absolute()
     if not path.exists():
         raise ConfigError(f"there is no {where}; name a recorded file or a dataset's folder")
     if not path.is_dir():
-        return _files(path), None
-    dataset = open_dataset(path)
-    return [*dataset.sources, *_others(path)], dataset
+        return Survey(_files(path))
+    # In none of them, it may be a part of one.
+    datasets = [open_dataset(root) for root in _roots(path)] or [open_dataset(path)]
+    sources = [source for dataset in datasets for source in dataset.sources]
+    return Survey([*sources, *_others(path)], datasets, [str(path)])
+
+
+def _roots(folder: Path) -> list[Path]:
+    """The folders of datasets in a folder, or itself: each has journals and seals of its own."""
+    if is_dataset(folder):
+        return [folder]
+    children = sorted(child for child in folder.iterdir() if child.is_dir())
+    return [root for child in children if not child.is_symlink() for root in _roots(child)]
 
 
 def _files(path: Path) -> list[Source]:

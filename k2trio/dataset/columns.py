@@ -7,6 +7,7 @@ becomes an array in one more.
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -59,10 +60,14 @@ class Piece(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """Lines of one stream and one table, and where each stood."""
+    """Lines of one stream and one table, and where each stood.
+
+    :ivar near: of gaps that tell no time, when the message beside each was received; else 0.
+    """
 
     lines: list[Line]
     places: list[int]
+    near: list[float]
 
 
 def pieces(
@@ -80,10 +85,12 @@ def pieces(
             key = line.venue, line.stream
             group = messages.get(key)
             if group is None:
-                group = messages[key] = _Group([], [])
+                group = messages[key] = _Group([], [], [])
         else:
             remark = line.venue or "", line.stream, _remark_table(line)
-            group = remarks.setdefault(remark, _Group([], []))
+            group = remarks.setdefault(remark, _Group([], [], []))
+            timeless = line.gap is not None and line.gap.since is line.gap.until is None
+            group.near.append(_received_near(lines, place - sequence) if timeless else 0.0)
         group.lines.append(line)
         group.places.append(place)
     for (venue, stream, name), group in remarks.items():
@@ -100,6 +107,14 @@ def _selected(piece: Piece, columns: Collection[str] | None) -> Piece:
         return piece
     batch = piece.batch
     return piece._replace(batch=batch.select([n for n in batch.schema.names if n in columns]))
+
+
+def _received_near(lines: Sequence[Line], at: int) -> float:
+    """When the message before a line was received; that after it where there is none before."""
+    for place in itertools.chain(range(at - 1, -1, -1), range(at + 1, len(lines))):
+        if lines[place].is_message:
+            return lines[place].received
+    return 0.0
 
 
 def _remark_table(line: Line) -> str:
@@ -123,9 +138,9 @@ def _messages(
         yield Piece(table, venue, stream, _rows(table, kind, stream, group, wanted))
     except (*_NOT_HELD, Unreadable):
         # Some of them do not fit: each by itself.
-        fitting, odd = _Group([], []), _Group([], [])
-        for line, place in zip(*group, strict=True):
-            single = _Group([line], [place])
+        fitting, odd = _Group([], [], []), _Group([], [], [])
+        for line, place in zip(group.lines, group.places, strict=True):
+            single = _Group([line], [place], [])
             try:
                 _rows(table, kind, stream, single, wanted)
             except (*_NOT_HELD, Unreadable):
@@ -300,12 +315,16 @@ def _stamps(seconds: list[float | None]) -> pa.Array:
 
 def _gaps(stream: str, group: _Group) -> pa.RecordBatch:
     gaps = [line.gap for line in group.lines if line.gap is not None]
+    times = [
+        next((s for s in (gap.until, gap.since) if s is not None), near)
+        for gap, near in zip(gaps, group.near, strict=True)
+    ]
     bars = _are_bars(stream)
     keys = [(US.of(g.first), US.of(g.last)) if bars else (g.first, g.last) for g in gaps]
     return _batch(
         GAP,
         [
-            _stamps([next((s for s in (g.until, g.since) if s is not None), 0.0) for g in gaps]),
+            _stamps([*times]),
             pa.array([first for first, _ in keys], pa.int64()),
             pa.array([last for _, last in keys], pa.int64()),
             pa.array([g.reason for g in gaps], pa.string()),

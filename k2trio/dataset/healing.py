@@ -21,7 +21,7 @@ from ..market.streams import Kind, Rule, parse_stream
 from ..market.units import US
 from ..sinks.jsonl import JsonLines
 from .broken import broken_parts, retire
-from .catalogue import healings, survey
+from .catalogue import healings, is_dataset, survey, survey_dataset
 from .fetching import Fetcher, NotAskedError, Span
 from .layout import HEALED, JOURNAL_ENDING
 from .proof.proof import prove
@@ -104,10 +104,15 @@ class Healing:
         self._where = where
         self._writer = writer
         self._store: Store | None = None
+        self._journal = journal
         path = Path(where)
         if "://" in where or path.is_dir():
             if "://" in where and journal is None:
                 raise ConfigError(f"name the folder of the journals of {where} with --journal")
+            if journal is not None and not journal.is_dir():
+                raise ConfigError(f"there is no folder {journal}; name that of the journals")
+            if "://" not in where and not is_dataset(path):
+                raise ConfigError(f"{where} is no dataset; name one, or a file of JSON lines")
             self._folder = journal or path / JOURNAL
             self._store = open_store(where, self._folder)
             return
@@ -136,7 +141,9 @@ class Healing:
 
         :raises ConfigError: if there is nothing.
         """
-        return survey([self._where])
+        if self._store is None:
+            return survey([self._where])
+        return survey_dataset(self._where, self._journal)
 
     def diagnose(self, found: Survey, tell: Callable[[int], object] = lambda _: None) -> Diagnosis:
         """Read all of it; blocks.

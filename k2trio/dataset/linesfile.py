@@ -121,16 +121,16 @@ class LinesFile(Source):
         file.seek(0)
         return file
 
-    def lines(self, chunk_bytes: int = CHUNK_BYTES) -> Iterator[list[Line]]:
+    def lines(self, chunk_bytes: int | None = None) -> Iterator[list[Line]]:
         """Its lines, in chunks.
 
-        :param chunk_bytes: text that is parsed at once.
+        :param chunk_bytes: text that is parsed at once; by default CHUNK_BYTES.
         :raises Unreadable: where there is something else.
         """
         self.done = 0
         try:
             with self.open() as file:
-                yield from self._lines(file, chunk_bytes)
+                yield from self._lines(file, chunk_bytes or CHUNK_BYTES)
         except OSError as error:
             raise Unreadable(f"cannot read {self.path}: {files.why(error)}") from error
 

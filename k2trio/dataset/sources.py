@@ -53,7 +53,7 @@ class SealedFile(Source):
         try:
             file: IO[bytes] = self._filesystem.open_input_file(self.path)
         except (OSError, pa.ArrowException) as error:
-            raise Unreadable(f"cannot read {self.name}: {error}") from error
+            raise Unreadable(f"cannot read {self.name}: {_said(error)}") from error
         return file
 
     def opened(self) -> pq.ParquetFile:
@@ -64,7 +64,7 @@ class SealedFile(Source):
         try:
             file = pq.ParquetFile(self._filesystem.open_input_file(self.path))
         except (OSError, pa.ArrowException) as error:
-            raise Unreadable(f"{self.name} is no whole Parquet file ({error})") from error
+            raise Unreadable(f"{self.name} is no whole Parquet file ({_said(error)})") from error
         version = (file.schema_arrow.metadata or {}).get(VERSION_KEY)
         if version is None:
             raise Unreadable(f"{self.name} was not sealed by k2trio")
@@ -98,7 +98,14 @@ class SealedFile(Source):
                     else:
                         yield from _by_stream(place, batch, names)
             except (OSError, pa.ArrowException) as error:
-                raise Unreadable(f"{self.name} is broken after {seen} rows ({error})") from error
+                raise Unreadable(
+                    f"{self.name} is broken after {seen} rows ({_said(error)})"
+                ) from error
+
+
+def _said(error: Exception) -> str:
+    """What Arrow says, in one line."""
+    return " ".join(str(error).split())
 
 
 def _groups(metadata: pq.FileMetaData, start: datetime | None, end: datetime | None) -> list[int]:

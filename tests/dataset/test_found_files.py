@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import recording as rec
 
-from k2trio.dataset.catalogue import find
+from k2trio.dataset.catalogue import find, survey
 from k2trio.dataset.proof.timeline import batches
 
 if TYPE_CHECKING:
@@ -60,6 +60,17 @@ def test_what_is_being_written_aside_is_no_recording(tmp_path: Path) -> None:
     rec.write(tmp_path / ".a.jsonl.0123456789abcdef.new", [rec.trade(2)])
     rec.write(tmp_path / "notes.txt", [rec.trade(3)])
     assert order(find([tmp_path])) == ["a.jsonl"]
+
+
+def test_each_dataset_in_a_folder_has_its_own_journals_and_seals(tmp_path: Path) -> None:
+    for name, first in (("one", 1), ("two", 11)):
+        root = rec.sealed(tmp_path / "sets" / name, rec.trades(first, first + 4))
+        rec.write(root / "_journal" / "20261126T10-1.jsonl", rec.trades(first + 5, first + 9))
+    found = survey([tmp_path])
+    assert [Path(dataset.root).name for dataset in found.datasets] == ["one", "two"]
+    assert all(dataset.seals and dataset.journals for dataset in found.datasets)
+    assert rec.holes(rec.account(found.sources)) == []
+    assert rec.account(found.sources).count == 20
 
 
 def test_each_file_counts_once_however_often_it_is_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from processes import LOGGED, PATIENCE_S, Simulator, k2trio, simulator, started, stop
 
 import k2trio as library
+from k2trio.dataset.healing import Healing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -190,6 +191,43 @@ def test_of_a_broken_file_that_rest_cannot_bring_back_the_time_is_declared(
     assert {row["reason"] for row in after[DEPTH]["missing"]} == {"not_repairable"}
 
 
+def test_a_file_that_is_as_it_was_sealed_is_never_taken_for_broken(
+    recorded: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market = dataset(tmp_path / "market", recorded)
+    monkeypatch.setattr("k2trio.dataset.sources.VERSION", 0)  # as if newer ones were there
+    healing = Healing(str(market), None, "a test")
+    found = healing.diagnose(healing.survey())
+    assert found.broken == []
+    assert len(found.unreadable) == len(list(market.rglob("*.parquet")))
+    assert all("update k2trio to read it" in line for line in found.unreadable)
+
+
+def test_journals_that_lie_elsewhere_count(recorded: list[str], tmp_path: Path) -> None:
+    market = dataset(tmp_path / "market", recorded[: len(recorded) // 3])
+    elsewhere = (market / "_journal").rename(tmp_path / "journals")
+    rest = recorded[len(recorded) // 3 :]
+    (elsewhere / "20260101T01-1.jsonl").write_text("".join(f"{line}\n" for line in rest))
+    healing = Healing(str(market), elsewhere, "a test")
+    (unsealed,) = healing.survey().datasets[0].unsealed
+    assert unsealed.name == str(elsewhere / "20260101T01-1.jsonl")
+
+
+def test_when_it_is_interrupted_it_says_so(
+    recorded: list[str], exchange: Simulator, tmp_path: Path
+) -> None:
+    torn = dataset(tmp_path / "torn", without(recorded, TRADES, [3]))
+    exchange.break_now("rest_hang", "rest", count=1)
+    with started("heal", str(torn), **{**exchange.variables(), **LOGGED}) as process:
+        assert process.stderr is not None
+        process.stderr.readline()  # it asks, and waits for the answer
+        ended = stop(process, signal.SIGINT)
+    assert ended.code == 1
+    assert f"{torn} is not healed yet" in ended.err
+    assert heal(torn, exchange)[0] == 0
+    assert verdict(torn)[0] == 0
+
+
 def test_a_healing_that_was_killed_is_gone_on_with(
     recorded: list[str], exchange: Simulator, tmp_path: Path
 ) -> None:
@@ -260,6 +298,22 @@ def test_what_cannot_be_healed_is_refused_in_one_line(path: str, why: str) -> No
     done = k2trio("heal", path)
     assert done.returncode == 2
     assert done.stderr == f"k2trio: {why}\n"
+
+
+def test_a_folder_that_is_no_dataset_is_not_made_one(tmp_path: Path) -> None:
+    file_of(tmp_path / "lines", [])
+    done = k2trio("heal", str(tmp_path / "lines"))
+    assert done.returncode == 2
+    why = f"{tmp_path / 'lines'} is no dataset; name one, or a file of JSON lines"
+    assert done.stderr == f"k2trio: {why}\n"
+    assert [path.name for path in (tmp_path / "lines").iterdir()] == ["out.jsonl"]
+
+
+def test_a_folder_of_journals_has_to_be_there(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    done = k2trio("heal", "s3://bucket/set", "--journal", str(nowhere))
+    assert done.returncode == 2
+    assert done.stderr == f"k2trio: there is no folder {nowhere}; name that of the journals\n"
 
 
 def test_a_path_has_to_be_named() -> None:

@@ -112,6 +112,17 @@ def microseconds(time: datetime.datetime) -> int:
     return (time - EPOCH) // datetime.timedelta(microseconds=1)
 
 
+def test_a_gap_that_tells_no_time_has_that_of_the_message_beside_it(tmp_path: Path) -> None:
+    times = {"since": None, "until": None}
+    first = remark("btcusdt@depth@100ms", "gap", first=3, last=9, reason="snapshot", **times)
+    second = remark("btcusdt@trade", "gap", first=2, last=5, reason="shutdown", **times)
+    journal(tmp_path, [first, trade(1, 60), second, trade(6, 120)])
+    seal_one(tmp_path)
+    made = {row["reason"]: microseconds(row["time"]) for row in sealed(tmp_path, "gap")}
+    after = NOON * 10**6 + 60_004_000
+    assert made == {"snapshot": after, "shutdown": after}
+
+
 # -- values ---------------------------------------------------------------------------------------
 
 
@@ -307,7 +318,7 @@ def test_ids_that_began_anew_come_behind_those_of_the_old_numbering(tmp_path: Pa
 def test_a_reset_counts_from_chunk_to_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("k2trio.dataset.sources.CHUNK_BYTES", 300)
+    monkeypatch.setattr("k2trio.dataset.linesfile.CHUNK_BYTES", 300)
     lines = [trade(100), gap("btcusdt@trade", 101, 101, "reset"), *(trade(n) for n in (7, 8, 9))]
     journal(tmp_path, [*lines, trade(200)])
     seal_one(tmp_path)
@@ -319,7 +330,7 @@ def test_a_reset_counts_from_chunk_to_chunk(
 def test_more_rows_than_memory_come_out_the_same(
     held_bytes: int, order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("k2trio.dataset.sources.CHUNK_BYTES", 2000)
+    monkeypatch.setattr("k2trio.dataset.linesfile.CHUNK_BYTES", 2000)
     monkeypatch.setattr("k2trio.dataset.merging.MERGED_BYTES", 1500)
     monkeypatch.setattr("k2trio.dataset.spill.BLOCK_ROWS", 4)
     monkeypatch.setattr("k2trio.dataset.spill.HELD_BYTES", held_bytes)

@@ -184,6 +184,14 @@ def test_a_manifest_tells_files_that_are_others_or_gone(
     ]
 
 
+def test_a_manifest_that_cannot_be_written_is_told_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("k2trio.commands.verify.survey", pytest.fail)
+    with pytest.raises(ConfigError, match="its directory does not exist"):
+        run(tmp_path, "--manifest", tmp_path / "nowhere" / "manifest.json")
+
+
 def test_a_file_that_is_no_manifest_is_left_alone(path: Path, tmp_path: Path) -> None:
     other = tmp_path / "notes.json"
     other.write_text("{}")

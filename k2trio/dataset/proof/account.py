@@ -38,7 +38,8 @@ class Account:
     :ivar odd: messages that are not what the stream carries, and gaps that name no ids.
     :ivar doubles: messages, among them, that are there once more.
     :ivar double_ranges: the first of them, as ranges of keys.
-    :ivar disorder: how often a lower id was delivered after a higher one.
+    :ivar disorder: how often a lower id was delivered after a higher one; where much came
+        late, once for each chunk of it.
     :ivar outages: the first of them, as times in microseconds.
     :ivar outage_us: how long all outages lasted; microseconds.
     :ivar numberings: at least one.

@@ -81,6 +81,17 @@ def manifest_of(
     return Manifest(rows, [_stream_row(report) for report in streams])
 
 
+def try_to_write(path: Path) -> None:
+    """Find out whether a manifest could be written.
+
+    :raises ConfigError: if it could not.
+    """
+    try:
+        files.try_to_replace(path)
+    except OSError as error:
+        raise ConfigError(f"cannot write the manifest {path}: {files.why(error)}") from error
+
+
 def write(path: Path, manifest: Manifest) -> None:
     """Write a manifest, whole or not at all.
 
