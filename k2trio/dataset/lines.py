@@ -79,8 +79,16 @@ def decode_lines(data: bytes | memoryview) -> list[Line]:
 
     :raises Unreadable: if one of them is none of ours.
     """
+    lines, wrong = readable_lines(data)
+    if wrong is not None:
+        raise Unreadable(wrong)
+    return lines
+
+
+def readable_lines(data: bytes | memoryview) -> tuple[list[Line], str | None]:
+    """Parse whole lines up to the first that is none of ours, and say what is wrong with that."""
     try:
-        return _decode_lines(data)
+        return _decode_lines(data), None
     except _DECODE_ERRORS:
         pass
     lines: list[Line] = []
@@ -91,8 +99,8 @@ def decode_lines(data: bytes | memoryview) -> list[Line]:
             lines.append(_decode_line(text))
         except _DECODE_ERRORS as error:
             shown = text[:80].decode("utf-8", "backslashreplace")
-            raise Unreadable(f"{shown!r} is no line of ours ({error})") from error
-    return lines
+            return lines, f"{shown!r} is no line of ours ({error})"
+    return lines, None
 
 
 def payload_of(line: Line) -> Any:

@@ -15,7 +15,7 @@ from .. import files
 from ..errors import Unreadable
 from ..extras import require
 from ..sinks.lines import FIRST_BYTES
-from .lines import decode_lines
+from .lines import readable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -151,12 +151,11 @@ class LinesFile(Source):
             if not newline:
                 rest += chunk
                 continue
-            try:
-                lines = decode_lines(rest + text + newline)
-            except Unreadable as error:
-                raise Unreadable(f"{self.path}, after {number} lines: {error}") from None
+            lines, wrong = readable_lines(rest + text + newline)
             number += len(lines)
             yield lines
+            if wrong is not None:
+                raise Unreadable(f"{self.path}, after {number} lines: {wrong}")
             rest = tail
         if not rest.strip(b"\0") or FIRST_BYTES.startswith(rest[: len(FIRST_BYTES)]):
             self.torn_bytes += len(rest)

@@ -11,6 +11,7 @@ import recording as rec
 import zstandard
 
 from k2trio.dataset.catalogue import find
+from k2trio.dataset.linesfile import LinesFile
 from k2trio.dataset.proof.clocks import ClockJump
 from k2trio.dataset.proof.numbering import Sum
 from k2trio.dataset.proof.proof import prove
@@ -78,6 +79,16 @@ def test_disorder(path: Path) -> None:
     events.append(events.pop(10))
     found = proven(path, [*events])
     assert (found.disorder, found.doubles, rec.holes(found)) == (2, 0, [])
+
+
+def test_what_stands_before_a_line_that_is_none_counts(path: Path) -> None:
+    rec.write(path, rec.trades(1, 5))
+    with path.open("ab") as file:
+        file.write(b"garbage\n")
+    proof = prove([LinesFile(path)])
+    (line,) = proof.unreadable
+    assert line.startswith(f"{path}, after 5 lines: 'garbage' is no line of ours")
+    assert proof.accounts[0].count == 5
 
 
 def test_disorder_from_one_chunk_to_the_next(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
