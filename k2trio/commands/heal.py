@@ -92,7 +92,8 @@ async def _heal(path: str, healing: Healing, settings: Settings) -> int:
         )
     if not diagnosis.wounds and not diagnosis.broken:
         complain(diagnosis.unreadable)
-        put_line(f"{path}: nothing to heal")
+        of_what = " in what can be read" if diagnosis.unreadable else ""
+        put_line(f"{path}: nothing to heal{of_what}")
         return EXIT_FAILED if diagnosis.unreadable else EXIT_OK
     healed = await _fetch(healing, diagnosis, settings)
     if diagnosis.broken and not any(one.left for one in healed):

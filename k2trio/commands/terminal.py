@@ -31,6 +31,7 @@ def put(text: str) -> None:
 
     :raises SinkError: if nobody can read it any more.
     """
+    _refuse_closed()
     try:
         encoding = sys.stdout.encoding
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
@@ -40,6 +41,11 @@ def put(text: str) -> None:
         gone = error.errno == errno.EPIPE
         why = "its reader has gone" if gone else (error.strerror or str(error))
         raise SinkError(f"cannot write to standard output: {why}") from error
+
+
+def _refuse_closed() -> None:
+    if sys.stdout is None:  # the caller closed it, e.g. with >&-
+        raise SinkError("standard output is closed; send it to a file, or to /dev/null")
 
 
 def put_line(text: str = "") -> None:
@@ -75,6 +81,7 @@ def put_rich(content: RenderableType, width: int | None = None) -> None:
 
     :param width: by default that of the terminal, or :data:`PIPE_COLUMNS`.
     """
+    _refuse_closed()
     # rich draws its lines from the characters that the encoding has.
     page = io.TextIOWrapper(io.BytesIO(), sys.stdout.encoding, "backslashreplace", newline="\n")
     # rich ends the process by itself when a pipe breaks, so it does not get to see the pipe.

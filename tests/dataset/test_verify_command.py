@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from processes import k2trio, started, stop
 
 from k2trio.commands.options import parse
 from k2trio.commands.verify import LAYOUT, VerifyOptions, verify
-from k2trio.errors import ConfigError
+from k2trio.errors import ConfigError, SinkError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -205,6 +206,14 @@ def test_two_files_of_one_name_have_no_manifest(tmp_path: Path) -> None:
         rec.write(tmp_path / folder / "set.jsonl", WHOLE)
     with pytest.raises(ConfigError, match="make one of each folder"):
         run(tmp_path / "one", tmp_path / "two", "--manifest", tmp_path / "manifest.json")
+
+
+def test_closed_standard_output_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rec.write(path, WHOLE)
+    monkeypatch.setattr(sys, "stdout", None)  # as with >&-
+    for form in ("--json", "--no-json"):
+        with pytest.raises(SinkError, match="standard output is closed"):
+            run(path, form)
 
 
 def test_ctrl_c_ends_it_with_the_exit_code_of_shells(tmp_path: Path) -> None:
