@@ -24,6 +24,7 @@ from .broken import broken_parts, retire
 from .catalogue import healings, is_dataset, survey, survey_dataset
 from .fetching import Fetcher, NotAskedError, Span
 from .layout import HEALED, JOURNAL_ENDING
+from .owners import refuse_others
 from .proof.proof import prove
 from .proof.runs import NONE
 from .proof.sealed import read_seal
@@ -114,6 +115,7 @@ class Healing:
             if "://" not in where and not is_dataset(path):
                 raise ConfigError(f"{where} is no dataset; name one, or a file of JSON lines")
             self._folder = journal or path / JOURNAL
+            refuse_others(self._folder, where)
             self._store = open_store(where, self._folder)
             return
         name = LinesName.parse(path.name)

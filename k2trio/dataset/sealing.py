@@ -33,6 +33,7 @@ from .columns import pieces
 from .layout import JOURNAL_ENDING, Place, place_of
 from .linesfile import LinesFile
 from .merging import keys_of
+from .owners import refuse_others
 from .schema import GAP, OTHER, REMARKS
 from .seals import Seal, put_seal, seal_path
 from .spill import Spill
@@ -85,10 +86,12 @@ def seal_all(target: str | Path, folder: Path, writer: str) -> Iterator[Outcome]
     :param target: the dataset's folder, or an ``s3://`` URL.
     :param folder: of the journals.
     :param writer: what to name in the files as having written them.
-    :raises ConfigError: if there is no such folder or file system.
+    :raises ConfigError: if there is no such folder or file system, or its journals are of another
+        dataset.
     """
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder} with journals; name it with --journal")
+    refuse_others(folder, str(target))
     store = open_store(target, folder)
     for path in journals(folder).values():
         outcome = Outcome(path)

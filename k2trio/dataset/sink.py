@@ -21,6 +21,7 @@ from ..sinks.jsonl import JsonLines, say_nothing
 from ..sinks.line_sink import LineSink
 from .catalogue import journals
 from .layout import JOURNAL_ENDING, JournalId, hour_of
+from .owners import claim
 from .rotated import JOURNAL
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ class ParquetSink(LineSink):
             files.make_folder(self._folder)
         except OSError as error:
             raise SinkError(f"cannot make {self._folder}: {files.why(error)}") from error
+        if "://" in target:
+            claim(self._folder, target)
         self._lines = JsonLines(self._path(self._begun), tell=tell)
 
     async def append(self, data: bytes, lines: int) -> None:

@@ -18,8 +18,11 @@ from processes import PATIENCE_S, k2trio
 
 from k2trio.continuity.items import Gap
 from k2trio.dataset import sink as module
+from k2trio.dataset.healing import Healing
 from k2trio.dataset.layout import JournalId
 from k2trio.dataset.lines import decode_lines, items_of
+from k2trio.dataset.owners import refuse_others
+from k2trio.dataset.sealing import seal_all
 from k2trio.dataset.sink import ParquetSink
 from k2trio.errors import ConfigError, SinkError
 
@@ -174,6 +177,20 @@ def test_no_two_journals_have_one_name() -> None:
 # -- what cannot work -----------------------------------------------------------------------------
 
 
+def test_journals_beside_a_bucket_are_of_one_dataset(tmp_path: Path) -> None:
+    one, other = "s3://bucket/one", "s3://bucket/other"
+    for _ in range(2):
+        ParquetSink(one, tmp_path).close()
+    whose = f"the journals in {tmp_path} are of {one}; name another folder"
+    with pytest.raises(ConfigError, match=whose):
+        ParquetSink(other, tmp_path)
+    with pytest.raises(ConfigError, match=whose):
+        list(seal_all(other, tmp_path, "a test"))
+    with pytest.raises(ConfigError, match=whose):
+        Healing(other, tmp_path, "a test")
+    refuse_others(tmp_path, f"{one}/?region=eu-west-1")
+
+
 @pytest.mark.parametrize(
     ("target", "complaint"),
     [
@@ -325,6 +342,9 @@ async def test_what_was_whole_when_the_journal_could_not_grow_is_in_the_dataset(
 WRITER = """
 import sys, trio
 from k2trio.dataset.lines import decode_lines, items_of
+from k2trio.dataset.healing import Healing
+from k2trio.dataset.owners import refuse_others
+from k2trio.dataset.sealing import seal_all
 from k2trio.dataset.sink import ParquetSink
 
 async def main():
