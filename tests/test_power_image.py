@@ -85,7 +85,7 @@ def test_what_was_remembered_when_the_power_was_cut_is_on_the_disk(
                 assert set(range(began[stream], position + 1)) - there[stream] == set()
                 assert position > began[stream] + 100
             with started("run", *arguments(second), **exchange.variables()) as process:
-                time.sleep(2)
+                wait_for_more(second, remembered)
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(SHUTDOWN_S) == 0
             for stream, got in all_ids(second).items():
@@ -108,3 +108,11 @@ def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def wait_for_more(folder: Path, remembered: dict[str, int]) -> None:
+    """Until there is much that came after what was remembered."""
+    deadline = time.monotonic() + PATIENCE_S
+    while any(max(all_ids(folder)[name]) <= last + 150 for name, last in remembered.items()):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

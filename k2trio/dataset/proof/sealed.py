@@ -50,7 +50,8 @@ def check_seals(dataset: Dataset, digests: Digests, found: Findings) -> None:
                 found.unreadable.append(f"{part.path} is missing; the seal of {batch} names it")
             else:
                 _check(file, part, digests, found)
-    found.changed += [f"{path} is in no seal" for path in sorted(files)]
+    if dataset.seals:  # else it is a copy of some files, to which none belong
+        found.changed += [f"{path} is in no seal" for path in sorted(files)]
 
 
 def check_archives(sources: Iterable[Source], digests: Digests, found: Findings) -> None:
@@ -85,7 +86,10 @@ def _check(file: SealedFile, part: SealedPart, digests: Digests, found: Findings
         return
     try:
         if digests.of(file) != part.sha256:
-            found.changed.append(f"{file.name} has another SHA-256 than its seal says")
+            found.changed.append(
+                f"{file.name} has another SHA-256 than its seal says; put it back from a copy, or "
+                "remove it and run heal"
+            )
             return
         with file.opened() as opened:
             rows, *ends = opened.metadata.num_rows, *_ends(opened.metadata, file.place.table)
