@@ -120,7 +120,7 @@ def _time(value: datetime | str | None) -> datetime | None:
             value = datetime.fromisoformat(value)
         except ValueError:
             raise UsageError(f"{value!r} is no time; write it like 2026-11-26T13:00") from None
-    if value is not None and not isinstance(value, datetime):
+    if value is not None and not isinstance(value, datetime):  # pyright: ignore[reportUnnecessaryIsInstance] - not everybody checks types
         raise UsageError(f"{value!r} is no time; give a datetime, or a text like 2026-11-26T13:00")
     if value is None or value.tzinfo is not None:
         return value
