@@ -1,12 +1,16 @@
-"""Gaps that were healed: in the place of the gap stands what was fetched later for it."""
+"""Gaps that were healed: in the place of the gap stands what was fetched later for it.
+
+So it does in the place of a hole that nobody named, as a sealed file leaves one that is gone.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..continuity.items import Gap
 from ..market.keys import key_getters
+from ..market.payloads import Event, Kline
 from ..market.streams import KLINE_INTERVALS_MS, Kind, parse_stream
 from ..market.units import MS, US
 from .courses import TOGETHER
@@ -14,10 +18,8 @@ from .lines import item_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
 
     from ..continuity.items import Item
-    from ..market.payloads import Event
     from ..market.streams import Stream
     from ..market.units import TimeUnit
     from .courses import Course
@@ -52,7 +54,7 @@ class Spans:
     """
 
     def __init__(self, gap: Gap) -> None:
-        self.unit: TimeUnit = US if US.of(gap.first) == gap.first else MS
+        self.unit: TimeUnit = _unit_of(gap.first)
         self._stream: Stream = parse_stream(gap.stream)
         self._bars = self._stream.kind is Kind.KLINE
         first, last = key_getters(self._stream.kind)
@@ -81,20 +83,64 @@ class Spans:
         return int(month.timestamp()) * self.unit.per_second
 
 
+def _unit_of(time: int) -> TimeUnit:
+    return US if US.of(time) == time else MS
+
+
+class _Holes:
+    """Finds holes that nobody named, of streams of which REST tells what is missing."""
+
+    def __init__(self) -> None:
+        self._due: dict[tuple[str, str], int] = {}
+        """Of each stream the number that comes next."""
+
+    def before(self, item: Item) -> Gap | None:
+        """What is missing, unnamed, between an item and the one of its stream before it."""
+        key = item.venue, item.stream
+        if isinstance(item, Gap):
+            self._due.pop(key, None)  # what follows it follows it closely, or begins anew
+            return None
+        if not isinstance(item, Event) or not parse_stream(item.stream).order.repair.has_history:
+            return None
+        spans = Spans(Gap(*key, _bar_or_id(item), 0, "not_repaired"))
+        span = spans.of(item)
+        if span is None:
+            return None
+        due = self._due.get(key, span.first)
+        self._due[key] = max(due, span.after)
+        if span.first <= due:
+            return None
+        return Gap(*key, due, spans.before(span.first), "not_repaired")
+
+
+def _bar_or_id(event: Event) -> int:
+    data: Any = event.data
+    return data.bar.open_time if isinstance(data, Kline) else 0
+
+
 def filled(course: Course, healing: Healing) -> Course:
     """A course with what was fetched later in the place of its gaps; what is left of them stays."""
+    holes = _Holes()
     for items in course:
         batch: list[Item] = []
         for item in items:
-            if not isinstance(item, Gap) or item.reason in NOT_MISSING:
-                batch.append(item)
-                continue
-            for part in _parts(item, healing):
+            for part in _told(item, holes, healing):
                 batch.append(part)
                 if len(batch) >= TOGETHER:
                     yield batch
                     batch = []
         yield batch
+
+
+def _told(item: Item, holes: _Holes, healing: Healing) -> Iterator[Item]:
+    """An item, or what it has become, behind what was fetched for a hole before it."""
+    hole = holes.before(item)
+    if hole is not None:
+        yield from (part for part in _parts(hole, healing) if isinstance(part, Event))
+    if isinstance(item, Gap) and item.reason not in NOT_MISSING:
+        yield from _parts(item, healing)
+    else:
+        yield item
 
 
 def _parts(gap: Gap, healing: Healing) -> Iterator[Item]:

@@ -25,7 +25,7 @@ from ..market.units import US
 from .catalogue import find, open_dataset
 from .columns import Piece
 from .courses import in_lists, of_lines, told_together
-from .filled import Spans, filled
+from .filled import HealedLines, Spans, filled
 from .layout import HEALED, JournalId, stream_of
 from .linesfile import LinesFile
 from .rebuilding import items_of
@@ -70,12 +70,20 @@ def courses_of(paths: Iterable[str], wanted: Wanted) -> list[Course]:
                     single[PurePosixPath(file.path).parents[4]].append(file)
             continue
         dataset = open_dataset(path)
-        journals = {
-            parsed: LinesFile(file)
-            for name, file in dataset.journals.items()
-            if (parsed := JournalId.parse(name)) is not None
-        }
-        courses.append(_dataset(journals, dataset.sealed, wanted))
+        journals: dict[JournalId, LinesFile] = {}
+        interrupted: list[LinesFile] = []
+        for name, file in zip(dataset.journals, dataset.unsealed, strict=True):
+            if not isinstance(file, LinesFile):
+                raise Unreadable(file.why)
+            journal = JournalId.parse(name)
+            if journal is None:
+                interrupted.append(file)
+            else:
+                journals[journal] = file
+        course = _dataset(journals, dataset.sealed, wanted)
+        for file in interrupted:
+            course = filled(course, HealedLines(file))
+        courses.append(course)
     courses += [_dataset({}, files, wanted) for files in single.values()]
     return courses
 

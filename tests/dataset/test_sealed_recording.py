@@ -203,6 +203,28 @@ async def test_bars_are_healed_by_when_they_open(tmp_path: Path, companion: bool
     assert opens == [0, 1000, 3000, 5000, 6000, 7000]
 
 
+@pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("form", ["sealed", "interrupted", "companion"])
+async def test_what_was_fetched_for_a_hole_that_nobody_named_stands_there(
+    tmp_path: Path, form: str
+) -> None:
+    before, _, lost, after = torn(TRADES, range(40, 90))
+    path = tmp_path
+    if form == "companion":
+        path = write_lines(tmp_path / "out.jsonl", [*before, *after])
+        write_lines(tmp_path / "out.healed.jsonl", lost[10:])
+    else:
+        seal(tmp_path, [*before, *after], f"{HOUR}-1")
+        assert await read(path) == [*before, *after]
+        if form == "sealed":
+            seal(tmp_path, lost[10:], "heal-20260102T000000-1")
+        else:
+            (tmp_path / "_journal").mkdir()
+            write_lines(tmp_path / "_journal" / "heal-20260102T000000-1.jsonl", lost[10:])
+    # Of the rest nobody says that it is missing, and so does the recording not.
+    assert await read(path) == [*before, *lost[10:], *after]
+
+
 async def test_healed_lines_lie_beside_their_file(tmp_path: Path) -> None:
     before, gap, lost, after = torn(TRADES, range(40, 60))
     path = write_lines(tmp_path / "out.jsonl", [*before, gap, *after])
