@@ -22,7 +22,7 @@ import pyarrow.csv as csv
 from .. import files
 from ..errors import Unreadable
 from ..market.streams import KLINE_INTERVALS_MS, Kind
-from ..market.units import MS, US
+from ..market.units import MS, US, US_FROM
 from .columns import Piece
 from .linesfile import Source, open_local, size_of
 from .schema import DECIMAL, MESSAGES
@@ -41,8 +41,6 @@ SPOT, USDM, COINM = "binance.com", "binance.com-usdm", "binance.com-coinm"
 _NAME = re.compile(r"(?P<symbol>[^-]+)-(?P<what>\w+)-(?P<date>\d{4}-\d\d(-\d\d)?)\.(zip|csv)\Z")
 _MONTH = "1mo"
 """What bars of a month are called there."""
-_US_FROM = 10**14
-"""Times of any day: in milliseconds this is the year 5138, in microseconds 1973."""
 _NS_PER_US = 1_000
 _BROKEN = (
     OSError,
@@ -229,7 +227,7 @@ class Archive(Source):
 
 def _microseconds(column: pa.Array) -> Any:
     told = column.to_numpy(zero_copy_only=False)
-    return np.where(told < _US_FROM, told * (US.per_second // MS.per_second), told)
+    return np.where(told < US_FROM, told * (US.per_second // MS.per_second), told)
 
 
 _OF = {"time": "close_time", "event_time": "close_time", "received_ns": "close_time"}

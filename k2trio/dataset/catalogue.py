@@ -16,9 +16,9 @@ import pyarrow.fs as pafs
 
 from ..errors import ConfigError, Unreadable
 from .archives import Archive, ArchiveName
-from .layout import ENDING, HEALED, JOURNAL_ENDING, SEAL_ENDING, SEALED, JournalId, Place
+from .layout import HEALED, JOURNAL_ENDING, SEAL_ENDING, JournalId, Place
 from .linesfile import LinesFile, NoFile, size_of
-from .rotated import JOURNAL, LinesName, age
+from .rotated import ENDING, JOURNAL, SEALED, LinesName, age
 from .sources import SealedFile
 
 if TYPE_CHECKING:

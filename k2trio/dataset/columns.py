@@ -18,7 +18,7 @@ import pyarrow as pa
 from ..errors import UnknownStreamError, Unreadable
 from ..market.payloads import NS, PAYLOADS
 from ..market.streams import Kind, parse_stream
-from ..market.units import MS, US
+from ..market.units import MS, US, US_FROM
 from .lines import NO_DATA, Line, payload_of
 from .schema import (
     DECIMAL,
@@ -38,8 +38,6 @@ from .schema import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-_US_FROM = 10**14
-"""Times of any day: in milliseconds this is the year 5138, in microseconds 1973."""
 _PER_MS = US.per_second // MS.per_second
 _NS_PER_US = NS // US.per_second
 _NOT_HELD = (pa.ArrowInvalid, OverflowError, ValueError)
@@ -296,9 +294,9 @@ def _microseconds(times: list[int]) -> Any:
     :raises ValueError: if one is before all that a column holds.
     """
     array = np.array(times, np.int64)
-    if array.min(initial=0) < -_US_FROM:
+    if array.min(initial=0) < -US_FROM:
         raise ValueError("a time that is none")
-    return np.where(array < _US_FROM, array * _PER_MS, array)
+    return np.where(array < US_FROM, array * _PER_MS, array)
 
 
 def _nanoseconds(seconds: list[float]) -> Any:

@@ -10,16 +10,13 @@ from ..extras import require
 from .courses import of_lines, told_together
 from .filled import HealedLines, filled
 from .linesfile import LinesFile
-from .rotated import JOURNAL, LinesName, age, lines_files, series
+from .rotated import ENDING, JOURNAL, SEALED, LinesName, age, lines_files, series
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .courses import Course
     from .wanted import Wanted
-
-PARQUET = ".parquet"
-SEALED = "_sealed"
 
 
 def delivered(paths: Sequence[str], wanted: Wanted) -> Course:
@@ -41,7 +38,7 @@ def delivered(paths: Sequence[str], wanted: Wanted) -> Course:
             lines += lines_files(local)
             if _is_dataset(local):
                 others.append(path)
-        elif local.suffix == PARQUET:
+        elif local.suffix == ENDING:
             others.append(path)
         else:
             lines.append(local)
@@ -59,7 +56,7 @@ def delivered(paths: Sequence[str], wanted: Wanted) -> Course:
 def _is_dataset(folder: Path) -> bool:
     """Whether there is more in it than files of lines."""
     marks = (folder / JOURNAL, folder / SEALED)
-    return any(mark.is_dir() for mark in marks) or any(folder.rglob(f"*{PARQUET}"))
+    return any(mark.is_dir() for mark in marks) or any(folder.rglob(f"*{ENDING}"))
 
 
 def _of_lines(paths: Iterable[Path], wanted: Wanted) -> list[Course]:

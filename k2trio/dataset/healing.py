@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import files
-from ..errors import ConfigError, UnknownStreamError
+from ..errors import ConfigError
 from ..market.payloads import Event
-from ..market.streams import Kind, Rule, parse_stream
 from ..market.units import US
 from ..sinks.jsonl import JsonLines
 from .broken import broken_parts, retire
@@ -25,8 +24,8 @@ from .catalogue import healings, is_dataset, survey, survey_dataset
 from .fetching import Fetcher, NotAskedError, Span
 from .layout import HEALED, JOURNAL_ENDING
 from .owners import refuse_others
+from .proof.account import Account
 from .proof.proof import prove
-from .proof.runs import NONE
 from .proof.sealed import read_seal
 from .rotated import JOURNAL, LinesName
 from .sealing import seal_held
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from ..repair.rest import Backfill
     from .broken import Broken
     from .catalogue import Survey
-    from .proof.account import Account
     from .proof.holes import Hole
     from .stores import Store
 
@@ -244,13 +242,13 @@ def _wounds(accounts: Sequence[Account], broken: Sequence[Broken]) -> list[Wound
             one.past += undeclared
     for lost in broken:
         venue, stream = lost.part.venue, lost.part.stream
-        if not _is_provable(stream):
-            if lost.outage is not None:
-                wound(venue, stream).outages.append(lost.outage)
-            continue
-        there = runs.get((venue, stream))
-        ranges = lost.lost(NONE if there is None else there.numberings[-1].runs.ranges)
-        wound(venue, stream).curable += [Span(first, last, None, None) for first, last in ranges]
+        there = runs.get((venue, stream)) or Account(venue, stream)
+        if there.provable:
+            ranges = lost.lost(there.numberings[-1].runs.ranges)
+            spans = [Span(first, last, None, None) for first, last in ranges]
+            wound(venue, stream).curable += spans
+        elif lost.outage is not None:
+            wound(venue, stream).outages.append(lost.outage)
     for one in found.values():
         one.curable = _joined(one.curable)
     return list(found.values())
@@ -267,14 +265,6 @@ def _is_curable(account: Account, hole: Hole) -> bool:
     # It may have been not repairable for want of a REST host.
     asked = account.has_history and hole.reason == "not_repairable"
     return asked or account.is_curable(hole.reason)
-
-
-def _is_provable(stream: str) -> bool:
-    try:
-        parsed = parse_stream(stream)
-    except UnknownStreamError:
-        return False
-    return parsed.kind is Kind.KLINE or parsed.order.rule is Rule.CONTIGUOUS
 
 
 def _span(hole: Hole) -> Span:

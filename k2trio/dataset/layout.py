@@ -25,14 +25,12 @@ from typing import NamedTuple, Self
 
 from ..errors import UnknownStreamError
 from ..market.streams import parse_stream
+from .rotated import ENDING
 from .schema import ALL_SYMBOLS, REMARKS, TABLES, Table
 
-SEALED = "_sealed"
-"""Folder of the seals."""
 HOUR_FORMAT = "%Y%m%dT%H"
 JOURNAL_ENDING = ".jsonl"
 SEAL_ENDING = ".json"
-ENDING = ".parquet"
 HEALED = "heal-"
 """How the ids of what was fetched later begin: it stands in no journal."""
 

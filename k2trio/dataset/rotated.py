@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 JOURNAL = "_journal"
 """Folder of what is not sealed yet, inside a dataset's."""
+SEALED = "_sealed"
+"""Folder of the seals, beside it."""
+ENDING = ".parquet"
+"""How sealed files end."""
 COMPANION = ".healed.jsonl"
 """How the file ends that holds what was fetched later for files of JSON lines of one name."""
 

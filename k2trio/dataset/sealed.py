@@ -29,8 +29,9 @@ from .filled import HealedLines, Spans, filled
 from .layout import HEALED, JournalId, stream_of
 from .linesfile import LinesFile
 from .rebuilding import items_of
+from .rotated import ENDING
 from .schema import REMARKS
-from .sources import SealedFile
+from .sources import SealedFile, row_groups
 from .wanted import LATE_S
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def courses_of(paths: Iterable[str], wanted: Wanted) -> list[Course]:
     courses: list[Course] = []
     single: dict[PurePosixPath, list[SealedFile]] = defaultdict(list)
     for path in paths:
-        if str(path).endswith(".parquet"):
+        if str(path).endswith(ENDING):
             for file in find([path]):
                 if isinstance(file, SealedFile):
                     single[PurePosixPath(file.path).parents[4]].append(file)
@@ -155,29 +156,13 @@ def _in_order(parquet: pq.ParquetFile, wanted: Wanted) -> Iterator[pa.RecordBatc
     They are sorted by id, which nearly always is the same. Where it is not, as after ids that a
     crash let be delivered again, all of the file is sorted at once: it is a stream's, of one hour.
     """
-    groups = _groups(parquet.metadata, "received_ns", wanted.start * NS, wanted.end * NS)
+    groups = row_groups(parquet.metadata, "received_ns", wanted.start * NS, wanted.end * NS)
     places = parquet.read_row_groups(groups, ["sequence"]).column("sequence").to_numpy()
     if (places[1:] >= places[:-1]).all():
         yield from parquet.iter_batches(READ_ROWS, groups)
     else:
         rows = parquet.read_row_groups(groups)
         yield from rows.take(pa.array(np.argsort(places))).to_batches(READ_ROWS)
-
-
-def _groups(metadata: pq.FileMetaData, column: str, low: float, high: float) -> list[int]:
-    """The row groups that may hold values of a column from ``low`` to ``high``."""
-    found: list[int] = []
-    for group in range(metadata.num_row_groups):
-        columns = metadata.row_group(group)
-        named = (columns.column(index) for index in range(columns.num_columns))
-        known = next((c.statistics for c in named if c.path_in_schema == column), None)
-        if (
-            known is None
-            or not known.has_min_max
-            or (low <= known.max_raw and known.min_raw <= high)
-        ):
-            found.append(group)
-    return found
 
 
 def _wanted_rows(file: SealedFile, batch: pa.RecordBatch, wanted: Wanted) -> pa.RecordBatch:
@@ -238,7 +223,7 @@ class HealedFiles:
         low, high = (US.of(gap.first), US.of(gap.last)) if bars else (gap.first, gap.last)
         with file.opened() as parquet:
             try:
-                groups = _groups(parquet.metadata, last, low, float("inf"))
+                groups = row_groups(parquet.metadata, last, low, float("inf"))
                 for batch in parquet.iter_batches(READ_ROWS, groups):
                     begins, ends = (
                         np.asarray(batch.column(name).cast(pa.int64())) for name in (first, last)

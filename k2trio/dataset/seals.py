@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..errors import Unreadable
-from .layout import SEAL_ENDING, SEALED
+from .layout import SEAL_ENDING
+from .rotated import SEALED
 
 if TYPE_CHECKING:
     from .stores import Store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
 
@@ -17,7 +18,6 @@ from .schema import VERSION, VERSION_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     import pyarrow.fs as pafs
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 1 << 16
 """Rows of a sealed file that are read at once."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SealedFile(Source):
@@ -86,7 +87,13 @@ class SealedFile(Source):
         names = table.schema.names if columns is None else _wanted(table.schema.names, columns)
         wanted = names if stream is not None or "stream" in names else [*names, "stream"]
         with self.opened() as file:
-            groups = _groups(file.metadata, *between)
+            since, until = map(_microseconds, between)
+            groups = row_groups(
+                file.metadata,
+                "time",
+                float("-inf") if since is None else since,
+                float("inf") if until is None else until - 1,
+            )
             rows = sum(file.metadata.row_group(group).num_rows for group in groups)
             seen = 0
             try:
@@ -103,25 +110,31 @@ class SealedFile(Source):
                 ) from error
 
 
+def _microseconds(time: datetime | None) -> int | None:
+    return None if time is None else (time - _EPOCH) // timedelta(microseconds=1)
+
+
 def _said(error: Exception) -> str:
     """What Arrow says, in one line."""
     return " ".join(str(error).split())
 
 
-def _groups(metadata: pq.FileMetaData, start: datetime | None, end: datetime | None) -> list[int]:
-    """The row groups that may have rows between two times, as their statistics say."""
-    groups = range(metadata.num_row_groups)
-    if start is None and end is None:
-        return list(groups)
+def row_groups(metadata: pq.FileMetaData, column: str, low: float, high: float) -> list[int]:
+    """The row groups that may hold values of a column from ``low`` to ``high``.
+
+    :param low: as the file has them: of times, microseconds.
+    """
     found: list[int] = []
-    for group in groups:
-        known = metadata.row_group(group).column(0).statistics  # of the column ``time``
-        if known is not None and known.has_min_max:
-            if start is not None and known.max < start:
-                continue
-            if end is not None and known.min >= end:
-                continue
-        found.append(group)
+    for group in range(metadata.num_row_groups):
+        columns = metadata.row_group(group)
+        named = (columns.column(index) for index in range(columns.num_columns))
+        known = next((c.statistics for c in named if c.path_in_schema == column), None)
+        if (
+            known is None
+            or not known.has_min_max
+            or (low <= known.max_raw and known.min_raw <= high)
+        ):
+            found.append(group)
     return found
 
 

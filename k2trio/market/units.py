@@ -28,7 +28,7 @@ five years, and a thousandth of what tells the units apart."""
 MOST_LOOKS = 100
 """Times that are looked at to tell their unit. If none of them is near the clock, the clock is
 wrong by years, and the unit is believed to be what was asked for."""
-_US_FROM = 10**14
+US_FROM = 10**14
 """Times of any day: in milliseconds this is the year 5138, in microseconds 1973."""
 _TIMES = frozenset(
     {"event_time", "trade_time", "last_trade_time", "open_time", "close_time", "time"}
@@ -54,7 +54,7 @@ class TimeUnit(NamedTuple):
 
     def of(self, time: int) -> int:
         """A time of any day, in whatever unit it is told, in this one."""
-        told = US if time >= _US_FROM else MS
+        told = US if time >= US_FROM else MS
         return convert(time, told, self)
 
 

@@ -31,8 +31,7 @@ from k2trio.commands.options import parse
 from k2trio.commands.outputs import open_outputs, try_output
 from k2trio.commands.simulate import SimulateOptions
 from k2trio.dataset.catalogue import find
-from k2trio.dataset.layout import SEALED
-from k2trio.dataset.rotated import JOURNAL
+from k2trio.dataset.rotated import JOURNAL, SEALED
 from k2trio.errors import ConfigError, SinkError
 from k2trio.loading import load_settings
 from k2trio.settings import Settings
