@@ -41,12 +41,13 @@ from .suspend import suspended_s
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     import httpx2
 
     from ..continuity.items import Gap, Outage
+    from ..continuity.positions import Position
     from ..continuity.track import Track
     from ..market.payloads import Event
     from ..observe.transitions import Observer, Transition
@@ -73,6 +74,7 @@ class FeedOptions(TypedDict, total=False):
     backfill_transport: httpx2.AsyncBaseTransport | None
     sync: Callable[[], None] | None
     ledger: Store | None
+    positions: Iterable[Position]
 
 
 @overload
@@ -102,6 +104,7 @@ async def open_feed(
     backfill_transport: httpx2.AsyncBaseTransport | None = None,
     sync: Callable[[], None] | None = None,
     ledger: Store | None = None,
+    positions: Iterable[Position] = (),
 ) -> AsyncGenerator[Feed[Any]]:
     """Open a feed of market data; leaving the block closes every connection, within a bound.
 
@@ -126,6 +129,8 @@ async def open_feed(
         consumer did with everything that it acknowledged is durable. Without it, what a cut of
         power takes from the consumer is not delivered again.
     :param ledger: what feeds of this program share their budgets by, instead of ``SHARED_BUDGET``.
+    :param positions: where streams are to go on, as an earlier run left them: what came since is
+        repaired, or declared. Of these and of what ``STATE`` says the earlier counts.
     :raises ConfigError: for settings or stream names that cannot work, and for a state file that
         another program uses.
     :raises UsageError: outside of Trio; it names the entry for asyncio, and that for no loop.
@@ -155,6 +160,7 @@ async def open_feed(
             backfill_transport=backfill_transport,
             sync=sync,
             ledger=ledger,
+            positions=positions,
         )
         async with _running(feed):
             yield feed
@@ -210,6 +216,7 @@ def build(
     backfill_transport: httpx2.AsyncBaseTransport | None,
     sync: Callable[[], None] | None,
     ledger: Store | None,
+    positions: Iterable[Position],
 ) -> Feed:
     """Make the parts of a feed and tie them together; nothing runs yet."""
     # Looked up once: it is asked for the time with every batch.
@@ -278,7 +285,7 @@ def build(
         wall_clock,
         suspended,
     )
-    resume = Resume(arbiter, settings, emit, sync)
+    resume = Resume(arbiter, settings, emit, sync, positions)
     shards = Shards(streams, endpoints, runtime)
     repairs = Repairs(arbiter, rest, settings, delivery.publish, metrics, shards.redundant)
     # The clock itself, not trio.current_time: they may be scraped when Trio has ended.
@@ -360,9 +367,7 @@ def _show(
         metrics.add_endpoint(endpoint.name, endpoint.venue, endpoint.index)
     metrics.set_limits(settings.max_reconnect_attempts, settings.max_buffered_messages)
     metrics.watch_connected(shards.connected)
-    metrics.watch_received(
-        lambda: ((track.stream.symbol, track.received) for track in arbiter.tracks)
-    )
+    metrics.watch_received(lambda: arbiter.received)
     metrics.watch_buffer(lambda: outbox.size)
     metrics.watch_held(lambda: sum(len(track.held) for track in arbiter.tracks))
     metrics.watch_oldest_gap(lambda: arbiter.oldest_gap_s(now()))

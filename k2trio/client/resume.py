@@ -10,13 +10,14 @@ import trio
 
 from ..continuity.items import Gap, Item
 from ..continuity.klines import KlineTrack
-from ..continuity.state import Position, load_state, save_state
+from ..continuity.positions import Position, earlier, position_after
+from ..continuity.state import load_state, save_state
 from ..errors import SinkError
 from ..market.payloads import Event
 from ..observe.transitions import StateNotSaved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ..continuity.arbiter import Arbiter
     from ..observe.transitions import Observer
@@ -33,8 +34,8 @@ LAST_SAVE_TIMEOUT_S = 1.0
 class Resume:
     """Begins the tracks where an earlier run ended, and remembers where this one is.
 
-    Does nothing where the settings name no state file.
-
+    :param positions: where streams are to begin, besides what the state file says; the earlier of
+        both counts.
     :param sync: makes durable what the consumer did with what it acknowledged; blocks.
     :ivar problem: what keeps the file from being written; None if nothing does.
     """
@@ -45,6 +46,7 @@ class Resume:
         settings: Settings,
         emit: Observer,
         sync: Callable[[], None] | None,
+        positions: Iterable[Position] = (),
     ) -> None:
         self.problem: str | None = None
         self._arbiter = arbiter
@@ -57,12 +59,20 @@ class Resume:
         self._dealt_with: dict[tuple[str, str], Event | Gap] = {}
         self._one_save = threading.Lock()
         self._saves_begun = self._newest_saved = 0
-        if self._path is None:
-            return
-        for position in load_state(self._path, self._unit):
-            self._resumed[position.venue, position.stream] = position
-            track = arbiter.track(position.venue, position.stream)
-            track.resume(position.position, settings.resume_limit, position.time)
+        self._limit = settings.resume_limit
+        begun = {(one.venue, one.stream): one for one in positions}
+        if self._path is not None:
+            for position in load_state(self._path, self._unit):
+                key = position.venue, position.stream
+                self._resumed[key] = position
+                begun[key] = earlier(position, begun.get(key, position))
+        self.begin(begun.values())
+
+    def begin(self, positions: Iterable[Position]) -> None:
+        """Let streams go on after these positions, whatever was known of them."""
+        for one in positions:
+            track = self._arbiter.begin(one.venue, one.stream)
+            track.resume(one.position, self._limit, one.time, one.received)
 
     def note(self, items: Sequence[Item]) -> None:
         """The consumer has dealt with these."""
@@ -147,6 +157,7 @@ class Resume:
         for (venue, stream), item in self._dealt_with.items():
             track = self._arbiter.track(venue, stream)
             if track.contiguous or isinstance(track, KlineTrack):
-                after, time = track.position_after(item), track.time_after(item)
-                positions[venue, stream] = Position(venue, stream, after, time)
+                after = position_after(item, self._unit)
+                time = after.time if track.contiguous else None
+                positions[venue, stream] = Position(venue, stream, after.position, time)
         return list(positions.values())

@@ -10,6 +10,7 @@ which ids it will not see.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..market.streams import Kind, parse_stream
@@ -24,7 +25,7 @@ from .times import Clock
 from .track import Track
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from ..market.payloads import Event
     from ..market.units import TimeUnit
@@ -84,11 +85,20 @@ class Arbiter:
         self.gap_opened: bool = False
         self.more_told: bool = False
         self.strays: list[Stray] = []
+        self._before: Counter[str | None] = Counter()
+        """Symbol → messages of tracks that others have taken over from."""
 
     @property
     def tracks(self) -> Sequence[Track]:
         """Every track, in the order in which they began."""
         return [track for of_venue in self._tracks.values() for track in of_venue.values()]
+
+    @property
+    def received(self) -> Iterable[tuple[str | None, int]]:
+        """Symbol and messages that came, several times for a symbol."""
+        yield from self._before.items()
+        for track in self.tracks:
+            yield track.stream.symbol, track.received
 
     def gapped(self) -> Sequence[Track]:
         """The tracks that hold messages behind a gap."""
@@ -120,6 +130,14 @@ class Arbiter:
             if self._redundant is not None:
                 track.contested = functools.partial(self._redundant, track)
         return track
+
+    def begin(self, venue: str, stream: str) -> Track:
+        """A new track of a stream; what the one before knew, and held, is gone."""
+        before = self._tracks.get(venue, {}).pop(stream, None)
+        if before is not None:
+            before.forget()
+            self._before[before.stream.symbol] += before.received
+        return self.track(venue, stream)
 
     def barren(self, now: float) -> Sequence[Track]:
         """The tracks of which everything that comes has been dropped for a while."""

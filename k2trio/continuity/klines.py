@@ -8,25 +8,20 @@ missing that fit in between whole.
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from ..market.keys import grow
-from ..market.streams import KLINE_INTERVALS_MS, Stream
-from .items import Gap, GapReason, Item, Outage
+from .grid import grid_of
 from .renumbering import Place
 from .times import AHEAD_S
 from .track import Track
 
 if TYPE_CHECKING:
     from ..market.payloads import Bar, Event
+    from ..market.streams import Stream
     from .held import Held, Source
+    from .items import Gap, GapReason, Item, Outage
     from .numbering import Shared
-
-_DAY_MS = 86_400_000
-_MONTH_MS = 31 * _DAY_MS
-_EPOCH_DAY = dt.date(1970, 1, 1).toordinal()
-_LAST_MONTH = 9999 * 12 + 11
 
 
 class KlineTrack(Track):
@@ -35,7 +30,7 @@ class KlineTrack(Track):
     A gap here is in bars: its ids are the open times of bars whose close did not come.
     """
 
-    __slots__ = ("_ends", "_latest", "_open_bar", "_step")
+    __slots__ = ("_ends", "_grid", "_latest", "_open_bar")
 
     duplicates: int
     delivered_at: float | None
@@ -50,8 +45,7 @@ class KlineTrack(Track):
         """Where that bar ends, once something of it has come."""
         self._latest = (-1, -1)
         """Open time and event time of the last update delivered."""
-        step_ms = KLINE_INTERVALS_MS[stream.interval or ""]
-        self._step = None if step_ms is None else step_ms * self.per_ms
+        self._grid = grid_of(stream.interval or "", shared.unit)
 
     @property
     def due(self) -> int | None:
@@ -63,9 +57,14 @@ class KlineTrack(Track):
         """The open time of the bar that is not closed yet."""
         return self._open_bar
 
-    def resume(self, position: int, limit: int, time: int | None = None) -> None:
+    def resume(
+        self, position: int, limit: int, time: int | None = None, received: float | None = None
+    ) -> None:
         """Begin with the bar that was open; see :meth:`Track.resume`."""
         self._open_bar = position
+        if time is not None:
+            self.next, self._latest = time + 1, (position, time)
+        self._was_away(received)
         self._resume_by(limit)
 
     def offer(
@@ -111,7 +110,7 @@ class KlineTrack(Track):
         if due is None or open_time <= due:
             return True
         start = due if self._ends is None else self._ends
-        return open_time == self._at(start, self._whole_bars(start, open_time))
+        return open_time == self._grid.at(start, self._grid.whole_bars(start, open_time))
 
     def _lies_below(self, held: Held) -> bool:
         return super()._lies_below(held) or self._overlaps(held.event.data.bar)
@@ -119,14 +118,16 @@ class KlineTrack(Track):
     def _overlaps(self, bar: Bar) -> bool:
         """Whether a bar ends within the open one, of which something has come."""
         begun, ends = self._open_bar, self._ends
-        return begun is not None and ends is not None and bar.open_time < begun < self._end_of(bar)
+        if begun is None or ends is None:
+            return False
+        return bar.open_time < begun < self._grid.end_of(bar)
 
     def _ends_suspect(self, open_time: int) -> bool:
         """Whether a bar that opens then speaks for a suspect: for one that closes there."""
         if self.doubts is None:
             return False
         bars = (held.event.data.bar for held in self.doubts.held)
-        return any(bar.closed and self._end_of(bar) == open_time for bar in bars)
+        return any(bar.closed and self._grid.end_of(bar) == open_time for bar in bars)
 
     def _begin_anew(self, held: Held, out: list[Item]) -> None:
         super()._begin_anew(held, out)
@@ -161,26 +162,19 @@ class KlineTrack(Track):
         """Where in a gap a message belongs: the open time of its bar."""
         return int(event.data.bar.open_time)
 
-    def position_after(self, item: Event[Any] | Gap) -> int:
-        """What :meth:`resume` takes to go on after this message or gap."""
-        if isinstance(item, Gap):
-            return self._after(item.last)
-        bar = item.data.bar
-        return self._end_of(bar) if bar.closed else int(bar.open_time)
-
     def repair(self, event: Event[Any], out: list[Item]) -> None:
         """Take a closed bar that a repair brought; one that is not of this series is ignored."""
         gap = self.gap
         bar = event.data.bar
         if gap is None or not bar.closed or not gap[0] <= bar.open_time <= gap[1]:
             return
-        if bar.close_time > self._after(bar.open_time):
+        if bar.close_time > self._grid.after(bar.open_time):
             return
         if self._missing_before(bar.open_time):
             self.declare(bar.open_time - 1, "venue_missing", out)
         self.ledger.note_repaired(bar.open_time, bar.open_time, 1)
         out.append(event)
-        self._open_bar, self._ends = self._end_of(bar), None
+        self._open_bar, self._ends = self._grid.end_of(bar), None
         self._release(out)
 
     def lose(self, event: Event[Any], reason: GapReason = "overflow") -> Gap | Outage:
@@ -211,7 +205,7 @@ class KlineTrack(Track):
             self.next = max(due, last + 1)  # the close of a bar may come late
         bar = event.data.bar
         self._latest = bar.open_time, last
-        end = self._end_of(bar)
+        end = self._grid.end_of(bar)
         self._open_bar, self._ends = (end, None) if bar.closed else (bar.open_time, end)
 
     def _release(self, out: list[Item]) -> None:
@@ -232,13 +226,13 @@ class KlineTrack(Track):
 
     def _due_after(self, held: Held) -> int:
         bar = held.event.data.bar
-        return self._end_of(bar) if bar.closed else held.first
+        return self._grid.end_of(bar) if bar.closed else held.first
 
     def _width(self, gap: tuple[int, int]) -> int:
         return self._missing_before(gap[1] + 1)
 
     def _back_from(self, last: int, limit: int) -> int:
-        return last - limit * (self._step or _MONTH_MS * self.per_ms)
+        return last - limit * self._grid.longest
 
     def _missing_before(self, open_time: int) -> int:
         """How many bars must have closed before one that opens then, and did not."""
@@ -246,55 +240,13 @@ class KlineTrack(Track):
         if due is None or open_time <= due:
             return 0
         if self._ends is None:
-            return self._whole_bars(due, open_time)
-        return 1 + self._whole_bars(self._ends, open_time)
+            return self._grid.whole_bars(due, open_time)
+        return 1 + self._grid.whole_bars(self._ends, open_time)
 
     def _missing(self, number: int) -> int:
         """The open time of one of the missing bars; 0 is the first."""
         due = self._open_bar
         assert due is not None  # noqa: S101 - else none is missing
         if not number or self._ends is None:
-            return self._at(due, number)
-        return self._at(self._ends, number - 1)
-
-    def _end_of(self, bar: Bar) -> int:
-        """Where the bar after this one opens."""
-        end, most = bar.close_time + 1, self._after(bar.open_time)
-        return end if bar.open_time < end < most else most
-
-    def _after(self, open_time: int) -> int:
-        """The open time of the next bar on the grid."""
-        return self._at(open_time, 1)
-
-    def _at(self, open_time: int, bars: int) -> int:
-        """The open time so many bars later."""
-        if self._step is not None:
-            return open_time + bars * self._step
-        # Months of a zone begin at its midnight, which the open time itself tells.
-        open_ms = open_time // self.per_ms
-        zone_ms = _midnight_offset(open_ms)
-        month = min(_month(open_ms - zone_ms) + bars, _LAST_MONTH)
-        first_day = dt.date(month // 12, month % 12 + 1, 1)
-        return ((first_day.toordinal() - _EPOCH_DAY) * _DAY_MS + zone_ms) * self.per_ms
-
-    def _whole_bars(self, start: int, end: int) -> int:
-        """How many bars fit whole between two times, of which the first is where one opens."""
-        if end <= start:
-            return 0
-        if self._step is not None:
-            return (end - start) // self._step
-        start_ms, end_ms = start // self.per_ms, end // self.per_ms
-        zone_ms = _midnight_offset(start_ms)
-        return _month(end_ms - zone_ms) - _month(start_ms - zone_ms)
-
-
-def _midnight_offset(time_ms: int) -> int:
-    """Milliseconds from the nearest midnight, UTC, to a time."""
-    return (time_ms + _DAY_MS // 2) % _DAY_MS - _DAY_MS // 2
-
-
-def _month(time_ms: int) -> int:
-    """Months from year 0 to a time, as far as dates can be told."""
-    day = min(max(time_ms // _DAY_MS + _EPOCH_DAY, 1), dt.date.max.toordinal())
-    date = dt.date.fromordinal(day)
-    return date.year * 12 + date.month - 1
+            return self._grid.at(due, number)
+        return self._grid.at(self._ends, number - 1)

@@ -10,34 +10,22 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from .. import files
 from ..errors import ConfigError, UnknownStreamError
-from ..market.payloads import MAX_INTEGER, Integer
+from ..market.payloads import MAX_INTEGER
 from ..market.streams import Kind, Rule, parse_stream
 from ..market.units import MS, UNITS, US, TimeUnit, convert
+from .positions import Position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 MAX_STATE_BYTES = 64 << 20
-
-
-class Position(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A stream of a venue, and what :meth:`Track.resume` takes to go on.
-
-    :ivar time: when the exchange made the last message, where that is known: by it, ids that began
-        anew meanwhile are told from copies.
-    """
-
-    venue: str
-    stream: str
-    position: Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
-    time: Integer | None = None
 
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -66,6 +54,7 @@ def _converted(position: Position, told: TimeUnit, unit: TimeUnit) -> Position:
         position.stream,
         _bounded(position.position, told, unit) if is_time else position.position,
         None if time is None else _bounded(time, told, unit),
+        position.received,
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import operator
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .held import Held, refuted
 from .items import Gap, GapReason, Item, Outage
@@ -121,14 +121,29 @@ class Track(Judging):
         """The last id that was delivered or declared; what :meth:`resume` takes."""
         return None if self.next is None else self.next - 1
 
-    def resume(self, position: int, limit: int, time: int | None = None) -> None:
+    def resume(
+        self, position: int, limit: int, time: int | None = None, received: float | None = None
+    ) -> None:
         """Begin after what an earlier run delivered, going back ``limit`` ids at most.
 
-        :param time: when the exchange made the last message delivered, if it is known.
+        For the other arguments see :class:`Position`.
         """
         self.next = self.first = position + 1
         self.delivered_time = time
+        self._was_away(received)
         self._resume_by(limit)
+
+    def _was_away(self, received: float | None) -> None:
+        """What came since then of a kind that proves nothing is an outage."""
+        if not self.contiguous and received is not None:
+            self.delivered_at, self.interrupted = received, True
+
+    def forget(self) -> None:
+        """Let go of all that waits: from now on another track is of the stream."""
+        self.dismiss()
+        self.strays.clear()
+        self.held.drop(len(self.held))
+        self.wants_snapshot = False
 
     def _resume_by(self, limit: int) -> None:
         self._resume_limit = limit
@@ -184,20 +199,6 @@ class Track(Judging):
     def repair_key(self, event: Event) -> int:
         """Where in a gap a message belongs."""
         return self.first_of(event.data)
-
-    def position_after(self, item: Event[Any] | Gap) -> int:
-        """What :meth:`resume` takes to go on after this message or gap."""
-        if isinstance(item, Gap):
-            return item.last
-        if item.origin == "snapshot":
-            return int(item.data.last_update_id)
-        return self.last_of(item.data)
-
-    def time_after(self, item: Event | Gap) -> int | None:
-        """When the exchange made what :meth:`resume` goes on after, where that is known."""
-        if isinstance(item, Gap) or item.origin == "snapshot":
-            return None
-        return self.time_known(item)
 
     def lose(self, event: Event, reason: GapReason = "overflow") -> Gap | Outage:
         """An event that had been decided on does not reach the consumer after all."""
@@ -305,7 +306,7 @@ class Track(Judging):
         if gap is None:
             return  # nothing is missing before it, but the stream is held back
         limit, self._resume_limit = self._resume_limit, None
-        if limit is not None and self.delivered_at is None:
+        if limit is not None and (self.delivered_at is None or self.interrupted):
             self.declare(self._back_from(gap[1], limit), "resume_limit", out)
         elif self._width(gap) > self._max_gap:
             self.abandon("jump", out)

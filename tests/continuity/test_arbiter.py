@@ -548,17 +548,6 @@ def test_what_a_restart_may_go_back_is_no_jump(arbiter: Arbiter) -> None:
     assert arbiter.track("v", TRADES).gap == (11, 2_999_999)
 
 
-def test_positions_follow_what_was_dealt_with(arbiter: Arbiter) -> None:
-    trades, book, klines = (arbiter.track("v", name) for name in (TRADES, DEPTH, MINUTES))
-    assert trades.position_after(trade(7)) == 7
-    assert trades.position_after(Gap("v", TRADES, 3, 9, "jump")) == 9
-    assert book.position_after(diff(3, 9)) == 9
-    assert book.position_after(snapshot(12)) == 12
-    assert klines.position_after(bar(MINUTE, MINUTE + 5)) == MINUTE
-    assert klines.position_after(bar(MINUTE, 2 * MINUTE, closed=True)) == 2 * MINUTE
-    assert klines.position_after(Gap("v", MINUTES, MINUTE, 3 * MINUTE, "jump")) == 4 * MINUTE
-
-
 # -- losing what was decided on -----------------------------------------------------------------
 
 

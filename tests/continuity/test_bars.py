@@ -6,6 +6,7 @@ import pytest
 from numbered import ABSURD, MINUTE, MINUTES, NOW_MS, YEAR_MS, Bench, bar, told
 
 from k2trio.continuity.items import Gap
+from k2trio.continuity.positions import position_after
 from k2trio.market.payloads import Event
 
 SANE = [bar(0, 2), bar(0, 4), bar(0, 60, closed=True), bar(1, 62)]
@@ -90,9 +91,8 @@ def test_a_repair_brings_a_bar_that_opened_late() -> None:
 
 def test_a_restart_goes_on_after_a_late_bar_where_that_one_ended() -> None:
     bench = Bench()
-    track = bench.arbiter.track("v", MINUTES)
-    position = track.position_after(bar(1.5, 120, closed=True, end=2))
-    track.resume(position, 100)
+    position = position_after(bar(1.5, 120, closed=True, end=2)).position
+    bench.arbiter.track("v", MINUTES).resume(position, 100)
     assert bench.offer(bar(2, 122)) == [bar(2, 122)]
 
 

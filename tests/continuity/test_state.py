@@ -18,7 +18,8 @@ from world import START_MS, SUBJECT, World, fault, make_settings, open_world
 from k2trio.client.opening import open_feed
 from k2trio.client.resume import SAVE_ATTEMPTS
 from k2trio.continuity.items import Gap
-from k2trio.continuity.state import MAX_STATE_BYTES, Position, load_state, locked, save_state
+from k2trio.continuity.positions import Position
+from k2trio.continuity.state import MAX_STATE_BYTES, load_state, locked, save_state
 from k2trio.errors import ConfigError, SinkError
 from k2trio.market.payloads import Event
 from k2trio.market.units import UNITS, US
