@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, GetPydanticSchema, SecretS
 from pydantic_settings import NoDecode
 
 from .errors import ConfigError
+from .kafka_urls import SCHEME
 from .market.streams import parse_stream, parse_symbol
 from .proxies import DIRECT, parse_proxy
 from .rotation import parse_period
@@ -18,6 +20,8 @@ from .targets import parse_target
 from .urls import rest_url, websocket_url
 
 STANDARD_OUTPUT = ("-",)
+_GROUP = re.compile(r"[A-Za-z0-9._-]{1,200}\Z")
+"""It is part of a topic's name."""
 
 
 def _split(value: object) -> object:
@@ -46,7 +50,30 @@ def _split_outputs(value: object) -> object:
         return [str(value)]
     if isinstance(value, list | tuple):
         value = [str(item) if isinstance(item, Path) else item for item in value]  # pyright: ignore[reportUnknownVariableType]
-    return _split(value) or STANDARD_OUTPUT  # pyright: ignore[reportUnknownArgumentType]
+    parts = _split(value)  # pyright: ignore[reportUnknownArgumentType]
+    return _with_brokers(parts) if isinstance(parts, list) and parts else STANDARD_OUTPUT  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _with_brokers(parts: list[Any]) -> list[Any]:
+    """Put the brokers of one Kafka URL together again, which commas part as well."""
+    joined: list[Any] = []
+    for part in parts:
+        if joined and _wants_brokers(joined[-1]) and isinstance(part, str):
+            joined[-1] += f",{part}"
+        else:
+            joined.append(part)
+    return joined
+
+
+def _wants_brokers(part: Any) -> bool:
+    """Whether a part is the beginning of a Kafka URL only, up to a comma."""
+    return isinstance(part, str) and part.startswith(SCHEME) and "/" not in part[len(SCHEME) :]
+
+
+def _group(name: str) -> str:
+    if not _GROUP.match(name):
+        raise ValueError("must be letters, digits, '.', '_' and '-', 200 at most")
+    return name
 
 
 def _empty_is_none(value: object) -> object:
@@ -99,6 +126,7 @@ Symbol = Annotated[
 ]
 Stream = Annotated[str, AfterValidator(lambda name: _config_error_as_value_error(name, _stream))]
 
+GroupName = Annotated[str, AfterValidator(_group)]
 OutputText = Annotated[str, AfterValidator(lambda text: str(parse_target(text)))]
 
 WholeMilliseconds = Annotated[float, AfterValidator(_whole_milliseconds)]

@@ -1,4 +1,4 @@
-"""Where a run's messages go, as people name it: standard output, files, datasets."""
+"""Where a run's messages go, as people name it: standard output, files, datasets, Kafka."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .kafka_urls import SCHEME, parse_kafka_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,13 +28,14 @@ class Form(enum.Enum):
     LINES = "JSON lines"
     ZSTD = "JSON lines in zstd"
     DATASET = "Parquet"
+    KAFKA = "Kafka"
 
 
 @dataclass(frozen=True)
 class Target:
     """One of the values of OUTPUT.
 
-    :ivar where: a path, or what stands behind ``parquet:``.
+    :ivar where: a path, what stands behind ``parquet:``, or the URL of Kafka topics.
     """
 
     form: Form
@@ -44,7 +47,9 @@ class Target:
     @property
     def remote(self) -> bool:
         """Whether it lies on another machine."""
-        return self.form is Form.DATASET and self.where.startswith(BUCKET)
+        if self.form is Form.DATASET:
+            return self.where.startswith(BUCKET)
+        return self.form is Form.KAFKA
 
     @property
     def path(self) -> Path | None:
@@ -71,6 +76,8 @@ def parse_target(text: str) -> Target:
         if "://" in where and not _BUCKET.match(where):
             raise ValueError(f"{text!r} is no bucket; write {DATASET}{BUCKET}BUCKET/PREFIX")
         return Target(Form.DATASET, where.rstrip("/") or "/")
+    if text.startswith(SCHEME):
+        return Target(Form.KAFKA, str(parse_kafka_url(text)))
     if "://" in text:
         cure = f"did you mean {DATASET}{text}?" if text.startswith(BUCKET) else "name a file"
         raise ValueError(f"{text!r} is no file; {cure}")
@@ -88,21 +95,32 @@ def parse_target(text: str) -> Target:
     return Target(Form.LINES, text)
 
 
-def check_outputs(targets: Sequence[Target], journal: Path | None, book_levels: int) -> None:
+def check_outputs(
+    targets: Sequence[Target], journal: Path | None, book_levels: int, shards: int
+) -> None:
     """Refuse outputs that do not go together.
 
     :param journal: a folder for what is not sealed yet.
     :param book_levels: of samples of books in place of messages; 0 for none.
+    :param shards: that several processes part the streams into; 0 for one process.
     :raises ValueError: saying which, and what to change.
     """
     if [target.form for target in targets].count(Form.STANDARD_OUTPUT) > 1:
         raise ValueError("OUTPUT names standard output twice; leave one out")
-    if book_levels and (sets := [one for one in targets if one.form is Form.DATASET]):
+    if book_levels and (sets := [one for one in targets if one.form in (Form.DATASET, Form.KAFKA)]):
         raise ValueError(
             f"{sets[0]} takes messages, and BOOK_LEVELS brings samples of books in place of them; "
             "write those to a file of JSON lines"
         )
-    remote = [target for target in targets if target.remote]
+    logs = [target for target in targets if target.form is Form.KAFKA]
+    if len(logs) > 1:
+        raise ValueError(f"{logs[0]} and {logs[1]}: a run writes to one Kafka; run two programs")
+    if shards and (not logs or len(targets) > 1):
+        raise ValueError(
+            "SHARDS parts the streams among processes, each of which writes what is its own: set "
+            "OUTPUT to a kafka:// URL, and to nothing else"
+        )
+    remote = [target for target in targets if target.remote and target.form is Form.DATASET]
     if remote and journal is None:
         raise ValueError(f"{remote[0]} needs a folder of this machine for its journal: set JOURNAL")
     if len(remote) > 1:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from k2trio.errors import ConfigError
+from k2trio.kafka_urls import parse_kafka_url
 from k2trio.loading import load_settings
 from k2trio.rotation import Mark, Names, Rotation, parse_period
 from k2trio.targets import Form, parse_target
@@ -173,3 +174,76 @@ def test_what_only_looks_like_one_is_nobodys(name: str) -> None:
     numbered = name == "o.20261126"
     assert (Names(Path("o"), timed=False).mark_of(name) is not None) == numbered
     assert Names(Path("o"), timed=True).mark_of(name) is None
+
+
+BROKERS = [
+    ("kafka://b1:9092/trades", ("b1:9092",), "trades", "payload"),
+    (
+        "kafka://b1:9092,b2:9093/m.{kind}.{venue}",
+        ("b1:9092", "b2:9093"),
+        "m.{kind}.{venue}",
+        "payload",
+    ),
+    ("kafka://[::1]:9092/a?value=line", ("[::1]:9092",), "a", "line"),
+]
+
+
+@pytest.mark.parametrize(("text", "servers", "topic", "value"), BROKERS)
+def test_kafka_urls_name_brokers_and_topics(
+    text: str, servers: tuple[str, ...], topic: str, value: str
+) -> None:
+    (target,) = load_settings(output=text).targets
+    assert target.form is Form.KAFKA
+    assert target.remote
+    url = parse_kafka_url(target.where)
+    assert (url.servers, url.topic, url.value) == (servers, topic, value)
+    assert str(url) == text
+
+
+def test_commas_part_brokers_and_outputs() -> None:
+    text = "a.jsonl,kafka://b1:9092,b2:9092,b3:9092/topic,b.jsonl"
+    names = [str(target) for target in load_settings(output=text).targets]
+    assert names == ["a.jsonl", "kafka://b1:9092,b2:9092,b3:9092/topic", "b.jsonl"]
+
+
+def test_topics_are_filled_in_and_found_again() -> None:
+    url = parse_kafka_url("kafka://b:1/market.{kind}.{venue}")
+    topic = url.topic_of("trade", "binance.com")
+    assert topic == "market.trade.binance.com"
+    found = url.pattern.match(topic)
+    assert found is not None
+    assert found.groupdict() == {"kind": "trade", "venue": "binance.com"}
+    assert url.topic_of("trade", "[::1]") == "market.trade.___1_"
+
+
+@pytest.mark.parametrize(
+    ("url", "cure"),
+    [
+        ("kafka://b1:9092", "names no topic"),
+        ("kafka://b1/x", "'b1' is no broker; write HOST:PORT"),
+        ("kafka://b1:99999/x", "'b1:99999' is no broker"),
+        ("kafka://b1:1/x y", "is no name of a topic"),
+        ("kafka://b1:1/{symbol}", "is no name of a topic"),
+        ("kafka://b1:1/x?value=json", "write ?value=payload or ?value=line"),
+    ],
+)
+def test_what_is_no_kafka_url_is_refused_with_a_cure(url: str, cure: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_settings(output=url)
+    assert cure in str(refused.value)
+
+
+def test_a_password_in_a_kafka_url_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_settings(output="kafka://user:secret@b1:9092/x")
+    assert "KAFKA_PROPERTIES" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_shards_want_kafka_and_nothing_else() -> None:
+    for output in ("-", "kafka://b:1/x,out.jsonl"):
+        with pytest.raises(ConfigError, match="SHARDS parts the streams among processes"):
+            load_settings(output=output, shards=4)
+    assert load_settings(output="kafka://b:1/x", shards=4).shards == 4
+    with pytest.raises(ConfigError, match="a run writes to one Kafka"):
+        load_settings(output="kafka://b:1/x,kafka://b:1/y")

@@ -158,7 +158,7 @@ def _parser(model: type[BaseModel], command: str, layout: Layout) -> _Parser:
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
-    own = model.__annotations__
+    own = model.__annotations__ if model is not Settings else {}
     for name, item in sorted(model.model_fields.items(), key=lambda field: field[0] not in own):
         if name in layout.left_out:
             continue

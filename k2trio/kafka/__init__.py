@@ -1,0 +1,1 @@
+"""The log: Apache Kafka, written exactly once, and read back."""
