@@ -1,0 +1,111 @@
+"""Items as records of Kafka topics: topic, key, value and headers, and back.
+
+A message's value is the exchange's own payload, untouched; all else stands in headers, as text:
+``venue``, ``stream``, ``first`` and ``last`` (the ids that it covers; of kinds that are ordered by
+time, that time), ``received_ns`` (Unix nanoseconds) and ``origin``. With ``?value=line`` the value
+is the JSON line of ``--output FILE``, behind the same headers.
+
+A gap, an outage and a change of venue are records too, in their place among the messages: with the
+header ``item`` (``gap``, ``outage``, ``venue_changed``), and their JSON line as the value.
+
+The key is the symbol, so that all of a symbol's messages of a topic stand in one partition, in
+their order; of the streams of all symbols it is the stream's name.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from ..continuity.items import Gap, Outage, VenueChanged
+from ..market.keys import key_getters
+from ..market.payloads import Event
+from ..market.streams import parse_stream
+from ..sinks.lines import encode_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..continuity.items import Item
+    from ..kafka_urls import KafkaURL
+
+    Headers: TypeAlias = list[tuple[str, bytes]]
+
+ITEM_NAMES: dict[type[Gap | Outage | VenueChanged], bytes] = {
+    Gap: b"gap",
+    Outage: b"outage",
+    VenueChanged: b"venue_changed",
+}
+"""What stands in the header ``item``."""
+MAX_STREAMS = 16_384
+"""Streams whose heads are kept."""
+
+
+class Record(NamedTuple):
+    """What is produced."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+class _Head(NamedTuple):
+    """What the records of a stream have in common."""
+
+    topic: str
+    key: bytes
+    headers: Headers
+    first_of: Callable[[Any], int]
+    last_of: Callable[[Any], int]
+
+
+class Recorder:
+    """Makes records out of items.
+
+    :param url: names the topics, and what values are.
+    """
+
+    def __init__(self, url: KafkaURL) -> None:
+        self._url = url
+        self._lines = url.value == "line"
+        self._head = functools.lru_cache(MAX_STREAMS)(self._make_head)
+        self._received = float("nan")
+        self._received_ns = b""
+
+    def record(self, item: Item) -> Record:
+        """The record of an item."""
+        topic, key, headers, first_of, last_of = self._head(item.venue, item.stream)
+        if not isinstance(item, Event):
+            named = [*headers, ("item", ITEM_NAMES[type(item)])]
+            return Record(topic, key, encode_lines([item])[:-1], named)
+        data = item.data
+        if item.origin == "snapshot":
+            first = last = b"%d" % data.last_update_id
+        else:
+            first, last = b"%d" % first_of(data), b"%d" % last_of(data)
+        if item.received != self._received:  # one for all messages of a socket read
+            self._received, self._received_ns = item.received, b"%d" % item.received_ns
+        return Record(
+            topic,
+            key,
+            encode_lines([item])[:-1] if self._lines else item.raw,
+            [
+                *headers,
+                ("first", first),
+                ("last", last),
+                ("received_ns", self._received_ns),
+                ("origin", item.origin.encode()),
+            ],
+        )
+
+    def topic_of(self, item: Item) -> str:
+        """The topic that an item belongs into."""
+        return self._head(item.venue, item.stream).topic
+
+    def _make_head(self, venue: str, name: str) -> _Head:
+        stream = parse_stream(name)
+        topic = self._url.topic_of(stream.kind, venue)
+        key = (stream.symbol or name).encode()
+        headers = [("venue", venue.encode()), ("stream", name.encode())]
+        return _Head(topic, key, headers, *key_getters(stream.kind))
