@@ -106,11 +106,11 @@ class ParquetSink(LineSink):
         await self._lines.flush()
 
     def reopen(self) -> None:
-        """See :class:`LineSink`."""
+        """See :class:`TargetSink`."""
         self._lines.reopen()
 
     def close(self) -> None:
-        """See :class:`LineSink`."""
+        """See :class:`TargetSink`."""
         self._lines.close()
 
     async def tend(self) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..continuity.items import Item
     from ..kafka_urls import KafkaURL
 
-    Headers: TypeAlias = list[tuple[str, bytes]]
+    Headers: TypeAlias = list[tuple[str, str | bytes | None]]
 
 ITEM_NAMES: dict[type[Gap | Outage | VenueChanged], bytes] = {
     Gap: b"gap",
@@ -77,9 +77,9 @@ class Recorder:
         """The record of an item."""
         topic, key, headers, first_of, last_of = self._head(item.venue, item.stream)
         if not isinstance(item, Event):
-            named = [*headers, ("item", ITEM_NAMES[type(item)])]
+            named: Headers = [*headers, ("item", ITEM_NAMES[type(item)])]
             return Record(topic, key, encode_lines([item])[:-1], named)
-        data = item.data
+        data: Any = item.data
         if item.origin == "snapshot":
             first = last = b"%d" % data.last_update_id
         else:
@@ -107,5 +107,5 @@ class Recorder:
         stream = parse_stream(name)
         topic = self._url.topic_of(stream.kind, venue)
         key = (stream.symbol or name).encode()
-        headers = [("venue", venue.encode()), ("stream", name.encode())]
+        headers: Headers = [("venue", venue.encode()), ("stream", name.encode())]
         return _Head(topic, key, headers, *key_getters(stream.kind))

@@ -1,4 +1,4 @@
-"""Several sinks as one: each gets every line, and what all of them have whole is whole."""
+"""Several sinks as one: each gets every item, and what all of them have whole is whole."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ..continuity.positions import earlier
 from ..errors import SinkError
 from .line_sink import LineSink
+from .lines import encode_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from ..continuity.items import Item
+    from ..continuity.positions import Position
+    from .target_sink import TargetSink
 
 
 class FanOut(LineSink):
@@ -23,19 +29,48 @@ class FanOut(LineSink):
 
     whole: int
 
-    def __init__(self, sinks: Sequence[LineSink]) -> None:
+    def __init__(self, sinks: Sequence[TargetSink]) -> None:
         super().__init__()
         self._sinks = sinks
 
+    async def positions(self) -> Mapping[tuple[str, str], Position] | None:
+        """See :class:`TargetSink`; the earliest of those that remember some."""
+        found: dict[tuple[str, str], Position] = {}
+        remembered = [await sink.positions() for sink in self._sinks]
+        for one in filter(None, remembered):
+            for key, position in one.items():
+                found[key] = earlier(position, found.get(key, position))
+        return found if any(one is not None for one in remembered) else None
+
+    async def write(self, items: Sequence[Item]) -> None:
+        """See :class:`Sink`."""
+        lines = encode_lines(items)  # made once for all that take them
+
+        async def write(sink: TargetSink) -> None:
+            if isinstance(sink, LineSink):
+                await sink.append(lines, len(items))
+            else:
+                await sink.write(items)
+
+        await self._write_to_each(write)
+
     async def append(self, data: bytes, lines: int) -> None:
-        """See :class:`LineSink`."""
+        """See :class:`LineSink`; of sinks that all take lines."""
+
+        async def append(sink: TargetSink) -> None:
+            if isinstance(sink, LineSink):
+                await sink.append(data, lines)
+
+        await self._write_to_each(append)
+
+    async def _write_to_each(self, write: Callable[[TargetSink], Awaitable[None]]) -> None:
         self.whole = 0
         self.check()
         errors: list[SinkError] = []
         cancelled: trio.Cancelled | None = None
         for sink in self._sinks:
             try:
-                await sink.append(data, lines)
+                await write(sink)
             except SinkError as error:
                 errors.append(error)
             except trio.Cancelled as raised:
@@ -47,7 +82,7 @@ class FanOut(LineSink):
 
     @property
     def problem(self) -> str | None:
-        """See :class:`LineSink`; the first of them."""
+        """See :class:`TargetSink`; the first of them."""
         return next(filter(None, (sink.problem for sink in self._sinks)), None)
 
     def check(self) -> None:
@@ -62,7 +97,7 @@ class FanOut(LineSink):
         """See :class:`Sink`; all at the same time."""
         errors: list[SinkError] = []
 
-        async def flush(sink: LineSink) -> None:
+        async def flush(sink: TargetSink) -> None:
             try:
                 await sink.flush()
             except SinkError as error:
@@ -75,20 +110,20 @@ class FanOut(LineSink):
         _raise(errors)
 
     def reopen(self) -> None:
-        """See :class:`LineSink`."""
+        """See :class:`TargetSink`."""
         self._of_each(lambda sink: sink.reopen())
 
     async def tend(self) -> None:
-        """See :class:`LineSink`."""
+        """See :class:`TargetSink`."""
         async with trio.open_nursery() as nursery:
             for sink in self._sinks:
                 nursery.start_soon(sink.tend)
 
     def close(self) -> None:
-        """See :class:`LineSink`."""
+        """See :class:`TargetSink`."""
         self._of_each(lambda sink: sink.close())
 
-    def _of_each(self, action: Callable[[LineSink], None]) -> None:
+    def _of_each(self, action: Callable[[TargetSink], None]) -> None:
         """Do something with every sink, whatever it does with the others."""
         errors: list[SinkError] = []
         for sink in self._sinks:

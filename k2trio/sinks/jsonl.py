@@ -103,12 +103,12 @@ class JsonLines(LineSink):
             raise SinkError(self._broken)
 
     def reopen(self) -> None:
-        """See :class:`LineSink`."""
+        """See :class:`TargetSink`."""
         if self._file is not None:
             self._or_break(self._file.follow)
 
     async def tend(self) -> None:
-        """See :class:`LineSink`: finish the file of a period in which nothing more came."""
+        """See :class:`TargetSink`: finish the file of a period in which nothing more came."""
         while self._file is not None and self._timed:
             await trio.sleep(TEND_INTERVAL_S)
             if self._broken is None and self._file.period_is_over:
@@ -137,7 +137,7 @@ class JsonLines(LineSink):
             raise self._output.give_up_syncing(SYNC_TIMEOUT_S)
 
     def close(self) -> None:
-        """See :class:`LineSink`."""
+        """See :class:`TargetSink`."""
         self._output.close()
 
     async def _sync_finished(self, file: OutputFile) -> None:

@@ -1,45 +1,23 @@
-"""What the targets of a run have in common: sinks that are opened and closed, and take lines."""
+"""Sinks of a run that take items as JSON lines."""
 
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from ..errors import SinkError
 from .lines import encode_lines
+from .target_sink import TargetSink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from ..continuity.items import Item
 
 
-class LineSink(abc.ABC):
-    """A :class:`Sink` of JSON lines; a context manager, which closes it."""
+class LineSink(TargetSink):
+    """A :class:`Sink` of JSON lines."""
 
-    def __init__(self) -> None:
-        self.whole: int = 0
-
-    @property
-    def problem(self) -> str | None:
-        """What is not as it should be, though nothing is lost; a sentence, None if all is well."""
-        return None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            self.close()
-        except SinkError:
-            if error is None:  # else the error under way says more than this one
-                raise
+    whole: int
 
     async def write(self, items: Sequence[Item]) -> None:
         """See :class:`Sink`."""
@@ -50,36 +28,3 @@ class LineSink(abc.ABC):
     @abc.abstractmethod
     async def append(self, data: bytes, lines: int) -> None:
         """Write so many lines that are made already; see :meth:`Sink.write`."""
-
-    @abc.abstractmethod
-    def check(self) -> None:
-        """See :class:`Sink`."""
-
-    @abc.abstractmethod
-    def sync(self) -> None:
-        """See :class:`Sink`."""
-
-    @abc.abstractmethod
-    async def flush(self) -> None:
-        """See :class:`Sink`."""
-
-    @abc.abstractmethod
-    def reopen(self) -> None:
-        """Look now whether a file was moved away, and go on in a new one if so.
-
-        :raises SinkError: if it was deleted, and there cannot be a new one.
-        """
-
-    @abc.abstractmethod
-    async def tend(self) -> None:
-        """Do at its time what is due while nothing comes; runs for as long as the sink is open.
-
-        :raises SinkError: if that fails.
-        """
-
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Make durable what is not yet, and let go of everything.
-
-        :raises SinkError: if that fails; it is closed all the same.
-        """

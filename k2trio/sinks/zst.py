@@ -114,13 +114,13 @@ class ZstdLines(LineSink):
             raise error
 
     def reopen(self) -> None:
-        """See :class:`LineSink`: what has come is in the file that was moved away."""
+        """See :class:`TargetSink`: what has come is in the file that was moved away."""
         with self._one_frame:
             self._end_frame()
             self._or_break(self._file.follow)
 
     async def tend(self) -> None:
-        """See :class:`LineSink`: write a frame that is old, and finish the file of a period."""
+        """See :class:`TargetSink`: write a frame that is old, and finish the file of a period."""
         while True:
             await trio.sleep(TEND_INTERVAL_S)
             with self._one_frame:
@@ -133,7 +133,7 @@ class ZstdLines(LineSink):
             await self._sync_finished()
 
     def close(self) -> None:
-        """See :class:`LineSink`."""
+        """See :class:`TargetSink`."""
         try:
             if self._broken is None:
                 self.sync()

@@ -1,0 +1,114 @@
+"""The compacted topic of a group's positions: a partition a shard, a record a stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from ..continuity.positions import Position
+from ..errors import SinkError
+from .ownership import OWNER_KEY, Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from confluent_kafka import Message
+
+    from .cluster import Cluster
+
+READ_TIMEOUT_S = 10.0
+"""How long the broker may be silent while positions are read (s)."""
+READ_RECORDS = 10_000
+"""Records that are taken at once."""
+CONFIG = {
+    "cleanup.policy": "compact",
+    # Small, soon closed segments: what is not compacted yet is read at each start.
+    "segment.bytes": str(4 << 20),
+    "segment.ms": "600000",
+    "min.cleanable.dirty.ratio": "0.1",
+}
+"""How the topic is made."""
+
+_encode = msgspec.json.Encoder().encode
+_decode_position = msgspec.json.Decoder(Position).decode
+_decode_owner = msgspec.json.Decoder(Owner).decode
+
+
+class Standing(NamedTuple):
+    """What a shard's partition says.
+
+    :ivar positions: by venue and stream.
+    :ivar owner: who committed last; None if nobody has.
+    """
+
+    positions: dict[tuple[str, str], Position]
+    owner: Owner | None
+
+
+def key_of(position: Position) -> bytes:
+    """The key of a position's record: no later one of its stream may take another's place."""
+    return f"{position.venue} {position.stream}".encode()
+
+
+def entries(positions: Iterable[Position], owner: Owner) -> list[tuple[bytes, bytes]]:
+    """Keys and values of what a transaction says of itself."""
+    told = [(key_of(position), _encode(position)) for position in positions]
+    return [*told, (OWNER_KEY, _encode(owner))]
+
+
+def read_standing(cluster: Cluster, topic: str, shard: int) -> Standing:
+    """Read a shard's partition to its end; blocks.
+
+    :raises SinkError: if a record is none of ours, or no broker answers.
+    """
+    standing = Standing({}, None)
+    consumer = Consumer(
+        {
+            **cluster.consuming(),
+            "group.id": f"{topic}.reader",  # wanted by the library; nothing is committed
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,  # the end is known by a fetch that finds nothing
+        }
+    )
+    try:
+        consumer.assign([TopicPartition(topic, shard, 0)])
+        while True:
+            messages = consumer.consume(READ_RECORDS, READ_TIMEOUT_S)
+            if not messages:
+                raise SinkError(
+                    f"cannot read {topic}: no broker of {cluster.bootstrap} answered within "
+                    f"{READ_TIMEOUT_S:g} s"
+                )
+            for message in messages:
+                if (error := message.error()) is not None:
+                    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - so it is named
+                        return standing
+                    if not error.retriable() and error.fatal():
+                        raise SinkError(f"cannot read {topic}: {error.str()}")
+                else:
+                    standing = _with(standing, message, topic)
+    except KafkaException as error:
+        raise SinkError(f"cannot read {topic}: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
+
+
+def _with(standing: Standing, message: Message, topic: str) -> Standing:
+    key, value = message.key(), message.value()
+    try:
+        if value is None:
+            return standing
+        if key == OWNER_KEY:
+            return standing._replace(owner=_decode_owner(value))
+        position = _decode_position(value)
+    except msgspec.MsgspecError as error:
+        raise SinkError(
+            f"{topic} holds a record that is none of k2trio's (partition {message.partition()}, "
+            f"offset {message.offset()}: {error}); name another GROUP"
+        ) from error
+    standing.positions[position.venue, position.stream] = position
+    return standing

@@ -1,0 +1,248 @@
+"""Transactions: messages and the positions behind them, committed together or not at all.
+
+Everything here blocks, for a second at most, and is called from one thread at a time: the library
+has threads of its own, and its calls that wait for a broker go on where they were when they are
+called again. So a broker that is away for an hour keeps nobody from being cancelled.
+
+Source: KIP-98 (transactions), KIP-360 (fencing), librdkafka's introduction, "Transactional
+Producer".
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from ..continuity.positions import positions_after
+from ..errors import K2Error, SinkError
+from ..market.units import MS
+from .cluster import check_shards
+from .ownership import Owner
+from .positions_topic import CONFIG, Standing, entries, read_standing
+from .records import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..continuity.items import Item
+    from ..kafka_urls import KafkaURL
+    from ..market.units import TimeUnit
+    from .cluster import Cluster
+    from .records import Record
+
+ATTEMPT_S = 1.0
+"""How long a call may wait for a broker; what is not done then goes on with the next call (s)."""
+TRANSACTION_TIMEOUT_S = 60.0
+"""After so much silence of its owner a broker aborts a transaction (s)."""
+QUEUED_MESSAGES = 1_000_000
+"""Records that the library holds; more than a transaction has."""
+QUEUED_KIB = 1 << 20
+"""The same in KiB."""
+SERVE_EVERY = 2_048
+"""Records between two looks at what the library has to tell."""
+FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001 - so it is named
+
+
+class Fenced(SinkError):
+    """Another process writes the shard now; what this one has not committed is in no topic."""
+
+
+class Unavailable(K2Error):  # noqa: N818 - the field's word for it
+    """The brokers did not do it yet; to be tried again."""
+
+
+class _Stage(enum.Enum):
+    """Where the producer stands."""
+
+    CLOSED = enum.auto()
+    IDLE = enum.auto()
+    COMMITTING = enum.auto()
+    """The transaction is whole; whether it was committed is not known."""
+    ABORTING = enum.auto()
+
+
+class Transactions:
+    """The one who writes a shard.
+
+    :param url: names the topics, and what values are.
+    :param group: whose positions these are.
+    :param shard: which of them.
+    :param shards: how many there are.
+    :param unit: of the times in messages.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        url: KafkaURL,
+        group: str,
+        shard: int = 0,
+        shards: int = 1,
+        unit: TimeUnit = MS,
+    ) -> None:
+        self.name: str = f"{group}-{shard}"
+        self._cluster = cluster
+        self._recorder = Recorder(url)
+        self._positions_topic = f"{group}.positions"
+        self._shard = shard
+        self._shards = shards
+        self._unit = unit
+        self._owner = Owner.new()
+        self._stage = _Stage.CLOSED
+        self._producer: Producer | None = None
+        self._topics: set[str] = set()
+        self._said: str | None = None
+        """What the library said last."""
+
+    def make_positions_topic(self) -> None:
+        """Make sure that positions can be kept; once, before :meth:`open`.
+
+        :raises ConfigError: if the group has another number of shards.
+        :raises SinkError: if no broker answers.
+        """
+        topic = self._positions_topic
+        check_shards(topic, self._cluster.make_topic(topic, self._shards, CONFIG), self._shards)
+
+    def open(self) -> Standing:
+        """Fence whoever wrote the shard before, and read how far it came.
+
+        :raises Unavailable: to be called again.
+        :raises SinkError: if it cannot be.
+        """
+        standing = self._fence()
+        self._owner = Owner.new()
+        self.attempt(())
+        return standing
+
+    def attempt(self, items: Sequence[Item]) -> None:
+        """Commit items, and the positions behind them. To be called again with the same ones, until
+        it returns.
+
+        :raises Unavailable: to be called again.
+        :raises Fenced: if another process writes the shard.
+        :raises SinkError: if it cannot be.
+        """
+        if self._stage is _Stage.CLOSED and self._reopened():
+            return  # it was committed, which could not be known then
+        assert self._producer is not None  # noqa: S101 - there is one but for CLOSED
+        try:
+            if self._stage is _Stage.ABORTING:
+                self._producer.abort_transaction(ATTEMPT_S)
+                self._stage = _Stage.IDLE
+            if self._stage is _Stage.IDLE:
+                self._produce(self._producer, items)
+                self._stage = _Stage.COMMITTING
+            self._producer.commit_transaction(ATTEMPT_S)
+        except KafkaException as error:
+            raise self._failure(error.args[0]) from error
+        except BufferError as error:
+            self._stage = _Stage.ABORTING
+            raise Unavailable(self._why("the library's queue is full")) from error
+        self._stage = _Stage.IDLE
+        self._owner = self._owner.after_one_more()
+
+    def close(self) -> None:
+        """Let go of the producer; a transaction that is not committed yet never will be."""
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer = None
+        self._stage = _Stage.CLOSED
+
+    def _produce(self, producer: Producer, items: Sequence[Item]) -> None:
+        records = list(map(self._recorder.record, items))
+        self._know_topics(records)
+        producer.begin_transaction()
+        # Until all is in there is something to abort, whatever happens.
+        self._stage = _Stage.ABORTING
+        produce = producer.produce
+        for number, (topic, key, value, headers) in enumerate(records):
+            produce(topic, value, key, headers=headers)
+            if not number % SERVE_EVERY:
+                producer.poll(0)
+        positions = positions_after(items, self._unit).values()
+        for key, value in entries(positions, self._owner.after_one_more()):
+            produce(self._positions_topic, value, key, self._shard)
+        producer.poll(0)
+
+    def _know_topics(self, records: Sequence[Record]) -> None:
+        new = {record.topic for record in records} - self._topics
+        if new:
+            try:
+                self._cluster.make_topics(new)
+            except SinkError as error:
+                raise Unavailable(str(error)) from error
+            self._topics |= new
+
+    def _fence(self) -> Standing:
+        """A producer of our own: all others of the shard are fenced, and what they left is aborted
+        or committed when this returns.
+        """
+        self.close()
+        producer = Producer(
+            {
+                "compression.type": "lz4",
+                "linger.ms": 5,
+                "batch.size": 1 << 20,
+                "partitioner": "murmur2_random",  # as Java's clients have it
+                "queue.buffering.max.messages": QUEUED_MESSAGES,
+                "queue.buffering.max.kbytes": QUEUED_KIB,
+                **self._cluster.client(),
+                "transactional.id": self.name,
+                "transaction.timeout.ms": int(TRANSACTION_TIMEOUT_S * 1000),
+                "enable.idempotence": True,
+                "acks": "all",
+                "delivery.report.only.error": True,
+                "error_cb": self._note,
+            }
+        )
+        self._producer = producer
+        try:
+            producer.init_transactions(ATTEMPT_S * 5)
+        except KafkaException as error:
+            reason = error.args[0]
+            self.close()
+            if reason.retriable() or reason.code() in FENCED:
+                raise Unavailable(self._why(reason.str())) from error
+            raise SinkError(f"cannot write to {self._cluster.bootstrap}: {reason.str()}") from error
+        standing = read_standing(self._cluster, self._positions_topic, self._shard)
+        self._stage = _Stage.IDLE
+        return standing
+
+    def _reopened(self) -> bool:
+        """Begin anew after a failure that the producer does not survive.
+
+        :returns: whether the transaction in doubt was committed after all.
+        :raises Fenced: if somebody else has written since.
+        """
+        before = read_standing(self._cluster, self._positions_topic, self._shard).owner
+        if before is not None and before.member != self._owner.member:
+            raise Fenced(
+                f"{self.name} is written by another process now ({before.where}); this one stops, "
+                "and what it had not committed is the other's to fetch"
+            )
+        owner = self._fence().owner
+        if owner is not None and owner.member != self._owner.member:
+            raise Fenced(f"{self.name} is written by another process now ({owner.where})")
+        committed = owner is not None and owner.transactions > self._owner.transactions
+        if committed:
+            self._owner = self._owner.after_one_more()
+        return committed
+
+    def _failure(self, reason: KafkaError) -> K2Error:
+        """What an error of the library means; moves to where the next attempt goes on."""
+        if reason.fatal() or reason.code() in FENCED:
+            self.close()
+        elif reason.txn_requires_abort():
+            self._stage = _Stage.ABORTING
+        elif not reason.retriable():
+            return SinkError(f"cannot write to {self._cluster.bootstrap}: {reason.str()}")
+        return Unavailable(self._why(reason.str()))
+
+    def _note(self, error: KafkaError) -> None:
+        self._said = error.str()
+
+    def _why(self, reason: str) -> str:
+        said, self._said = self._said, None
+        return f"{reason} ({said})" if said and said not in reason else reason
