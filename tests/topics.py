@@ -48,13 +48,11 @@ def fill(
 ) -> None:
     """Write keys and values, and return when the broker has them."""
     producer = Producer({"bootstrap.servers": address, **(login or {})})
-    refused: list[Any] = []
+    told: list[Any] = []
     for key, value in records:
-        producer.produce(
-            topic, value, key, on_delivery=lambda error, _: error and refused.append(error)
-        )
+        producer.produce(topic, value, key, on_delivery=lambda error, _: told.append(error))
     assert producer.flush(PATIENCE_S) == 0, f"{topic} was not written"
-    assert refused == []
+    assert [error for error in told if error is not None] == []
 
 
 def held(
