@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import kafkanode
 import pytest
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from kafkanode import Credentials, KafkaNode, NotStarted
-from topics import PATIENCE_S, fill, held, new_topic
+from topics import PATIENCE_S, fill, held, new_topic, unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,8 @@ RECORDS: list[tuple[bytes | None, bytes | None]] = [
     (b"BTCUSDT", b"%d" % number) for number in range(100)
 ]
 PAUSE_S = 1.0
+MADE_MS = 2000
+"""Within that a broker that makes topics by itself has made one."""
 
 
 def until(true: Callable[[], bool], what: str) -> None:
@@ -77,11 +79,14 @@ def test_a_compacted_topic_keeps_the_last_of_each_key_within_seconds(kafka: str)
 
 
 def test_a_topic_that_nobody_made_is_none(kafka: str) -> None:
-    refused = []
-    producer = Producer({"bootstrap.servers": kafka, "topic.metadata.propagation.max.ms": 0})
-    producer.produce("nobody-made-this", b"", on_delivery=lambda error, _: refused.append(error))
+    topic = unique("nobody-made-this")
+    refused: list[KafkaError | None] = []
+    settings = {"bootstrap.servers": kafka, "topic.metadata.propagation.max.ms": MADE_MS}
+    producer = Producer(settings)
+    producer.produce(topic, b"", on_delivery=lambda error, _: refused.append(error))
     assert producer.flush(PATIENCE_S) == 0
-    assert [error.name() for error in refused] == ["UNKNOWN_TOPIC_OR_PART"]
+    assert [error and error.name() for error in refused] == ["UNKNOWN_TOPIC_OR_PART"]
+    assert topic not in topics_of(kafka)
 
 
 def test_a_node_that_was_stopped_or_killed_is_where_it_was_with_what_it_acknowledged(
@@ -111,7 +116,9 @@ def test_a_paused_node_answers_nothing_until_it_goes_on(own_kafka: KafkaNode) ->
     own_kafka.resume()
     assert topic in topics_of(own_kafka.address)
     own_kafka.pause()
-    own_kafka.stop()  # well within the bound that kills it
+    began = time.monotonic()
+    own_kafka.stop()
+    assert time.monotonic() < began + kafkanode.STOP_S, "it was killed"
     assert not own_kafka.running
 
 
