@@ -78,6 +78,24 @@ def test_a_compacted_topic_keeps_the_last_of_each_key_within_seconds(kafka: str)
     until(compacted, "compaction")
 
 
+def test_a_transaction_whose_writer_is_gone_is_ended_by_the_node(kafka: str) -> None:
+    topic = new_topic(kafka)
+    writer = Producer(
+        {
+            "bootstrap.servers": kafka,
+            "transactional.id": unique("writer"),
+            "transaction.timeout.ms": 1000,
+        }
+    )
+    writer.init_transactions(PATIENCE_S)
+    writer.begin_transaction()
+    writer.produce(topic, b"never committed")
+    writer.flush(PATIENCE_S)
+    fill(kafka, topic, RECORDS)
+    assert held(kafka, topic) == []  # nothing behind it is read as long as it is open
+    until(lambda: held(kafka, topic) == RECORDS, "the end of the transaction")
+
+
 def test_a_topic_that_nobody_made_is_none(kafka: str) -> None:
     topic = unique("nobody-made-this")
     refused: list[KafkaError | None] = []
