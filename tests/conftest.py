@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
+from kafkanode import Credentials, KafkaNode
 
 from k2trio.settings import ENV_PREFIX
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 PROXY_VARIABLES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
@@ -46,3 +49,59 @@ def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> 
     path = tmp_path_factory.mktemp("tls") / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return path
+
+
+@pytest.fixture(scope="session")
+def kafka_jars() -> Path:
+    """The folder of Apache Kafka's jars."""
+    folder = os.environ.get("K2TRIO_KAFKA_JARS")
+    if not folder:
+        pytest.skip("needs Apache Kafka: K2TRIO_KAFKA_JARS=$(.ci/kafka/jars)")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def kafka(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Where an Apache Kafka is that all tests share: nobody stops it, names are unique."""
+    if address := os.environ.get("K2TRIO_KAFKA"):
+        yield address
+        return
+    jars: Path = request.getfixturevalue("kafka_jars")
+    node = KafkaNode(jars, tmp_path_factory.mktemp("kafka"))
+    node.start()
+    yield node.address
+    node.kill()
+
+
+@pytest.fixture
+def own_kafka(kafka_jars: Path, tmp_path: Path) -> Iterator[KafkaNode]:
+    """An Apache Kafka of the test's own, running: to be stopped, killed, paused."""
+    node = KafkaNode(kafka_jars, tmp_path / "kafka")
+    node.start()
+    yield node
+    node.kill()
+
+
+@pytest.fixture
+def secured_kafka(
+    kafka_jars: Path, tmp_path: Path, authority: trustme.CA
+) -> Iterator[tuple[KafkaNode, Credentials]]:
+    """The same with a listener for SASL over TLS, and who may log in there; see ``ca_file``."""
+    certificate = authority.issue_cert("127.0.0.1", "localhost")
+    key = serialization.load_pem_private_key(certificate.private_key_pem.bytes(), None)
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,  # the only one that Kafka reads
+            serialization.NoEncryption(),
+        )
+        + b"".join(part.bytes() for part in certificate.cert_chain_pems)
+    )
+    login = Credentials("k2trio", "s3cret", pem)
+    node = KafkaNode(kafka_jars, tmp_path / "kafka", credentials=login)
+    node.start()
+    yield node, login
+    node.kill()
