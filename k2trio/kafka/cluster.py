@@ -12,7 +12,8 @@ from confluent_kafka.cimpl import NewTopic
 from ..errors import ConfigError, SinkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
+    from concurrent.futures import Future
 
 ANSWER_TIMEOUT_S = 10.0
 """How long a broker may take for a question about topics (s)."""
@@ -63,7 +64,7 @@ class Cluster:
         """
         admin = AdminClient(self.client())
         new = NewTopic(topic, partitions, BY_BROKER, config=dict(config))
-        made = admin.create_topics([new], request_timeout=ANSWER_TIMEOUT_S)[topic]
+        made: Future[None] = admin.create_topics([new], request_timeout=ANSWER_TIMEOUT_S)[topic]  # pyright: ignore[reportUnknownMemberType]
         try:
             made.result(ANSWER_TIMEOUT_S)
         except KafkaException as error:
@@ -73,11 +74,6 @@ class Cluster:
         except TimeoutError as error:
             raise self.silent(f"make the topic {topic}") from error
         return self._partitions(admin, topic)
-
-    def make_topics(self, topics: Iterable[str]) -> None:
-        """The same of several, as the brokers make topics by default."""
-        for topic in topics:
-            self.make_topic(topic, BY_BROKER, {})
 
     def silent(self, what: str) -> SinkError:
         """That nobody answered."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 READ_TIMEOUT_S = 10.0
 """How long the broker may be silent while positions are read (s)."""
-READ_RECORDS = 10_000
-"""Records that are taken at once."""
 CONFIG = {
     "cleanup.policy": "compact",
     # Small, soon closed segments: what is not compacted yet is read at each start.
@@ -77,20 +75,19 @@ def read_standing(cluster: Cluster, topic: str, shard: int) -> Standing:
     try:
         consumer.assign([TopicPartition(topic, shard, 0)])
         while True:
-            messages = consumer.consume(READ_RECORDS, READ_TIMEOUT_S)
-            if not messages:
+            message = consumer.poll(READ_TIMEOUT_S)
+            if message is None:
                 raise SinkError(
                     f"cannot read {topic}: no broker of {cluster.bootstrap} answered within "
                     f"{READ_TIMEOUT_S:g} s"
                 )
-            for message in messages:
-                if (error := message.error()) is not None:
-                    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - so it is named
-                        return standing
-                    if not error.retriable() and error.fatal():
-                        raise SinkError(f"cannot read {topic}: {error.str()}")
-                else:
-                    standing = _with(standing, message, topic)
+            error = message.error()
+            if error is None:
+                standing = _with(standing, message, topic)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - so it is named
+                return standing
+            elif error.fatal():
+                raise SinkError(f"cannot read {topic}: {error.str()}")
     except KafkaException as error:
         raise SinkError(f"cannot read {topic}: {error.args[0].str()}") from error
     finally:

@@ -15,7 +15,7 @@ their order; of the streams of all symbols it is the stream's name.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..continuity.items import Gap, Outage, VenueChanged
 from ..market.keys import key_getters
@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from ..continuity.items import Item
     from ..kafka_urls import KafkaURL
 
-    Headers: TypeAlias = list[tuple[str, str | bytes | None]]
+    Header: TypeAlias = tuple[str, str | bytes | None]
+    Headers: TypeAlias = list[Header]
+    Record: TypeAlias = tuple[str, bytes, bytes, Headers]
+    """Topic, key, value and headers: what is produced."""
+    _Key: TypeAlias = Callable[[Any], int]
+    _Head: TypeAlias = tuple[str, bytes, Header, Header, _Key, _Key]
+    """What the records of a stream have in common: topic, key, two headers, and its keys."""
 
 ITEM_NAMES: dict[type[Gap | Outage | VenueChanged], bytes] = {
     Gap: b"gap",
@@ -39,25 +45,6 @@ ITEM_NAMES: dict[type[Gap | Outage | VenueChanged], bytes] = {
 """What stands in the header ``item``."""
 MAX_STREAMS = 16_384
 """Streams whose heads are kept."""
-
-
-class Record(NamedTuple):
-    """What is produced."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    headers: Headers
-
-
-class _Head(NamedTuple):
-    """What the records of a stream have in common."""
-
-    topic: str
-    key: bytes
-    headers: Headers
-    first_of: Callable[[Any], int]
-    last_of: Callable[[Any], int]
 
 
 class Recorder:
@@ -70,42 +57,34 @@ class Recorder:
         self._url = url
         self._lines = url.value == "line"
         self._head = functools.lru_cache(MAX_STREAMS)(self._make_head)
-        self._received = float("nan")
-        self._received_ns = b""
+        self._received, self._origin = float("nan"), ""
+        self._came: tuple[Header, Header] = ("received_ns", b""), ("origin", b"")
 
     def record(self, item: Item) -> Record:
         """The record of an item."""
-        topic, key, headers, first_of, last_of = self._head(item.venue, item.stream)
+        topic, key, venue, stream, first_of, last_of = self._head(item.venue, item.stream)
         if not isinstance(item, Event):
-            named: Headers = [*headers, ("item", ITEM_NAMES[type(item)])]
-            return Record(topic, key, encode_lines([item])[:-1], named)
+            remark: Headers = [venue, stream, ("item", ITEM_NAMES[type(item)])]
+            return topic, key, encode_lines([item])[:-1], remark
         data: Any = item.data
         if item.origin == "snapshot":
             first = last = b"%d" % data.last_update_id
         else:
-            first, last = b"%d" % first_of(data), b"%d" % last_of(data)
-        if item.received != self._received:  # one for all messages of a socket read
-            self._received, self._received_ns = item.received, b"%d" % item.received_ns
-        return Record(
-            topic,
-            key,
-            encode_lines([item])[:-1] if self._lines else item.raw,
-            [
-                *headers,
-                ("first", first),
-                ("last", last),
-                ("received_ns", self._received_ns),
-                ("origin", item.origin.encode()),
-            ],
-        )
-
-    def topic_of(self, item: Item) -> str:
-        """The topic that an item belongs into."""
-        return self._head(item.venue, item.stream).topic
+            first = b"%d" % first_of(data)
+            last = first if first_of is last_of else b"%d" % last_of(data)
+        if item.received != self._received or item.origin != self._origin:
+            # Made once for all messages of a socket read.
+            self._received, self._origin = item.received, item.origin
+            received_ns = b"%d" % item.received_ns
+            self._came = ("received_ns", received_ns), ("origin", item.origin.encode())
+        value = encode_lines([item])[:-1] if self._lines else item.raw
+        return topic, key, value, [venue, stream, ("first", first), ("last", last), *self._came]
 
     def _make_head(self, venue: str, name: str) -> _Head:
         stream = parse_stream(name)
         topic = self._url.topic_of(stream.kind, venue)
         key = (stream.symbol or name).encode()
-        headers: Headers = [("venue", venue.encode()), ("stream", name.encode())]
-        return _Head(topic, key, headers, *key_getters(stream.kind))
+        first_of, last_of = key_getters(stream.kind)
+        if stream.order.first == stream.order.last:
+            last_of = first_of
+        return topic, key, ("venue", venue.encode()), ("stream", name.encode()), first_of, last_of

@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ..continuity.positions import positions_after
 from ..errors import K2Error, SinkError
 from ..market.units import MS
-from .cluster import check_shards
+from .cluster import BY_BROKER, check_shards
 from .ownership import Owner
 from .positions_topic import CONFIG, Standing, entries, read_standing
 from .records import Recorder
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ..kafka_urls import KafkaURL
     from ..market.units import TimeUnit
     from .cluster import Cluster
-    from .records import Record
 
 ATTEMPT_S = 1.0
 """How long a call may wait for a broker; what is not done then goes on with the next call (s)."""
@@ -45,7 +44,7 @@ SERVE_EVERY = 2_048
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001 - so it is named
 
 
-class Fenced(SinkError):
+class Fenced(SinkError):  # noqa: N818 - the field's word for it
     """Another process writes the shard now; what this one has not committed is in no topic."""
 
 
@@ -151,13 +150,14 @@ class Transactions:
         self._stage = _Stage.CLOSED
 
     def _produce(self, producer: Producer, items: Sequence[Item]) -> None:
-        records = list(map(self._recorder.record, items))
-        self._know_topics(records)
         producer.begin_transaction()
         # Until all is in there is something to abort, whatever happens.
         self._stage = _Stage.ABORTING
-        produce = producer.produce
-        for number, (topic, key, value, headers) in enumerate(records):
+        produce, record, known = producer.produce, self._recorder.record, self._topics
+        for number, item in enumerate(items):
+            topic, key, value, headers = record(item)
+            if topic not in known:
+                self._make(topic)
             produce(topic, value, key, headers=headers)
             if not number % SERVE_EVERY:
                 producer.poll(0)
@@ -166,14 +166,12 @@ class Transactions:
             produce(self._positions_topic, value, key, self._shard)
         producer.poll(0)
 
-    def _know_topics(self, records: Sequence[Record]) -> None:
-        new = {record.topic for record in records} - self._topics
-        if new:
-            try:
-                self._cluster.make_topics(new)
-            except SinkError as error:
-                raise Unavailable(str(error)) from error
-            self._topics |= new
+    def _make(self, topic: str) -> None:
+        try:
+            self._cluster.make_topic(topic, BY_BROKER, {})
+        except SinkError as error:
+            raise Unavailable(str(error)) from error
+        self._topics.add(topic)
 
     def _fence(self) -> Standing:
         """A producer of our own: all others of the shard are fenced, and what they left is aborted
