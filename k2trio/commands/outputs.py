@@ -12,15 +12,16 @@ from ..sinks.jsonl import JsonLines, try_lines
 from ..targets import Form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from ..continuity.positions import Position
     from ..settings import Settings
-    from ..sinks.line_sink import LineSink
+    from ..sinks.target_sink import TargetSink
     from ..targets import Target
 
 
-def open_outputs(settings: Settings, tell: Callable[..., object]) -> LineSink:
+def open_outputs(settings: Settings, tell: Callable[..., object]) -> TargetSink:
     """Open all outputs of a run, or none.
 
     :param tell: is told what happens to them, as an event with its context.
@@ -37,18 +38,34 @@ def open_outputs(settings: Settings, tell: Callable[..., object]) -> LineSink:
     return sinks[0] if len(sinks) == 1 else FanOut(sinks)
 
 
-def _opened(target: Target, settings: Settings, tell: Callable[..., object]) -> LineSink:
+def _opened(target: Target, settings: Settings, tell: Callable[..., object]) -> TargetSink:
     require(target)
     if target.form is Form.DATASET:
         from ..dataset.sink import ParquetSink
 
         journal = settings.journal if target.remote else None
         return ParquetSink(target.where, journal, tell)
+    if target.form is Form.KAFKA:
+        from ..kafka.opening import shard_sink
+
+        return shard_sink(settings, target.where, tell)
     if target.form is Form.ZSTD and target.path is not None:
         from ..sinks.zst import ZstdLines
 
         return ZstdLines(target.path, settings.rotation, tell)
     return JsonLines(target.path, settings.rotation, tell)
+
+
+async def remembered(sink: TargetSink) -> Iterable[Position]:
+    """Where the streams are to go on, as far as the outputs themselves remember it.
+
+    :raises ConfigError: if one of them cannot be asked, or written to.
+    """
+    try:
+        positions = await sink.positions()
+    except SinkError as error:
+        raise ConfigError(str(error)) from error
+    return () if positions is None else positions.values()
 
 
 def try_output(target: Target) -> None:
@@ -81,6 +98,8 @@ def require(target: Target) -> None:
         extras.require("pyarrow", "parquet", f"--output {target}")
     elif target.form is Form.ZSTD:
         extras.require("zstandard", "zstd", f"--output {target}")
+    elif target.form is Form.KAFKA:
+        extras.require("confluent_kafka", "kafka", f"--output {target}")
 
 
 def _try_folder(folder: Path) -> None:

@@ -21,27 +21,36 @@ from ..market.streams import symbols_of
 from ..observe import logs, stderr
 from ..observe.history import History
 from ..observe.metrics import Metrics
+from ..sinks.line_sink import LineSink
 from ..targets import Form
 from ..web import exporter
 from ..web.app import make_app
 from ..web.status import Reporter
 from ..wire.tunnel import usable_proxies
 from .ledger import CoverageFile
-from .outputs import open_outputs
+from .outputs import open_outputs, remembered
 from .sampling import Sampler
 from .starting import refuse_shared_files, refuse_untraded, said_twice, try_files
 from .summary import sum_up, tell_start
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterable,
+        Sequence,
+    )
     from pathlib import Path
 
     from ..client.feed import Feed
     from ..continuity.items import Item
+    from ..continuity.positions import Position
     from ..observe.transitions import Observer
     from ..settings import Settings
-    from ..sinks.line_sink import LineSink
+    from ..sinks.target_sink import TargetSink
 
 LAST_WORD_S = 0.1
 """How long the reader of standard error may hold up an end that is to be at once."""
@@ -128,13 +137,14 @@ async def exported_feed(
     observers: Sequence[Observer] = (),
     rng: random.Random | None = None,
     sync: Callable[[], None] | None = None,
+    positions: Iterable[Position] = (),
 ) -> AsyncGenerator[Exported]:
     """A feed with its exporter as a sibling task.
 
     What is logged of it is for its observers to say.
 
     :param rng: source of jitter.
-    :param sync: see :func:`open_feed`.
+    :param sync: see :func:`open_feed`, as for ``positions``.
     :raises ConfigError: if the exporter's port is taken.
     """
     metrics = Metrics(symbols_of(settings.stream_names), version=__version__)
@@ -149,6 +159,7 @@ async def exported_feed(
                 log=False,
                 rng=rng,
                 sync=sync,
+                positions=positions,
             ) as feed,
         ):
             reporter = Reporter(feed, history, version=__version__)
@@ -185,7 +196,12 @@ async def run(settings: Settings) -> int:
         async with _beside(settings, sink) as nursery:
             await refuse_untraded(settings, log.warning)
             async with (
-                exported_feed(settings, observers=[transitions], sync=sink.sync) as exported,
+                exported_feed(
+                    settings,
+                    observers=[transitions],
+                    sync=sink.sync,
+                    positions=await remembered(sink),
+                ) as exported,
                 transitions.summing_up(),
             ):
                 feed, url, reporter = exported
@@ -196,7 +212,7 @@ async def run(settings: Settings) -> int:
                     tell_start(feed, __version__)
                     nursery.start_soon(sum_up, feed)
                 sampler = None
-                if settings.book_levels:
+                if settings.book_levels and isinstance(sink, LineSink):
                     reporter.books = books = FeedBooks(feed)
                     sampler = _sampler(settings, sink, books)
                 await deliver_and_account(feed, sink, settings.coverage, sampler)
@@ -210,7 +226,7 @@ def _sampler(settings: Settings, sink: LineSink, books: FeedBooks) -> Sampler:
 
 
 async def deliver_and_account(
-    feed: Feed, sink: LineSink, coverage: Path | None = None, sampler: Sampler | None = None
+    feed: Feed, sink: TargetSink, coverage: Path | None = None, sampler: Sampler | None = None
 ) -> None:
     """Deliver until the feed ends or this is cancelled, and tell in the end what is covered.
 
@@ -241,7 +257,7 @@ async def deliver_and_account(
 
 
 async def _deliver_in_time(
-    feed: Feed, sink: LineSink, ledger: CoverageFile | None, sampler: Sampler | None
+    feed: Feed, sink: TargetSink, ledger: CoverageFile | None, sampler: Sampler | None
 ) -> None:
     """Deliver, and leave off for what is to be done at its time."""
     batch: list[Item] = []
@@ -271,7 +287,7 @@ async def _deliver_in_time(
 
 
 @asynccontextmanager
-async def _beside(settings: Settings, sink: LineSink) -> AsyncGenerator[trio.Nursery]:
+async def _beside(settings: Settings, sink: TargetSink) -> AsyncGenerator[trio.Nursery]:
     """A nursery for what runs beside the feed.
 
     With a file as output, SIGHUP says that it was moved away, and does not end the program.
@@ -290,7 +306,7 @@ def _has_files(settings: Settings) -> bool:
     return any(target.form is not Form.STANDARD_OUTPUT for target in settings.targets)
 
 
-async def _reopen(hangups: AsyncIterator[int], sink: LineSink) -> None:
+async def _reopen(hangups: AsyncIterator[int], sink: TargetSink) -> None:
     async for _ in hangups:
         sink.reopen()
 
