@@ -15,6 +15,7 @@ import trio
 
 from ..continuity.books import BookTrack
 from ..continuity.items import Gap
+from ..continuity.positions import key_of
 from ..errors import FeedClosed, GaveUp
 from ..market.payloads import Event
 from ..market.streams import Repair, parse_stream
@@ -23,10 +24,11 @@ from .consumer import Batches, Events, P, Seat
 from .health import FeedStatus, line_status, stream_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 
     from ..continuity.items import GapReason, Item
     from ..continuity.ledger import Coverage
+    from ..continuity.positions import Position
     from ..continuity.track import Track
     from ..market.payloads import DepthSnapshot
     from ..observe.latency import Latency
@@ -195,7 +197,9 @@ class Feed(Generic[P]):
         disconnected = self._shards.disconnected()
         problems = [f"line {name} is not connected" for name in disconnected]
         limit = self.settings.health_check_timeout
-        if last_data_at is None:
+        if not self.lines:
+            pass  # nothing is to be carried
+        elif last_data_at is None:
             problems.append("no data has arrived yet")
         elif limit and silence >= limit:
             problems.append(f"no data for {silence:.1f} s")
@@ -271,6 +275,23 @@ class Feed(Generic[P]):
                 continue
             if track.begin_again():
                 self._parts.repairs.notice()
+
+    def begin(self, positions: Collection[Position]) -> None:
+        """Let streams go on after these positions, as a restart does, whatever was known of them.
+
+        What comes between is repaired, or declared; what is on its way of them is dropped.
+        """
+        keys = {(one.venue, one.stream) for one in positions}
+        self._outbox.remove(keys)
+        self._items = iter([item for item in self._items if key_of(item) not in keys])
+        self._parts.resume.begin(positions)
+
+    def forget(self, streams: Collection[str]) -> None:
+        """Drop what is known of streams that were unsubscribed, and what is on its way of them."""
+        gone = [one for one in self._arbiter.tracks if one.stream.name in streams]
+        self._outbox.remove({(one.venue, one.stream.name) for one in gone})
+        for track in gone:
+            self._arbiter.end(track)
 
     async def unsubscribe(self, *streams: str) -> None:
         """Remove streams while the feed runs.

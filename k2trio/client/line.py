@@ -1,10 +1,8 @@
 """A line: one supervised succession of connections that carries a set of streams.
 
 The line decides *that* something must be done (a session failed, grew old, was told to leave, could
-return to the first endpoint); ``failover.py`` decides who is dialled and when; a
-:class:`~k2trio.client.session.Session` does the work. Each session runs as a task of its own, so
-that a replacement can come up beside the one it replaces: new connection first, then retire the
-old.
+return to the first endpoint); ``failover.py`` decides who is dialled and when; a session does the
+work. Each runs as a task of its own, so that a replacement comes up beside the one it replaces.
 """
 
 from __future__ import annotations
@@ -68,6 +66,7 @@ class Line:
             endpoints, runtime.settings, runtime.rng, endpoints.order(place), self._rank
         )
         self._rotation_failures = 0
+        self._scope = trio.CancelScope()
 
     def __repr__(self) -> str:
         return f"<Line {self.name} on {self.current}>"
@@ -85,28 +84,34 @@ class Line:
 
     def _rank(self, endpoint: Endpoint) -> int | None:
         """Companions run on one venue, never on two, and on different endpoints if they can."""
-        taken = [line.current.endpoint for line in self.companions if line.current is not None
-                 and line.connected]  # fmt: skip
+        carrying = (line.current for line in self.companions if line.connected)
+        taken = [session.endpoint for session in carrying if session is not None]
         if any(other.venue != endpoint.venue for other in taken):
             return None
         return 1 if endpoint in taken else 0
 
+    def end(self) -> None:
+        """Nothing is left to be carried: :meth:`run` returns, and the connection is closed."""
+        self.streams = []
+        self._scope.cancel()
+
     async def run(self) -> None:
-        """Supervise until cancelled.
+        """Supervise until cancelled, or ended.
 
         :raises GaveUp: after ``max_reconnect_attempts`` failed retries in a row.
         """
-        async with trio.open_nursery() as nursery:
-            try:
-                await self._supervise(nursery)
-            except GaveUp as gave_up:
-                last = gave_up.last_failure
-                self._runtime.emit(
-                    on.GivingUp(self.name, gave_up.attempts, last.error_type, str(last))
-                )
-                nursery.cancel_scope.cancel()
-                outcome = gave_up
-        raise outcome
+        outcome: GaveUp | None = None
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                try:
+                    await self._supervise(nursery)
+                except GaveUp as error:
+                    outcome, last = error, error.last_failure
+                    why = last.error_type, str(last)
+                    self._runtime.emit(on.GivingUp(self.name, error.attempts, *why))
+                    nursery.cancel_scope.cancel()
+        if outcome is not None:
+            raise outcome
 
     async def _supervise(self, nursery: trio.Nursery) -> NoReturn:
         session = await self._start(nursery, self._retries.first(trio.current_time()))
@@ -276,7 +281,7 @@ class Line:
     async def _until_attention(self, session: Session) -> RotationReason | None:
         """Wait for the session to fail (None), or for a reason to replace it."""
         rotate_at = float("inf")
-        calm_until = trio.current_time() + self._rotation_delay()
+        calm_until = trio.current_time() + self._retries.nominal_delay(self._rotation_failures)
         while True:
             if session.failure is not None:
                 return None
@@ -300,9 +305,6 @@ class Line:
                 return reason
             with trio.move_on_at(due):
                 await session.change.wait()
-
-    def _rotation_delay(self) -> float:
-        return self._retries.nominal_delay(self._rotation_failures)
 
     def _replacement_endpoint(self, session: Session, reason: RotationReason) -> Endpoint | None:
         """Where to go: back to the first endpoint, or the same one, or the next that admits."""

@@ -75,6 +75,7 @@ class FeedOptions(TypedDict, total=False):
     sync: Callable[[], None] | None
     ledger: Store | None
     positions: Iterable[Position]
+    may_be_empty: bool
 
 
 @overload
@@ -105,6 +106,7 @@ async def open_feed(
     sync: Callable[[], None] | None = None,
     ledger: Store | None = None,
     positions: Iterable[Position] = (),
+    may_be_empty: bool = False,
 ) -> AsyncGenerator[Feed[Any]]:
     """Open a feed of market data; leaving the block closes every connection, within a bound.
 
@@ -131,6 +133,7 @@ async def open_feed(
     :param ledger: what feeds of this program share their budgets by, instead of ``SHARED_BUDGET``.
     :param positions: where streams are to go on, as an earlier run left them: what came since is
         repaired, or declared. Of these and of what ``STATE`` says the earlier counts.
+    :param may_be_empty: whether ``streams`` may be none, as all come by :meth:`Feed.subscribe`.
     :raises ConfigError: for settings or stream names that cannot work, and for a state file that
         another program uses.
     :raises UsageError: outside of Trio; it names the entry for asyncio, and that for no loop.
@@ -141,7 +144,7 @@ async def open_feed(
         raise ConfigError(f"streams are named in a list: write [{streams!r}]")
     chosen = settings.stream_names if streams is None else streams
     names = [parse_stream(name).name for name in chosen]
-    if not names:
+    if not names and not may_be_empty:
         raise ConfigError("no streams to open; name some, e.g. ['btcusdt@trade']")
     ssl_context = make_ssl_context(settings)
     told = closing(TransitionLog(tell_logging)) if log else nullcontext()

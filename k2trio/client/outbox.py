@@ -9,6 +9,7 @@ import msgspec
 import trio
 
 from ..continuity.items import Gap, Item, Outage, VenueChanged
+from ..continuity.positions import key_of
 from ..errors import UsageError
 from ..market.cost import cost_of
 from ..market.payloads import Event
@@ -16,8 +17,9 @@ from .backend import TRIO, Backend
 from .consumer import SECOND_CONSUMER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
+    from ..continuity.positions import Key
     from ..errors import K2Error
 
 
@@ -136,6 +138,20 @@ class Outbox:
         self.size = self.bytes = 0
         self._wake_producers()
         return [*items, *self._declarations()]
+
+    def remove(self, keys: Collection[Key]) -> None:
+        """Take all that waits of these streams out of it."""
+        kept: list[tuple[list[Item], int, float | None]] = []
+        for items, cost, since in self._batches:
+            left = [item for item in items if key_of(item) not in keys]
+            if left:
+                kept.append((left, cost if len(left) == len(items) else self._cost_of(left), since))
+        self._batches = deque(kept)
+        self.size = sum(len(items) for items, *_ in kept)
+        self.bytes = sum(cost for _, cost, _ in kept)
+        for key in keys:
+            self._lost.pop(key, None)
+        self._wake_producers()
 
     def _filled_up(self, more: int = 1, more_bytes: int = 1) -> bool:
         """Whether there is no room for so much more."""

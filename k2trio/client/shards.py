@@ -28,6 +28,7 @@ class Shards:
         self._runtime = runtime
         self._per_line = runtime.settings.streams_per_connection
         self._shards: list[list[Line]] = []
+        self._made = 0
         for names in shard(streams, self._per_line):
             self._add(names)
 
@@ -77,10 +78,16 @@ class Shards:
         return [line for rest in shard(new, self._per_line) for line in self._add(rest)]
 
     async def unsubscribe(self, streams: Collection[str]) -> None:
-        """Remove streams.
+        """Remove streams; a line that is left with none ends.
 
         :raises ConnectionFailed: if the connection ends first; the streams are removed anyhow.
         """
+        for lines in list(self._shards):
+            if set(lines[0].streams) <= set(streams):
+                self._shards.remove(lines)
+                for line in lines:
+                    line.end()
+                    self._tell_closed(line)
         for line in self.lines:
             if going := [name for name in line.streams if name in streams]:
                 await line.unsubscribe(going)
@@ -88,14 +95,17 @@ class Shards:
     def close(self) -> None:
         """No line runs any more: their connections have been closed."""
         for line in self.lines:
-            session = line.current
-            if session is not None and session.connected:
-                session.retire()
-                where = session.endpoint
-                self._runtime.emit(Closed(line.name, where.name, where.venue))
+            self._tell_closed(line)
+
+    def _tell_closed(self, line: Line) -> None:
+        session = line.current
+        if session is not None and session.connected:
+            session.retire()
+            where = session.endpoint
+            self._runtime.emit(Closed(line.name, where.name, where.venue))
 
     def _add(self, streams: Sequence[str]) -> list[Line]:
-        number = len(self._shards)
+        number, self._made = self._made, self._made + 1
         names = [str(number)]
         if self._runtime.settings.redundancy > 1:
             names = [f"{number}{letter}" for letter in "ab"[: self._runtime.settings.redundancy]]

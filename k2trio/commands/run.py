@@ -7,48 +7,38 @@ import os
 import signal
 import sys
 from contextlib import asynccontextmanager, nullcontext
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import trio
 
 from .. import __version__
 from ..client.books import FeedBooks
 from ..client.deliver import deliver, finish
-from ..client.opening import open_feed
 from ..errors import ConfigError, K2Error, SinkError, leaves
-from ..loopback import is_loopback
-from ..market.streams import symbols_of
 from ..observe import logs, stderr
-from ..observe.history import History
-from ..observe.metrics import Metrics
 from ..sinks.line_sink import LineSink
 from ..targets import Form
-from ..web import exporter
-from ..web.app import make_app
-from ..web.status import Reporter
 from ..wire.tunnel import usable_proxies
+from .exported import exported_feed
 from .ledger import CoverageFile
 from .outputs import open_outputs, remembered
 from .sampling import Sampler
+from .shards import write_shards
 from .starting import refuse_shared_files, refuse_untraded, said_twice, try_files
 from .summary import sum_up, tell_start
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import (
         AsyncGenerator,
         AsyncIterator,
         Awaitable,
         Callable,
-        Iterable,
         Sequence,
     )
     from pathlib import Path
 
     from ..client.feed import Feed
     from ..continuity.items import Item
-    from ..continuity.positions import Position
-    from ..observe.transitions import Observer
     from ..settings import Settings
     from ..sinks.target_sink import TargetSink
 
@@ -122,61 +112,6 @@ async def _obey(signals: AsyncIterator[int], work: trio.CancelScope) -> None:
         work.cancel()
 
 
-class Exported(NamedTuple):
-    """A feed, the URL of its exporter, and what reports there what the feed is doing."""
-
-    feed: Feed
-    url: str
-    reporter: Reporter
-
-
-@asynccontextmanager
-async def exported_feed(
-    settings: Settings,
-    *,
-    observers: Sequence[Observer] = (),
-    rng: random.Random | None = None,
-    sync: Callable[[], None] | None = None,
-    positions: Iterable[Position] = (),
-) -> AsyncGenerator[Exported]:
-    """A feed with its exporter as a sibling task.
-
-    What is logged of it is for its observers to say.
-
-    :param rng: source of jitter.
-    :param sync: see :func:`open_feed`, as for ``positions``.
-    :raises ConfigError: if the exporter's port is taken.
-    """
-    metrics = Metrics(symbols_of(settings.stream_names), version=__version__)
-    history = History()
-    with exporter.open_socket(settings.metrics_host, settings.metrics_port) as listener:
-        async with (
-            trio.open_nursery() as nursery,
-            open_feed(
-                settings=settings,
-                metrics=metrics,
-                observers=[history.observe, *observers],
-                log=False,
-                rng=rng,
-                sync=sync,
-                positions=positions,
-            ) as feed,
-        ):
-            reporter = Reporter(feed, history, version=__version__)
-            nursery.start_soon(reporter.watch)
-            app = make_app(
-                metrics.registry,
-                lambda: feed.status().problems,
-                reporter.report,
-                reporter.trends,
-                version=__version__,
-                local_only=is_loopback(settings.metrics_host),
-            )
-            url = await nursery.start(exporter.serve_app, app, listener)
-            yield Exported(feed, url, reporter)
-            nursery.cancel_scope.cancel()
-
-
 async def run(settings: Settings) -> int:
     """``k2trio run``: stream into the sink until told to stop.
 
@@ -192,6 +127,9 @@ async def run(settings: Settings) -> int:
     urls = settings.endpoint_urls
     for proxy in usable_proxies(settings, urls).of_all(urls):
         log.info("through_proxy", proxy=str(proxy), named_by=proxy.source)
+    if settings.shards:
+        await write_shards(settings, transitions)
+        return EXIT_OK
     with open_outputs(settings, log.warning) as sink:
         async with _beside(settings, sink) as nursery:
             await refuse_untraded(settings, log.warning)

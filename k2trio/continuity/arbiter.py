@@ -133,11 +133,16 @@ class Arbiter:
 
     def begin(self, venue: str, stream: str) -> Track:
         """A new track of a stream; what the one before knew, and held, is gone."""
-        before = self._tracks.get(venue, {}).pop(stream, None)
+        before = self._tracks.get(venue, {}).get(stream)
         if before is not None:
-            before.forget()
-            self._before[before.stream.symbol] += before.received
+            self.end(before)
         return self.track(venue, stream)
+
+    def end(self, track: Track) -> None:
+        """Let go of a track, and of what it holds."""
+        del self._tracks[track.venue][track.stream.name]
+        track.forget()
+        self._before[track.stream.symbol] += track.received
 
     def barren(self, now: float) -> Sequence[Track]:
         """The tracks of which everything that comes has been dropped for a while."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
     from ..market.units import TimeUnit
     from .items import Item
+
+
+Key: TypeAlias = tuple[str, str]
+"""A venue and a stream: what ids belong to."""
+
+
+def key_of(item: Item) -> Key:
+    """Of which stream an item is."""
+    return item.venue, item.stream
 
 
 class Position(msgspec.Struct, frozen=True, omit_defaults=True):

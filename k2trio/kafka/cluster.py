@@ -19,8 +19,8 @@ ANSWER_TIMEOUT_S = 10.0
 """How long a broker may take for a question about topics (s)."""
 BY_BROKER = -1
 """As many replicas, or partitions, as the brokers give by default."""
-QUIET_LEVEL = 2
-"""Of syslog; what the library would print besides is told with what it was asked for."""
+QUIET_LEVEL = 0
+"""Of syslog; what the library would print is told with what it was asked for."""
 
 _log = logging.getLogger("k2trio.kafka")
 

@@ -103,13 +103,17 @@ class KafkaSink(TargetSink):
         """Since when the oldest of them has waited (s)."""
         return now - self._since if self._pending else 0.0
 
+    def make_positions_topic(self) -> None:
+        """See :class:`Transactions`; blocks."""
+        self._transactions.make_positions_topic()
+
     async def positions(self) -> Mapping[tuple[str, str], Position]:
         """See :class:`TargetSink`: whoever wrote the shard before is fenced.
 
         :raises ConfigError: if the group has another number of shards.
         :raises SinkError: if the brokers do not let us write within a bound.
         """
-        await _in_thread(self._transactions.make_positions_topic)
+        await _in_thread(self.make_positions_topic)
         standing, pause_s = None, RETRY_S
         why = ""
         with trio.move_on_after(OPEN_TIMEOUT_S):
@@ -135,6 +139,12 @@ class KafkaSink(TargetSink):
         while self._bytes >= self._buffer_bytes:
             await self._change()
             self.check()
+        self.put(items)
+
+    def put(self, items: Sequence[Item]) -> None:
+        """Take items without waiting for room; :meth:`write` does not exceed it by more than one
+        batch.
+        """
         new = self._ahead.rest(items) if self._ahead else items
         if new and not self._pending:
             self._since = trio.current_time()
@@ -165,7 +175,7 @@ class KafkaSink(TargetSink):
     async def flush(self) -> None:
         """See :class:`Sink`."""
         with trio.move_on_after(FLUSH_TIMEOUT_S, shield=True):
-            while self._pending:
+            while self._pending and self._broken is None:
                 await self._commit_some()
         self.check()
         if self._pending:
@@ -176,6 +186,13 @@ class KafkaSink(TargetSink):
                     f"within {FLUSH_TIMEOUT_S:g} s ({why}); the next start fetches them again"
                 )
             )
+
+    def abandon(self) -> None:
+        """Commit nothing more: somebody else fetches what is not committed."""
+        self._pending.clear()
+        self._costs.clear()
+        self._bytes = self._attempted = 0
+        self._tell_change()
 
     def reopen(self) -> None:
         """See :class:`TargetSink`; there is no file."""
@@ -211,6 +228,8 @@ class KafkaSink(TargetSink):
                 try:
                     await _in_thread(functools.partial(self._transactions.attempt, gathered))
                 except Unavailable as error:
+                    if not self._pending:
+                        return  # it was abandoned meanwhile
                     self._note_problem(str(error))
                     self.retries += 1
                     await trio.sleep(pause_s)
@@ -224,7 +243,7 @@ class KafkaSink(TargetSink):
     def _forget(self, count: int, began: float) -> None:
         """So many are committed."""
         now = trio.current_time()
-        for _ in range(count):
+        for _ in range(min(count, len(self._pending))):  # none, if they were abandoned
             self._pending.popleft()
             self._bytes -= self._costs.popleft()
         self.commit_s = now - began

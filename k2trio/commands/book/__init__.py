@@ -16,9 +16,10 @@ from ...observe import logs
 from ...observe.telling import TransitionLog
 from ...settings import Settings
 from ...sinks.jsonl import JsonLines
+from ..exported import exported_feed
 from ..grid import Grid
 from ..options import Layout
-from ..run import EXIT_OK, exported_feed
+from ..run import EXIT_OK
 from ..starting import refuse_untraded, usable_port
 from .lines import heading, line_of
 from .numbers import trimmed

@@ -10,8 +10,9 @@ import trio
 from pydantic import Field
 
 from ...simulator import Running, serve
+from ..exported import exported_feed
 from ..options import Options
-from ..run import EXIT_FAILED, EXIT_OK, exported_feed
+from ..run import EXIT_FAILED, EXIT_OK
 from ..starting import usable_port
 from ..terminal import put_line, put_wrapped
 from .score import Score

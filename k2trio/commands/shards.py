@@ -1,0 +1,64 @@
+"""``run --shards``: this process as one of those that write a log together."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import trio
+
+from .. import __version__, extras
+from ..errors import ConfigError, SinkError
+from ..observe import logs
+from .exported import exported_feed
+from .starting import refuse_untraded
+from .summary import sum_up, tell_start
+
+if TYPE_CHECKING:
+    from ..engine.shard import Takeover
+    from ..observe.telling import TransitionLog
+    from ..settings import Settings
+
+
+async def write_shards(settings: Settings, transitions: TransitionLog) -> None:
+    """Write the shards that the group hands to this process, until told to stop.
+
+    :raises ConfigError: if that cannot begin: no broker answers, or the group has other shards.
+    :raises Fenced: if a shard of this process's is written by another one.
+    """
+    (target,) = settings.targets
+    extras.require("confluent_kafka", "kafka", f"--output {target}")
+    from ..engine.member import Member
+    from ..kafka.opening import open_cluster, shard_sink
+
+    log = logs.get_logger()
+    cluster = open_cluster(settings, target.where)
+    make_sink = functools.partial(shard_sink, settings, target.where, log.warning)
+    try:
+        await trio.to_thread.run_sync(make_sink(0).make_positions_topic)
+    except SinkError as error:
+        raise ConfigError(str(error)) from error
+    await refuse_untraded(settings, log.warning)
+
+    def took_over(takeover: Takeover) -> None:
+        log.info(
+            "shard_taken_over",
+            shard=takeover.shard,
+            standby=settings.standby,
+            seconds=round(takeover.seconds, 3),
+            begun_anew=takeover.begun_anew,
+        )
+
+    hot = settings.standby == "hot"
+    async with (
+        trio.open_nursery() as nursery,
+        exported_feed(
+            settings, observers=[transitions], streams=settings.stream_names if hot else ()
+        ) as (feed, url, _reporter),
+        transitions.summing_up(),
+    ):
+        log.info("exporting", page=url, metrics=f"{url}/metrics", ready=f"{url}/readyz")
+        tell_start(feed, __version__)
+        nursery.start_soon(sum_up, feed)
+        await Member(feed, settings, cluster, make_sink, took_over, log.warning).run()
+        nursery.cancel_scope.cancel()

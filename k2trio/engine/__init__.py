@@ -1,0 +1,1 @@
+"""The engine: processes that write one log together, each its shards."""

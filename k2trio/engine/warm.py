@@ -1,0 +1,124 @@
+"""What a shard of somebody else has brought lately: a hot standby takes it over out of this."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..continuity.items import Gap
+from ..continuity.positions import key_of, position_after, positions_after
+from ..market.cost import EVENT_BYTES, cost_of
+from ..market.keys import key_getters
+from ..market.payloads import Event
+from ..market.streams import Rule, parse_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..continuity.items import Item
+    from ..continuity.positions import Key, Position
+    from ..market.units import TimeUnit
+
+
+class Kept(NamedTuple):
+    """An item, when it came, and the memory that it takes."""
+
+    at: float
+    bytes: int
+    item: Item
+
+
+class Tail(NamedTuple):
+    """What is there behind somebody's positions.
+
+    :ivar items: in their order.
+    :ivar uncovered: positions from which on something is not there.
+    """
+
+    items: list[Item]
+    uncovered: list[Position]
+
+
+class Warm:
+    """The last items of a shard.
+
+    :param keep_s: how long they are kept (s).
+    :param keep_bytes: memory for them; the oldest go first.
+    """
+
+    def __init__(self, keep_s: float, keep_bytes: int, unit: TimeUnit) -> None:
+        self.bytes: int = 0
+        self._keep_s = keep_s
+        self._keep_bytes = keep_bytes
+        self._unit = unit
+        self._kept: deque[Kept] = deque()
+        self._before: dict[Key, Position] = {}
+        """Where streams are behind the last item that is no longer kept."""
+
+    def add(self, items: Sequence[Item], now: float) -> None:
+        """Keep items, and let go of old ones."""
+        for item in items:
+            cost = cost_of(item) if isinstance(item, Event) else EVENT_BYTES
+            self._kept.append(Kept(now, cost, item))
+            self.bytes += cost
+        oldest = now - self._keep_s
+        while self._kept and (self._kept[0].at < oldest or self.bytes > self._keep_bytes):
+            gone = self._kept.popleft()
+            self.bytes -= gone.bytes
+            if isinstance(gone.item, Event | Gap):
+                self._before[key_of(gone.item)] = position_after(gone.item, self._unit)
+
+    def pass_by(self, items: Sequence[Item]) -> None:
+        """Items that are written, and need not be kept: what follows goes on behind them."""
+        self._before.update(positions_after(items, self._unit))
+
+    def take(self, positions: Mapping[Key, Position]) -> Tail:
+        """Hand everything over that lies behind positions, and forget it.
+
+        Of streams without a position that is all there is.
+        """
+        items = [one.item for one in self._kept]
+        starts = {key: self._start(items, key, one) for key, one in positions.items()}
+        tail: list[Item] = []
+        for place, item in enumerate(items):
+            start = starts.get(key_of(item), 0)
+            if start is not None and place >= start:
+                tail.append(item)
+        self._kept.clear()
+        self._before.clear()
+        self.bytes = 0
+        return Tail(tail, [positions[key] for key, start in starts.items() if start is None])
+
+    def _start(self, items: Sequence[Item], key: Key, position: Position) -> int | None:
+        """Where in the items a stream goes on behind a position; None if that is not there."""
+        overlapping = None
+        for place in range(len(items) - 1, -1, -1):
+            item = items[place]
+            if key_of(item) != key or not isinstance(item, Event | Gap):
+                continue
+            if _is_at(position_after(item, self._unit), position):
+                return place + 1
+            if overlapping is None and _goes_over(item, position):
+                overlapping = place  # another server has cut it differently
+        if overlapping is not None:
+            return overlapping
+        before = self._before.get(key)
+        return 0 if before is not None and _is_at(before, position) else None
+
+
+def _is_at(one: Position, other: Position) -> bool:
+    """Whether both are behind the same message; when it was received nobody else knows."""
+    return one.position == other.position and (
+        one.time == other.time or None in (one.time, other.time)
+    )
+
+
+def _goes_over(item: Event | Gap, position: Position) -> bool:
+    """Whether a message begins at or before what comes next, and ends behind it."""
+    stream = parse_stream(position.stream)
+    if not isinstance(item, Event) or stream.order.rule is not Rule.CONTIGUOUS:
+        return False
+    if item.origin == "snapshot":
+        return False
+    first_of, last_of = key_getters(stream.kind)
+    return first_of(item.data) <= position.position + 1 <= last_of(item.data)
