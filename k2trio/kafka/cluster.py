@@ -19,10 +19,8 @@ ANSWER_TIMEOUT_S = 10.0
 """How long a broker may take for a question about topics (s)."""
 BY_BROKER = -1
 """As many replicas, or partitions, as the brokers give by default."""
-QUIET_LEVEL = 0
-"""Of syslog; what the library would print is told with what it was asked for."""
-
 _log = logging.getLogger("k2trio.kafka")
+_log.setLevel(logging.CRITICAL + 1)  # what the library would print is told with what it was asked
 
 
 class Cluster:
@@ -43,7 +41,6 @@ class Cluster:
         """What every client is configured with."""
         return {
             "client.id": "k2trio",
-            "log_level": QUIET_LEVEL,
             "topic.metadata.refresh.interval.ms": 60_000,
             # A broker that comes back is found soon.
             "reconnect.backoff.ms": 100,
