@@ -47,6 +47,7 @@ THRESHOLDS = {
         "k2_binance_last_message_timestamp_seconds > 2"
     ),
     "k2_binance_oldest_gap_seconds > 5": "k2_binance_oldest_gap_seconds > 0.5",
+    "(k2_binance_log_lag_seconds) > 10": "(k2_binance_log_lag_seconds) > 0.5",
 }
 """Thresholds of the shipped rules that are times, and what they become."""
 

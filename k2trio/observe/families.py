@@ -11,6 +11,7 @@ from .rows import (
     GaugeRow,
     HistogramRow,
     ScrapedCounterRow,
+    ScrapedGaugeRow,
     ScrapedHistogramRow,
     Table,
 )
@@ -27,6 +28,7 @@ MESSAGE_ERRORS = (
     "subscription_refused",
 )
 WITNESSES = ("ticker", "partial", "snapshot")
+STANDBYS = ("cold", "hot")
 GAP_OUTCOMES = ("joined", "repaired", "declared")
 
 SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
@@ -212,6 +214,47 @@ class Families(Table):
     unsealed: Final = GaugeRow(
         "k2_binance_journals_unsealed",
         "1 while journals of a dataset cannot be sealed; they stay, and it is tried again.",
+    )
+    shard_owned: Final = ScrapedGaugeRow(
+        "k2_binance_shard_owned",
+        "1 for each shard of the log that this process writes, 0 for those of others.",
+        ("shard",),
+    )
+    log_uncommitted: Final = ScrapedGaugeRow(
+        "k2_binance_log_uncommitted",
+        "Messages of a shard that were taken and are not committed to Kafka.",
+        ("shard",),
+    )
+    log_lag: Final = ScrapedGaugeRow(
+        "k2_binance_log_lag_seconds",
+        "Age of the oldest of them; 0 if there are none.",
+        ("shard",),
+    )
+    log_commit: Final = ScrapedGaugeRow(
+        "k2_binance_log_commit_seconds",
+        "How long the shard's last commit took, all attempts together.",
+        ("shard",),
+    )
+    log_retries: Final = ScrapedCounterRow(
+        "k2_binance_log_retries",
+        "Attempts to commit that the brokers did not do, and that were made again.",
+        ("shard",),
+    )
+    takeovers: Final = CounterRow(
+        "k2_binance_takeovers",
+        "Shards that this process was given and has begun to write, by STANDBY.",
+        ("standby",),
+        shown=STANDBYS,
+    )
+    takeover: Final = GaugeRow(
+        "k2_binance_takeover_seconds",
+        "How long the last of those took, from being given the shard until its first commit.",
+    )
+    takeover_at: Final = GaugeRow(
+        "k2_binance_takeover_timestamp_seconds", "Unix time at which it was done; 0: none was."
+    )
+    hot_buffer: Final = GaugeRow(
+        "k2_binance_hot_buffer_bytes", "Memory that STANDBY=hot uses for shards of others."
     )
     log_dropped: Final = ScrapedCounterRow(
         "k2_binance_log_lines_dropped",

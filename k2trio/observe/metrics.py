@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter
 
     from .latency import Histogram
+    from .standing import ShardStanding
     from .transitions import Transition
 
 OTHER = "other"
@@ -88,6 +89,36 @@ class Metrics:
     def watch_sealing(self, problem: Callable[[], str | None]) -> None:
         """Show whether journals of a dataset cannot be sealed; called at each scrape."""
         self._families.unsealed.set_function(lambda: problem() is not None)
+
+    def watch_log(self, shards: Callable[[], Iterable[ShardStanding]]) -> None:
+        """Show the shards of the log, those of others too; ``shards`` is called at each scrape."""
+
+        def show(of: Callable[[ShardStanding], float | None]) -> Callable[[], dict[str, float]]:
+            return lambda: {
+                str(shard.shard): value for shard in shards() if (value := of(shard)) is not None
+            }
+
+        to = self._families
+        to.shard_owned.set_function(show(lambda shard: shard.owned))
+        to.log_uncommitted.set_function(show(lambda shard: shard.uncommitted))
+        to.log_lag.set_function(show(lambda shard: shard.lag_s))
+        to.log_commit.set_function(show(lambda shard: shard.commit_s))
+        to.log_retries.set_function(show(lambda shard: shard.retries))
+
+    def took_over(self, standby: str, seconds: float, at: float) -> None:
+        """Note a shard that is written now.
+
+        :param standby: how it was waited for, ``cold`` or ``hot``.
+        :param seconds: from being given the shard until its first commit.
+        :param at: Unix time in seconds of that commit.
+        """
+        self._families.takeovers.labels(standby).inc()
+        self._families.takeover.set(seconds)
+        self._families.takeover_at.set(at)
+
+    def watch_hot_buffer(self, size: Callable[[], int]) -> None:
+        """Show the memory that is kept of others' shards (bytes); called at each scrape."""
+        self._families.hot_buffer.set_function(size)
 
     def watch_buffer(self, size: Callable[[], int]) -> None:
         """Show the consumer's backlog; ``size`` is called at each scrape."""

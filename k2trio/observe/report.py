@@ -187,6 +187,38 @@ class BookReport(msgspec.Struct, frozen=True):
     audit: AuditReport | None
 
 
+class ShardReport(msgspec.Struct, frozen=True):
+    """One shard of the log, as this process sees it; of one of others only whose it is is known."""
+
+    shard: Count
+    owned: Annotated[bool, Meta(description="This process writes it.")]
+    streams: Annotated[Count, Meta(description="Streams that belong to it.")]
+    uncommitted: Annotated[Count, Meta(description="Messages that wait to be committed.")] = 0
+    lag_s: Annotated[Seconds, Meta(description="Age of the oldest of them.")] = 0.0
+    last_commit_s: Annotated[
+        Seconds | None, Meta(description="How long the last commit took; null before the first.")
+    ] = None
+
+
+class TakeoverReport(msgspec.Struct, frozen=True):
+    """A shard that this process was given and began to write."""
+
+    at: Annotated[float, Meta(description="Unix time of its first commit.")]
+    seconds: Annotated[Seconds, Meta(description="From being given the shard until then.")]
+    shard: Count
+
+
+class LogReport(msgspec.Struct, frozen=True):
+    """What this process writes to Kafka, and what others of its group do."""
+
+    group: str
+    standby: Literal["cold", "hot"]
+    shards: Annotated[
+        list[ShardReport], Meta(description="Those of this process first if not all are shown.")
+    ]
+    last_takeover: Annotated[TakeoverReport | None, Meta(description="Null before the first.")]
+
+
 class BufferReport(msgspec.Struct, frozen=True):
     """Messages on their way to the consumer."""
 
@@ -221,6 +253,7 @@ class NotShown(msgspec.Struct, frozen=True):
     outages: Count
     losses: Count
     books: Count = 0
+    shards: Count = 0
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -250,6 +283,9 @@ class Status(msgspec.Struct, frozen=True):
         list[BookReport],
         Meta(description="Those that the program keeps; not live ones first if not all are shown."),
     ] = []
+    log: Annotated[
+        LogReport | None, Meta(description="Null where the output is no Kafka with shards.")
+    ] = None
 
 
 class StreamTrend(msgspec.Struct, frozen=True):

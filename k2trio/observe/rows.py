@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
     from prometheus_client.registry import Collector
 
-    from .scraped import ScrapedCounter, ScrapedHistogram
+    from .scraped import ScrapedCounter, ScrapedGauge, ScrapedHistogram
 
 M_co = TypeVar("M_co", bound="Collector", covariant=True)
 
@@ -122,6 +122,20 @@ class ScrapedCounterRow(Row["ScrapedCounter"]):
         counter = ScrapedCounter(self.name, self.meaning, self.labels)
         registry.register(counter)
         return counter
+
+
+@dataclass(frozen=True)
+class ScrapedGaugeRow(Row["ScrapedGauge"]):
+    """A gauge that something else keeps; it is asked for the values at each scrape."""
+
+    kind = "gauge"
+
+    def on(self, registry: CollectorRegistry) -> ScrapedGauge:
+        from .scraped import ScrapedGauge
+
+        gauge = ScrapedGauge(self.name, self.meaning, self.labels)
+        registry.register(gauge)
+        return gauge
 
 
 class Table:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
@@ -38,6 +42,33 @@ class ScrapedCounter(Collector):
 
     def _family(self) -> CounterMetricFamily:
         return CounterMetricFamily(self._name, self._meaning, labels=self._labels)
+
+
+class ScrapedGauge(Collector):
+    """A gauge with one label, of which something else knows what values there are."""
+
+    def __init__(self, name: str, meaning: str, labels: tuple[str, ...]) -> None:
+        self._name = name
+        self._meaning = meaning
+        self._labels = labels
+        self._values: Callable[[], Mapping[str, float]] = dict
+
+    def set_function(self, values: Callable[[], Mapping[str, float]]) -> None:
+        """Have ``values`` called at each scrape: label → value."""
+        self._values = values
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """The gauge without its values: by its name the registry finds what is asked for."""
+        return [self._family()]
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = self._family()
+        for label, value in self._values().items():
+            family.add_metric([label], value)
+        return [family]
+
+    def _family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily(self._name, self._meaning, labels=self._labels)
 
 
 class ScrapedHistogram(Collector):

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+import msgspec
 import trio
 
 from ..continuity.books import BookTrack
@@ -26,6 +27,7 @@ from ..observe.report import (
     LatencyReport,
     LineReport,
     LineState,
+    LogReport,
     MessagesReport,
     NotShown,
     State,
@@ -71,6 +73,7 @@ class Reporter:
     """Reports what a feed is doing; remembers earlier looks at the counters, for the rates.
 
     :ivar books: those that the program keeps of the feed, if it does.
+    :ivar log: what shards it writes to Kafka, if it does; any number of them.
     :ivar output_problem: says what is not as it should be with where messages go, if something is.
     """
 
@@ -88,6 +91,7 @@ class Reporter:
         self._wall_clock = wall_clock
         self._started_at = trio.current_time()
         self.books: FeedBooks | None = None
+        self.log: Callable[[], LogReport | None] = lambda: None
         self.output_problem: Callable[[], str | None] = lambda: None
         self._looks = deque([_Look(self._started_at, {})])
         self._trends: trends.Trends[Track] = trends.Trends(self._started_at)
@@ -114,6 +118,7 @@ class Reporter:
         warnings = [*_warnings(feed, health, now), *filter(None, [self.output_problem()])]
         streams = _streams(tracks, lines)
         books = [] if self.books is None else self.books.standings()
+        log = self.log()
         return Status(
             state=_state(
                 health,
@@ -153,8 +158,10 @@ class Reporter:
                 outages=max(0, history.outages - MAX_ROWS),
                 losses=max(0, history.losses - MAX_ROWS),
                 books=max(0, len(books) - MAX_ROWS),
+                shards=0 if log is None else max(0, len(log.shards) - MAX_ROWS),
             ),
             books=[book_report(*row) for row in most_doubtful(books)],
+            log=None if log is None else _bounded(log),
         )
 
     def trends(self) -> TrendsReport:
@@ -321,6 +328,14 @@ def _most_troubled(rows: Sequence[_Row]) -> list[_Row]:
     if len(rows) > MAX_ROWS:
         rows = heapq.nsmallest(MAX_ROWS, rows, key=lambda row: (not _troubled(row), row.name))
     return sorted(rows, key=lambda row: row.name)
+
+
+def _bounded(log: LogReport) -> LogReport:
+    """As many shards as are shown; if there are more, those of this process first."""
+    shards = log.shards
+    if len(shards) > MAX_ROWS:
+        shards = heapq.nsmallest(MAX_ROWS, shards, key=lambda one: (not one.owned, one.shard))
+    return msgspec.structs.replace(log, shards=sorted(shards, key=lambda one: one.shard))
 
 
 def _troubled(row: _Row) -> bool:

@@ -21,6 +21,7 @@ from k2trio.observe import transitions as on
 from k2trio.observe.families import Families
 from k2trio.observe.losses import told_by
 from k2trio.observe.metrics import Metrics
+from k2trio.observe.standing import ShardStanding
 from k2trio.observe.stderr import NeverBlocking
 
 SYMBOLS = "BTCUSDT,ETHUSDT"
@@ -319,6 +320,55 @@ def test_what_changes_by_itself_is_asked_for_at_each_scrape() -> None:
     assert value(metrics, "k2_binance_connect_budget_left", venue="v") == 299
     first = value(metrics, "k2_binance_buffered_messages")
     assert value(metrics, "k2_binance_buffered_messages") != first
+
+
+# -- the log --------------------------------------------------------------------------------------
+
+
+def test_a_run_without_kafka_has_no_shards() -> None:
+    metrics = make()
+    for sample in ("k2_binance_shard_owned", "k2_binance_log_lag_seconds"):
+        assert value(metrics, sample, shard="0") is None
+    assert value(metrics, "k2_binance_takeovers_total", standby="cold") == 0
+    assert value(metrics, "k2_binance_takeover_timestamp_seconds") == 0
+    assert value(metrics, "k2_binance_hot_buffer_bytes") == 0
+
+
+def test_shards_are_shown_as_they_stand_at_each_scrape() -> None:
+    metrics = make()
+    shards = [ShardStanding(0, True, 70, 0.25, 0.012, 3), ShardStanding(1, False)]
+    metrics.watch_log(lambda: shards)
+    for sample, own, other in (
+        ("k2_binance_shard_owned", 1, 0),
+        ("k2_binance_log_uncommitted", 70, 0),
+        ("k2_binance_log_lag_seconds", 0.25, 0),
+        ("k2_binance_log_commit_seconds", 0.012, None),
+        ("k2_binance_log_retries_total", 3, 0),
+    ):
+        assert value(metrics, sample, shard="0") == own
+        assert value(metrics, sample, shard="1") == other
+    shards[:] = [ShardStanding(0, False), ShardStanding(1, True, commit_s=0.5)]
+    assert value(metrics, "k2_binance_shard_owned", shard="0") == 0
+    assert value(metrics, "k2_binance_log_commit_seconds", shard="0") is None
+    assert value(metrics, "k2_binance_log_commit_seconds", shard="1") == 0.5
+
+
+def test_takeovers_are_counted_and_the_last_one_is_told() -> None:
+    metrics = make()
+    metrics.took_over("hot", 0.75, 1_700_000_000.5)
+    metrics.took_over("cold", 2.5, 1_700_000_009.5)
+    assert value(metrics, "k2_binance_takeovers_total", standby="hot") == 1
+    assert value(metrics, "k2_binance_takeovers_total", standby="cold") == 1
+    assert value(metrics, "k2_binance_takeover_seconds") == 2.5
+    assert value(metrics, "k2_binance_takeover_timestamp_seconds") == 1_700_000_009.5
+
+
+def test_the_memory_of_a_hot_standby_is_asked_for_at_each_scrape() -> None:
+    metrics = make()
+    sizes = iter([7, 8])
+    metrics.watch_hot_buffer(lambda: next(sizes))
+    assert value(metrics, "k2_binance_hot_buffer_bytes") == 7
+    assert value(metrics, "k2_binance_hot_buffer_bytes") == 8
 
 
 # -- the endpoint in use --------------------------------------------------------------------------

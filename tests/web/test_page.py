@@ -19,12 +19,15 @@ from k2trio.observe.report import (
     LatencyReport,
     LevelReport,
     LineReport,
+    LogReport,
     LossReport,
     MessagesReport,
     OutageReport,
+    ShardReport,
     Status,
     StreamReport,
     StreamTrend,
+    TakeoverReport,
     TrendsReport,
 )
 
@@ -133,6 +136,11 @@ TROUBLED = msgspec.structs.replace(
         BookReport("ETHUSDT", "ethusdt@depth@100ms", None, "empty", "nothing has come that it "
                    "could begin with", None, None, None, None, None, 0, None),
     ],
+    log=LogReport(HOSTILE, "cold", [
+        ShardReport(0, True, 3, 4711, 12.5, 0.0345),
+        ShardReport(1, False, 2),
+        ShardReport(2, True, 0),
+    ], TakeoverReport(1.5, 2.25, 2)),
 )  # fmt: skip
 """A bad moment, told with words that would be code if they were taken for it."""
 
@@ -170,6 +178,9 @@ BUSY = msgspec.structs.replace(
                       LevelReport("0.00012345", "98765432109.00000000"),
                       LevelReport("123456.78901234", "0.00001000"), "123456.78888889",
                       57_957_169_738, LONG_S, 5000, AuditReport("snapshot", True, LONG_S))],
+    log=LogReport("market-data-collectors", "hot",
+                  [ShardReport(1023, True, 9_876, 9_876_543, LONG_S, LONG_S)],
+                  TakeoverReport(1.5, LONG_S, 1023)),
 )  # fmt: skip
 """A long day with large figures."""
 
@@ -358,6 +369,35 @@ async def test_a_program_that_keeps_no_book_shows_none(chromium: Browser) -> Non
         chromium.driver.get(url)
         chromium.wait("#version", bool)
         assert chromium.ask("document.getElementById('books-title').checkVisibility()") is False
+
+    async with serving(report=lambda: QUIET) as url:
+        await trio.to_thread.run_sync(look)
+
+
+async def test_the_shards_of_the_log_are_told_and_whose_they_are(chromium: Browser) -> None:
+    def look() -> None:
+        chromium.driver.get(url)
+        table = chromium.wait("#shards tbody", lambda text: "Shard 2" in text)
+        assert [row.split("\t") for row in table.splitlines()] == [
+            ["Shard 0", "here", "3", "4,711", "13\u00a0s", "35\u00a0ms"],
+            ["Shard 1", "elsewhere", "2", NOTHING, NOTHING, NOTHING],
+            ["Shard 2", "here", "0", "0", "0\u00a0µs", NOTHING],
+        ]
+        late = "[...document.querySelectorAll('#shards .warn-text')].map((cell) => cell.innerText)"
+        assert chromium.ask(late) == ["13\u00a0s"]
+        words = chromium.text("#takeover")
+        assert words.startswith(f"Group {HOSTILE} · cold standby · shard 2 taken over at ")
+        assert words.endswith(", within 2.3\u00a0s")
+
+    async with serving(report=lambda: TROUBLED) as url:
+        await trio.to_thread.run_sync(look)
+
+
+async def test_a_program_without_shards_shows_no_log(chromium: Browser) -> None:
+    def look() -> None:
+        chromium.driver.get(url)
+        chromium.wait("#version", bool)
+        assert chromium.ask("document.getElementById('log-title').checkVisibility()") is False
 
     async with serving(report=lambda: QUIET) as url:
         await trio.to_thread.run_sync(look)

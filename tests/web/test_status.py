@@ -22,8 +22,11 @@ from k2trio.observe.report import (
     EndpointReport,
     GapReport,
     LineReport,
+    LogReport,
     OutageReport,
+    ShardReport,
     Status,
+    TakeoverReport,
 )
 from k2trio.web import status as status_module
 from k2trio.web.status import Reporter
@@ -574,3 +577,53 @@ async def test_a_failed_rotation_is_no_outage(autojump_clock: Any) -> None:
 )
 def test_what_a_failure_says_is_shown_short_and_without_secrets(text: str, shown: str) -> None:
     assert presentable(text) == shown
+
+
+# -- the log --------------------------------------------------------------------------------------
+
+
+def log_of(*shards: ShardReport) -> LogReport:
+    return LogReport("g", "hot", list(shards), TakeoverReport(START, 0.5, 3))
+
+
+async def test_a_run_without_shards_has_no_log(autojump_clock: Any) -> None:
+    async with watched() as seen:
+        assert seen.status().log is None
+
+
+async def test_the_log_is_told_as_it_is_when_somebody_asks(autojump_clock: Any) -> None:
+    lags = iter([0.1, 0.2])
+    async with watched() as seen:
+        seen.reporter.log = lambda: log_of(ShardReport(0, True, 2, 7, next(lags), 0.05))
+        first, second = seen.status(), seen.status()
+    assert first.log is not None
+    assert msgspec.to_builtins(first.log) == {
+        "group": "g",
+        "standby": "hot",
+        "shards": [
+            {
+                "shard": 0,
+                "owned": True,
+                "streams": 2,
+                "uncommitted": 7,
+                "lag_s": 0.1,
+                "last_commit_s": 0.05,
+            }
+        ],
+        "last_takeover": {"at": START, "seconds": 0.5, "shard": 3},
+    }
+    assert second.log is not None
+    assert second.log.shards[0].lag_s == 0.2
+    assert first.not_shown.shards == 0
+
+
+async def test_of_many_shards_those_of_this_process_are_shown(autojump_clock: Any) -> None:
+    many = [ShardReport(shard, shard % 2 == 1, 1) for shard in range(MAX_ROWS + 7)]
+    async with watched() as seen:
+        seen.reporter.log = lambda: log_of(*many)
+        status = seen.status()
+    assert status.log is not None
+    shown = [one.shard for one in status.log.shards]
+    assert (len(shown), status.not_shown.shards) == (MAX_ROWS, 7)
+    assert shown == sorted(shown)
+    assert {one.shard for one in many if one.owned} <= set(shown)

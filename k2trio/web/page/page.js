@@ -4,6 +4,7 @@
 
 const SILENT_MS = 4_000;      // without a report for so long, what is shown is old
 const REOPEN_MS = 4_000;      // between attempts, where the browser's own bring nothing
+const BEHIND_S = 10;          // so long an oldest message is no matter of commits any more
 const SVG = "http://www.w3.org/2000/svg";
 
 const VERDICTS = {
@@ -252,6 +253,17 @@ const tables = {
     ["n", text((part) => brief(part.max_s))],
     ["n", text((part) => number(part.count))],
   ]),
+  shards: new Table("shards", (shard) => shard.shard, "There are none.", [
+    ["", text((shard) => `Shard ${shard.shard}`)],
+    ["pair", badge((shard) => (shard.owned ? ["ok", "here"] : ["", "elsewhere"]))],
+    ["n", text((shard) => number(shard.streams))],
+    ["n", text((shard) => (shard.owned ? number(shard.uncommitted) : "–"))],
+    ["n", (cell, shard) => {
+      setText(cell, shard.owned ? brief(shard.lag_s) : "–");
+      cell.classList.toggle("warn-text", shard.lag_s > BEHIND_S);
+    }],
+    ["n", text((shard) => brief(shard.last_commit_s))],
+  ]),
   books: new Table("books", streamKey, "No book is kept.", [
     ["", twoLines((book) => [book.symbol, [book.stream, book.venue, book.problem].filter(Boolean).join(" · ")])],
     ["pair", badge((book) => BOOKS[book.state])],
@@ -375,6 +387,13 @@ function tally(counts, noun) {
   return parts.length ? `${head} (${parts.join(", ")})` : head;
 }
 
+function describeLog(log) {
+  const parts = [`Group ${log.group}`, `${log.standby} standby`];
+  const last = log.last_takeover;
+  if (last) parts.push(`shard ${last.shard} taken over at ${clock(last.at)}, within ${brief(last.seconds)}`);
+  return parts.join(" · ");
+}
+
 function show(report) {
   const { state, messages, coverage, buffer } = report;
   document.body.dataset.state = state;
@@ -400,6 +419,11 @@ function show(report) {
   tables.lines.show(report.lines);
   tables.endpoints.show(report.endpoints);
   tables.latency.show(report.latency);
+  $("log-section").hidden = !report.log;
+  if (report.log) {
+    setText($("takeover"), describeLog(report.log));
+    tables.shards.show(report.log.shards);
+  }
   $("books-section").hidden = !report.books.length;
   tables.books.show(report.books);
   tables.streams.show(report.streams);
