@@ -23,7 +23,7 @@ from .consumer import Batches, Events, P, Seat
 from .health import FeedStatus, line_status, stream_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from ..continuity.items import GapReason, Item
     from ..continuity.ledger import Coverage
@@ -238,7 +238,7 @@ class Feed(Generic[P]):
     @property
     def streams(self) -> Sequence[str]:
         """The names of all streams that are subscribed, each once."""
-        return list(dict.fromkeys(name for line in self.lines for name in line.streams))
+        return list(self.subscribed)
 
     @property
     def tracks(self) -> Sequence[Track]:
@@ -263,9 +263,10 @@ class Feed(Generic[P]):
     def resync(self, *streams: str) -> None:
         """Ask for a new snapshot of depth streams, for books that are wrong or in doubt.
 
-        It comes in its place among the updates, as the budget allows; other streams are ignored.
+        It comes in its place among the updates, as the budget allows; other streams are ignored,
+        and those that are not subscribed.
         """
-        names = {parse_stream(name).name for name in streams}
+        names = {parse_stream(name).name for name in streams} & self.subscribed.keys()
         for track in self._arbiter.tracks:
             if not isinstance(track, BookTrack) or track.stream.name not in names:
                 continue
@@ -281,6 +282,15 @@ class Feed(Generic[P]):
         await self.backend.call(functools.partial(self._shards.unsubscribe, names))
 
     # -- for what is built on it ----------------------------------------------------------------
+
+    @property
+    def subscribed(self) -> Mapping[str, Sequence[Line]]:
+        """Every stream that is subscribed, and its lines; after a change, another mapping."""
+        return self._shards.carriers
+
+    def track(self, venue: str, stream: str) -> Track | None:
+        """What is known of a stream of a venue; None if it has brought nothing."""
+        return self._arbiter.found(venue, stream)
 
     def tell(self, transition: Transition) -> None:
         """Tell log, metrics and observers of a transition."""

@@ -279,7 +279,7 @@ def build(
         suspended,
     )
     resume = Resume(arbiter, settings, emit, sync)
-    shards = Shards(streams, endpoints, runtime)
+    shards = Shards(streams, endpoints, runtime, arbiter.leave)
     repairs = Repairs(arbiter, rest, settings, delivery.publish, metrics, shards.redundant)
     # The clock itself, not trio.current_time: they may be scraped when Trio has ended.
     now = trio.lowlevel.current_clock().current_time

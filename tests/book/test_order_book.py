@@ -237,3 +237,19 @@ def test_any_sequence_of_updates_gives_the_book_that_a_plain_dictionary_gives(
         )
         assert [(Decimal(x.price), int(x.quantity)) for x in asks] == sorted(truth[1].items())
         assert all(Decimal(a.price) > Decimal(b.price) for a, b in pairwise(bids))
+
+
+def test_a_book_is_unproven_while_whoever_knows_more_has_doubts() -> None:
+    doubts: list[str] = []
+    book = OrderBook(STREAM, lambda _: doubts[0] if doubts else None)
+    doubts.append("nobody brings it")
+    assert (book.state, book.problem) == (BookState.EMPTY, None)
+    book.apply(snapshot(10, {"99": "1"}, {"101": "1"}))
+    assert (book.state, book.problem) == (BookState.UNPROVEN, "nobody brings it")
+    assert book.apply(diff(11, 11, {"99": "2"}, {}))
+    assert book.intact
+    doubts.clear()
+    assert (book.state, book.last_update_id) == (BookState.LIVE, 11)
+    book.doubt("a level is wrong")
+    doubts.append("nobody brings it")
+    assert (book.problem, book.intact) == ("a level is wrong", False)
