@@ -22,6 +22,7 @@ from ..observe.transitions import BreakerChanged
 from ..policy.breaker import CircuitBreaker, Signal, State
 from ..policy.failover import Endpoint, Endpoints
 from ..repair.gaps import Repairs
+from ..repair.quiet import QuietBooks
 from ..repair.rest import Backfill
 from ..repair.staleness import StalenessCheck
 from ..sharing.dials import Dials
@@ -288,8 +289,10 @@ def build(
     metrics.watch_latency(latency.histograms)
     metrics.watch_unknown(lambda: len(staleness.unknown))
     metrics.watch_repairs(lambda: rest.waiting, lambda: repairs.broken_books(now()))
+    quiet = QuietBooks(arbiter, rest, repairs.notice)
     tasks: list[Callable[[], Awaitable[None]]] = [
         repairs.run,
+        functools.partial(quiet.watch, lambda: shards.sessions),
         functools.partial(staleness.watch, lambda: shards.sessions),
         resume.save_regularly,
     ]

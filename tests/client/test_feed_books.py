@@ -11,7 +11,7 @@ from booktruth import BookTruth
 from world import START_MS, SUBJECT, fault, open_world
 
 import k2trio
-from k2trio.book.order_book import BookState
+from k2trio.book.order_book import BookState, OrderBook
 from k2trio.market.payloads import Depth, DepthSnapshot, Event
 from k2trio.observe.transitions import BookDiffers
 
@@ -225,6 +225,14 @@ async def standings(faults: list[Any], until: list[float], **chosen: Any) -> lis
 
 
 LIVE = ("live", None)
+AWAY = "its stream was not connected for a while, and has brought nothing since"
+
+
+async def moments(faults: list[Any], begin: int, end: int) -> list[tuple[float, Any]]:
+    """How the book stood at half seconds, where that had changed since the one before."""
+    times = [begin + n / 2 for n in range(1, 2 * (end - begin))]
+    found = list(zip(times, await standings(faults, times), strict=True))
+    return [one for n, one in enumerate(found) if not n or one[1] != found[n - 1][1]]
 
 
 async def test_a_book_whose_stream_was_away_is_unproven_until_it_speaks(
@@ -233,14 +241,92 @@ async def test_a_book_whose_stream_was_away_is_unproven_until_it_speaks(
     faults = [
         fault(20, "outage", "*", duration=5),
         fault(19, "halt", "venue", duration=30, symbol="BTCUSDT"),
+        fault(19, "rest_refused", "venue.rest", duration=30),
     ]
-    away = "its stream was not connected for a while, and has brought nothing since"
     assert await standings(faults, [15, 22, 40, 60]) == [
         LIVE,
         ("unproven", "its stream is not connected"),
-        ("unproven", away),
+        ("unproven", AWAY),
         LIVE,
     ]
+
+
+async def test_a_book_whose_stream_was_away_and_is_quiet_is_proven_by_a_snapshot(
+    autojump_clock: Any,
+) -> None:
+    faults = [
+        fault(20, "outage", "*", duration=5),
+        fault(19, "halt", "venue", duration=300, symbol="BTCUSDT"),
+    ]
+    (back,) = {at for at, state in await moments(faults, 20, 60) if state == LIVE}
+    assert 27 <= back <= 30
+
+
+async def test_the_book_of_a_quiet_symbol_begins_with_a_snapshot_and_goes_on_from_it(
+    autojump_clock: Any,
+) -> None:
+    """Nothing happens to it for the first minute."""
+    faults = [fault(0, "halt", "venue", duration=60, symbol="BTCUSDT")]
+    states: dict[float, BookState] = {}
+    async with open_world(faults, rate=20, settings={"streams": [DEPTH, "ethusdt@trade"]}) as world:
+        truth, book = BookTruth(world.exchange.market.symbols["BTCUSDT"]), OrderBook(DEPTH)
+        await trio.sleep(90)
+        for at, item in world.items:
+            if book.apply(item):
+                states[at] = book.state
+                assert truth.agrees(book)
+        assert world.feed.status().problems == ()
+    assert set(states.values()) == {BookState.LIVE}
+    began_at, first_update_at, *_ = states
+    assert began_at == 3.0
+    assert first_update_at >= 60
+    items = [item for _, item in world.items if item.stream == DEPTH]
+    assert not any(isinstance(item, k2trio.Gap) for item in items)
+    assert sum(isinstance(item, Event) and item.origin == "snapshot" for item in items) == 1
+
+
+async def test_a_quiet_symbol_begins_as_soon_as_rest_answers(autojump_clock: Any) -> None:
+    faults = [
+        fault(0, "halt", "venue", duration=300, symbol="BTCUSDT"),
+        fault(0, "rest_refused", "venue.rest", duration=10),
+    ]
+    *_, (at, state) = await moments(faults, 0, 50)
+    assert state == LIVE
+    assert 10 < at < 45  # its breaker is open for half a minute
+
+
+async def test_a_quiet_symbol_begins_anew_at_another_venue(autojump_clock: Any) -> None:
+    faults = [
+        fault(19, "halt", "va", duration=300, symbol="BTCUSDT"),
+        fault(0, "halt", "vb", duration=300, symbol="BTCUSDT"),
+        fault(20, "outage", "a", duration=300),
+    ]
+    async with open_world(
+        faults,
+        venues={"a": "va", "b": "vb"},
+        rate=5,
+        consume=False,
+        settings={"streams": [DEPTH]},
+    ) as world:
+        feed_books = k2trio.books(world.feed)
+        with trio.move_on_after(40):
+            async for _ in feed_books:
+                pass
+        book = feed_books["btcusdt"]
+        assert (book.venue, book.state) == ("vb.test", BookState.LIVE)
+        assert BookTruth(world.exchanges["vb"].market.symbols["BTCUSDT"]).agrees(book)
+
+
+async def test_a_quiet_symbol_that_is_subscribed_later_begins_too(autojump_clock: Any) -> None:
+    faults = [fault(0, "halt", "venue", duration=300, symbol="BTCUSDT")]
+    async with open_world(faults, rate=5, settings={"streams": ["ethusdt@trade"]}) as world:
+        await trio.sleep(10)
+        await world.feed.subscribe(DEPTH)
+        await trio.sleep(10)
+    ((at, item),) = [(at, item) for at, item in world.items if item.stream == DEPTH]
+    assert isinstance(item, Event)
+    assert item.origin == "snapshot"
+    assert 12 <= at <= 14
 
 
 async def test_a_planned_rotation_leaves_a_quiet_book_live(autojump_clock: Any) -> None:
