@@ -91,6 +91,7 @@ class OrderBook:
             raise ConfigError(f"{stream} carries no book; depth, depth5/10/20 and bookTicker do")
         self.stream: str = parsed.name
         self.symbol: str = parsed.symbol
+        self._levels = parsed.levels
         self.venue: str | None = None
         self.last_update_id: int | None = None
         self.event_time: int | None = None
@@ -137,11 +138,12 @@ class OrderBook:
             elif isinstance(data, PartialDepth):
                 if self._is_behind(event, data):
                     return False
-                self._replace(data.bids, data.asks, data.last_update_id)
+                asked = data.asked if isinstance(data, DepthSnapshot) else self._levels
+                self._replace(data.bids, data.asks, data.last_update_id, asked)
                 self.event_time = None
             elif isinstance(data, BookTicker):
                 bid, ask = Level(data.bid, data.bid_quantity), Level(data.ask, data.ask_quantity)
-                self._replace([bid], [ask], data.update_id)
+                self._replace([bid], [ask], data.update_id, 1)
                 self.event_time = None
             else:
                 return False
@@ -176,17 +178,24 @@ class OrderBook:
         last = -1 if self.last_update_id is None else self.last_update_id
         return event.venue == self.venue and data.last_update_id < last
 
-    def _replace(self, bids: Sequence[Level], asks: Sequence[Level], last_update_id: int) -> None:
-        """Become another book at once."""
+    def _replace(
+        self,
+        bids: Sequence[Level],
+        asks: Sequence[Level],
+        last_update_id: int,
+        asked: int | None,
+    ) -> None:
+        """Become another book at once; ``asked`` is where its sides are cut, if that is known."""
         new_bids, new_asks = Side(+1), Side(-1)
         new_bids.update(bids)
         new_asks.update(asks)
         if new_bids.crosses(new_asks):
             raise BookFault(f"crossed at {last_update_id}")
-        # Both sides are cut at the same number of levels: the one that has fewer is whole.
-        if len(bids) >= len(asks):
+        # Both sides are cut at the same number of levels: one that has fewer is whole.
+        cut = max(len(bids), len(asks)) if asked is None else asked
+        if len(bids) >= cut:
             new_bids.limit()
-        if len(asks) >= len(bids):
+        if len(asks) >= cut:
             new_asks.limit()
         self._bids, self._asks = new_bids, new_asks
         self.last_update_id = last_update_id
@@ -262,8 +271,14 @@ class OrderBook:
         return self._bids.whole and self._asks.whole
 
     def quantity_at(self, price: str) -> Decimal:
-        """What is bid or asked at a price; zero where the book has no such level."""
-        level = self._bids.at(price) or self._asks.at(price)
+        """What is bid or asked at a price; zero where the book has no such level.
+
+        :raises ValueError: for what is no price.
+        """
+        try:
+            level = self._bids.at(price) or self._asks.at(price)
+        except BookFault:
+            raise ValueError(f"{price!r} is no price; write it like '65000.10'") from None
         return measures.quantity_of([] if level is None else [level])
 
     @property
@@ -285,22 +300,43 @@ class OrderBook:
         return None if bid is None or ask is None else measures.microprice(bid, ask)
 
     def imbalance(self, levels: int = 1) -> Decimal | None:
-        """(bids - asks) / (bids + asks) by the quantity of the best levels, from -1 to 1."""
-        return measures.imbalance(self.bids(levels), self.asks(levels))
+        """(bids - asks) / (bids + asks) by the quantity of the best levels, from -1 to 1.
+
+        Of a side that is known less deep, by what is known of it; see :attr:`known_bids`.
+        """
+        return measures.imbalance(
+            self.bids(min(levels, self.known_bids)), self.asks(min(levels, self.known_asks))
+        )
 
     def depth_within(self, distance: Decimal) -> tuple[Decimal, Decimal] | None:
         """What is bid and what is asked within a distance from the mid, that included.
 
         :param distance: in the quote asset, e.g. ``book.mid * Decimal("0.001")`` for 10 basis
             points.
-        :returns: quantities in the base asset; None while there is no mid.
+        :returns: quantities in the base asset; None while there is no mid. Levels that are not
+            known for certain are left out; see :meth:`covers`.
         """
         mid = self.mid
         if mid is None:
             return None
-        bids = self._bids.reaching(f"{max(mid - distance, mid * 0):f}")
-        asks = self._asks.reaching(f"{mid + distance:f}")
-        return measures.quantity_of(bids), measures.quantity_of(asks)
+        bids = self._bids.reaching(measures.EXACT.subtract(mid, distance))
+        asks = self._asks.reaching(measures.EXACT.add(mid, distance))
+        return (
+            measures.quantity_of(bids[: self.known_bids]),
+            measures.quantity_of(asks[: self.known_asks]),
+        )
+
+    def covers(self, distance: Decimal) -> bool:
+        """Whether all levels are known within a distance from the mid; False while there is none.
+
+        :param distance: in the quote asset.
+        """
+        mid = self.mid
+        if mid is None:
+            return False
+        return self._bids.covers(measures.EXACT.subtract(mid, distance)) and self._asks.covers(
+            measures.EXACT.add(mid, distance)
+        )
 
     def buy(self, quantity: Decimal) -> Fill:
         """What buying that much at once would take from the asks that are known."""
