@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..market.payloads import BookTicker, DepthSnapshot, Event, Level, PartialDepth
-from .order_book import BookState, OrderBook
+from .order_book import OrderBook
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ class Audit:
         :returns: what the comparison showed; None if the book is not there, or not any more.
         """
         last = self._book.last_update_id
-        if self._book.state is not BookState.LIVE or last is None:
+        if not self._book.intact or last is None:
             return None
         if event.venue != self._book.venue or _id_of(event) < last:
             return None
@@ -115,7 +115,7 @@ class Audit:
         """Take an update that the book has taken; what waited for it is compared."""
         book, verdicts = self._book, list[Verdict]()
         last = book.last_update_id
-        if book.state is not BookState.LIVE or last is None:
+        if not book.intact or last is None:
             self.forget()
             return verdicts
         if self._expected_from is not None:
@@ -161,7 +161,7 @@ class Audit:
         if shadow is None or shadow.last_update_id != book.last_update_id:
             return None
         self._shadow = None
-        if shadow.state is not BookState.LIVE:
+        if not shadow.intact:
             return None
         bids = min(shadow.known_bids, book.known_bids)
         asks = min(shadow.known_asks, book.known_asks)

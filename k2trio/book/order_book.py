@@ -13,8 +13,12 @@ change of      the same: the levels are another exchange's
 venue
 =============  ===================================================================================
 
-While the book is unproven its last good levels stay as they were; updates would make neither the
-book of then nor that of now of them.
+While updates are missing the last good levels stay as they were; later updates would make neither
+the book of then nor that of now of them.
+
+Items tell whether a book is right as of its last update, and nothing else: a stream that has fallen
+silent, and one that nobody brings any more, look the same from here. Whoever knows more than items
+gives the book ``doubts`` to ask; :func:`k2trio.books` does.
 
 Source: Binance spot API docs, "How to manage a local order book correctly", "WebSocket Streams".
 """
@@ -32,7 +36,7 @@ from . import measures
 from .side import Side
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from decimal import Decimal
 
     from ..continuity.items import Item
@@ -48,9 +52,10 @@ class BookState(enum.StrEnum):
     EMPTY = "empty"
     """Nothing has come that it could begin with."""
     LIVE = "live"
-    """It is the exchange's own book, as of ``last_update_id`` and as deep as it is known."""
+    """It is the exchange's own book, as of ``last_update_id`` and as deep as it is known; and
+    nothing says that there may be later updates which it cannot get."""
     UNPROVEN = "unproven"
-    """Something is missing; the levels are the last good ones."""
+    """Something is missing, or may be; the levels are the last good ones."""
 
 
 class OrderBook:
@@ -64,12 +69,12 @@ class OrderBook:
     digits than the current decimal context, 28 by default.
 
     :param stream: e.g. ``"btcusdt@depth@100ms"``, ``"btcusdt@depth20"``, ``"btcusdt@bookTicker"``.
+    :param doubts: asked whenever the state is looked at, unless something is missing anyway: why
+        there may be updates that the book does not get, or None.
     :raises ConfigError: for a stream that no book can be made of.
 
     :ivar stream: its name.
     :ivar symbol: in upper case.
-    :ivar state: whether it can be relied on.
-    :ivar problem: why it is unproven; None while it is not.
     :ivar venue: the exchange whose book it is; None as long as nothing has come.
     :ivar last_update_id: up to which of the exchange's updates it is complete.
     :ivar event_time: when the exchange made the last message that it took, in the feed's time unit;
@@ -78,20 +83,24 @@ class OrderBook:
     :ivar faults: how often what came was crossed, negative or no number.
     """
 
-    def __init__(self, stream: str) -> None:
+    def __init__(
+        self, stream: str, doubts: Callable[[OrderBook], str | None] = lambda _: None
+    ) -> None:
         parsed = parse_stream(stream)
         if parsed.kind not in BOOK_KINDS or parsed.symbol is None:
             raise ConfigError(f"{stream} carries no book; depth, depth5/10/20 and bookTicker do")
         self.stream: str = parsed.name
         self.symbol: str = parsed.symbol
-        self.state: BookState = BookState.EMPTY
-        self.problem: str | None = None
+        self._levels = parsed.levels
         self.venue: str | None = None
         self.last_update_id: int | None = None
         self.event_time: int | None = None
         self.received: float | None = None
         self.faults: int = 0
         self._bids, self._asks = Side(+1), Side(-1)
+        self._doubts = doubts
+        self._fault: str | None = None
+        """What is missing; None if nothing is."""
 
     def __repr__(self) -> str:
         return (
@@ -129,11 +138,12 @@ class OrderBook:
             elif isinstance(data, PartialDepth):
                 if self._is_behind(event, data):
                     return False
-                self._replace(data.bids, data.asks, data.last_update_id)
+                asked = data.asked if isinstance(data, DepthSnapshot) else self._levels
+                self._replace(data.bids, data.asks, data.last_update_id, asked)
                 self.event_time = None
             elif isinstance(data, BookTicker):
                 bid, ask = Level(data.bid, data.bid_quantity), Level(data.ask, data.ask_quantity)
-                self._replace([bid], [ask], data.update_id)
+                self._replace([bid], [ask], data.update_id, 1)
                 self.event_time = None
             else:
                 return False
@@ -147,7 +157,7 @@ class OrderBook:
     def _update(self, data: Depth) -> bool:
         """Go on with an update, if it is the next one."""
         last = self.last_update_id
-        if last is None or self.state is not BookState.LIVE or data.last_update_id <= last:
+        if last is None or self._fault is not None or data.last_update_id <= last:
             return False
         if data.first_update_id > last + 1:
             return self.doubt(f"updates {last + 1} to {data.first_update_id - 1} are missing")
@@ -163,37 +173,65 @@ class OrderBook:
 
     def _is_behind(self, event: Event[Any], data: PartialDepth) -> bool:
         """Whether a snapshot is older than the book. Where ids begin anew, a gap says so first."""
-        if not isinstance(data, DepthSnapshot) or self.state is not BookState.LIVE:
+        if not isinstance(data, DepthSnapshot) or not self.intact:
             return False
         last = -1 if self.last_update_id is None else self.last_update_id
         return event.venue == self.venue and data.last_update_id < last
 
-    def _replace(self, bids: Sequence[Level], asks: Sequence[Level], last_update_id: int) -> None:
-        """Become another book at once."""
+    def _replace(
+        self,
+        bids: Sequence[Level],
+        asks: Sequence[Level],
+        last_update_id: int,
+        asked: int | None,
+    ) -> None:
+        """Become another book at once; ``asked`` is where its sides are cut, if that is known."""
         new_bids, new_asks = Side(+1), Side(-1)
         new_bids.update(bids)
         new_asks.update(asks)
         if new_bids.crosses(new_asks):
             raise BookFault(f"crossed at {last_update_id}")
-        # Both sides are cut at the same number of levels: the one that has fewer is whole.
-        if len(bids) >= len(asks):
+        # Both sides are cut at the same number of levels: one that has fewer is whole.
+        cut = max(len(bids), len(asks)) if asked is None else asked
+        if len(bids) >= cut:
             new_bids.limit()
-        if len(asks) >= len(bids):
+        if len(asks) >= cut:
             new_asks.limit()
         self._bids, self._asks = new_bids, new_asks
         self.last_update_id = last_update_id
-        self.state, self.problem = BookState.LIVE, None
+        self._fault = None
 
     def doubt(self, problem: str) -> bool:
-        """Be unproven, unless nothing is there that could be doubted."""
-        if self.state is BookState.EMPTY:
+        """Be unproven until it begins anew, unless nothing is there that could be doubted."""
+        if self.last_update_id is None:
             return False
-        self.state = BookState.UNPROVEN
-        if self.problem is None:
-            self.problem = problem
+        if self._fault is None:
+            self._fault = problem
         return True
 
     # -- what it says ---------------------------------------------------------------------------
+
+    @property
+    def state(self) -> BookState:
+        """Whether it can be relied on, now."""
+        if self.last_update_id is None:
+            return BookState.EMPTY
+        return BookState.LIVE if self.problem is None else BookState.UNPROVEN
+
+    @property
+    def problem(self) -> str | None:
+        """Why it is unproven, now; None while it is not."""
+        if self._fault is not None or self.last_update_id is None:
+            return self._fault
+        return self._doubts(self)
+
+    @property
+    def intact(self) -> bool:
+        """Whether it is the exchange's own book as of ``last_update_id``, whatever came since.
+
+        Then the next update continues it, though it may be unproven until that has come.
+        """
+        return self.last_update_id is not None and self._fault is None
 
     @property
     def best_bid(self) -> Level | None:
@@ -233,8 +271,14 @@ class OrderBook:
         return self._bids.whole and self._asks.whole
 
     def quantity_at(self, price: str) -> Decimal:
-        """What is bid or asked at a price; zero where the book has no such level."""
-        level = self._bids.at(price) or self._asks.at(price)
+        """What is bid or asked at a price; zero where the book has no such level.
+
+        :raises ValueError: for what is no price.
+        """
+        try:
+            level = self._bids.at(price) or self._asks.at(price)
+        except BookFault:
+            raise ValueError(f"{price!r} is no price; write it like '65000.10'") from None
         return measures.quantity_of([] if level is None else [level])
 
     @property
@@ -256,22 +300,43 @@ class OrderBook:
         return None if bid is None or ask is None else measures.microprice(bid, ask)
 
     def imbalance(self, levels: int = 1) -> Decimal | None:
-        """(bids - asks) / (bids + asks) by the quantity of the best levels, from -1 to 1."""
-        return measures.imbalance(self.bids(levels), self.asks(levels))
+        """(bids - asks) / (bids + asks) by the quantity of the best levels, from -1 to 1.
+
+        Of a side that is known less deep, by what is known of it; see :attr:`known_bids`.
+        """
+        return measures.imbalance(
+            self.bids(min(levels, self.known_bids)), self.asks(min(levels, self.known_asks))
+        )
 
     def depth_within(self, distance: Decimal) -> tuple[Decimal, Decimal] | None:
         """What is bid and what is asked within a distance from the mid, that included.
 
         :param distance: in the quote asset, e.g. ``book.mid * Decimal("0.001")`` for 10 basis
             points.
-        :returns: quantities in the base asset; None while there is no mid.
+        :returns: quantities in the base asset; None while there is no mid. Levels that are not
+            known for certain are left out; see :meth:`covers`.
         """
         mid = self.mid
         if mid is None:
             return None
-        bids = self._bids.reaching(f"{max(mid - distance, mid * 0):f}")
-        asks = self._asks.reaching(f"{mid + distance:f}")
-        return measures.quantity_of(bids), measures.quantity_of(asks)
+        bids = self._bids.reaching(measures.EXACT.subtract(mid, distance))
+        asks = self._asks.reaching(measures.EXACT.add(mid, distance))
+        return (
+            measures.quantity_of(bids[: self.known_bids]),
+            measures.quantity_of(asks[: self.known_asks]),
+        )
+
+    def covers(self, distance: Decimal) -> bool:
+        """Whether all levels are known within a distance from the mid; False while there is none.
+
+        :param distance: in the quote asset.
+        """
+        mid = self.mid
+        if mid is None:
+            return False
+        return self._bids.covers(measures.EXACT.subtract(mid, distance)) and self._asks.covers(
+            measures.EXACT.add(mid, distance)
+        )
 
     def buy(self, quantity: Decimal) -> Fill:
         """What buying that much at once would take from the asks that are known."""

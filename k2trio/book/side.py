@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING
 
 from ..errors import BookFault
+from .measures import EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -86,8 +88,14 @@ class Side:
         return [found[key] for key in self._keys[: -levels - 1 : -1]] if levels > 0 else []
 
     def at(self, price: str) -> Level | None:
-        """The level with a price, however that is written."""
-        return self._levels.get(self._key(price))
+        """The level with a price, however that is written.
+
+        :raises BookFault: for what is no price.
+        """
+        whole, fraction = _parts(price)
+        if len(fraction) > self._decimals:
+            return None
+        return self._levels.get(self._sign * int(whole + fraction.ljust(self._decimals, "0")))
 
     def crosses(self, other: Side) -> bool:
         """Whether the best price here is not worse than the best one there."""
@@ -126,10 +134,19 @@ class Side:
         """Say that nothing is known behind the worst level."""
         self._floor = self._keys[0] if self._keys else None
 
-    def reaching(self, price: str) -> list[Level]:
+    def reaching(self, price: Decimal) -> list[Level]:
         """The levels from the best to a price, that included; the best first."""
-        start = bisect_left(self._keys, self._key(price))
+        start = bisect_left(self._keys, self._bound(price))
         return [self._levels[key] for key in reversed(self._keys[start:])]
+
+    def covers(self, price: Decimal) -> bool:
+        """Whether all levels from the best to a price are known, that included."""
+        return self._floor is None or self._bound(price) >= self._floor
+
+    def _bound(self, price: Decimal) -> int:
+        """The key of the worst price that is not worse than this one."""
+        scaled = EXACT.scaleb(EXACT.multiply(price, Decimal(self._sign)), self._decimals)
+        return int(scaled.to_integral_value(ROUND_CEILING, EXACT))
 
     def _learn(self, price: str) -> int:
         if len(self._key_of) >= MAX_KNOWN_PRICES:
@@ -138,14 +155,9 @@ class Side:
         return key
 
     def _key(self, price: str) -> int:
-        whole, _, fraction = price.partition(".")
-        if len(fraction) > self._decimals:
-            fraction = fraction.rstrip("0")
-            self._refine(len(fraction))
-        digits = whole + fraction.ljust(self._decimals, "0")
-        if not (digits.isascii() and digits.isdigit()):
-            raise BookFault(f"{price!r} is no price")
-        return self._sign * int(digits)
+        whole, fraction = _parts(price)
+        self._refine(len(fraction))
+        return self._sign * int(whole + fraction.ljust(self._decimals, "0"))
 
     def _refine(self, decimals: int) -> None:
         """Make room for prices with more decimals."""
@@ -167,3 +179,15 @@ class Side:
         for key in leaving:
             del self._levels[key]
         self._floor = max(self._keys[0], self._keys[0] if self._floor is None else self._floor)
+
+
+def _parts(price: str) -> tuple[str, str]:
+    """The digits of a price before its point and after it, without zeros at the end.
+
+    :raises BookFault: for what is no price.
+    """
+    whole, _, fraction = price.partition(".")
+    digits = whole + fraction
+    if not (digits.isascii() and digits.isdigit()):
+        raise BookFault(f"{price!r} is no price")
+    return whole, fraction.rstrip("0")

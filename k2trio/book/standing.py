@@ -1,4 +1,4 @@
-"""What can be said of a book at a moment, and not only as of its last update."""
+"""How a book stands at a moment, for whoever shows it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ CLOCK_JUMP_S = 10.0
 class Standing:
     """How far a book can be believed now.
 
-    :ivar state: as the book's own; but one that is live as of its last update is unproven while
-        nothing could tell it of the next.
+    :ivar state: the book's own.
     :ivar problem: why it is not live; None if it is.
     :ivar age_s: since its last update was received; None before the first.
     :ivar verdict: what the last comparison with another source showed; None before the first.
@@ -35,32 +34,23 @@ class Standing:
 
 
 def standing(
-    book: OrderBook,
-    *,
-    doubt: str | None,
-    passed_s: float | None,
-    by_clock_s: float | None,
-    verdict: Verdict | None,
-    judged_s: float | None,
+    book: OrderBook, *, age_s: float | None, verdict: Verdict | None, judged_s: float | None
 ) -> Standing:
-    """Judge a book.
-
-    :param doubt: why there may be updates that it has not, however live it was with the last one.
-    :param passed_s: since its last update was received, by the time that passed.
-    :param by_clock_s: the same by the wall clock, which may have been set, but does not stop while
-        the machine sleeps.
-    """
+    """What is to be said of a book."""
     state, problem = book.state, book.problem
-    ages = [age for age in (passed_s, by_clock_s) if age is not None]
     if state is BookState.EMPTY:
         problem = "nothing has come that it could begin with"
-    elif state is BookState.LIVE:
-        ahead_s = (by_clock_s or 0.0) - (passed_s or 0.0)
-        if doubt is not None:
-            problem = doubt
-        elif ahead_s >= CLOCK_JUMP_S:
-            problem = (
-                f"since its last update the machine slept, or its clock went on {ahead_s:.0f} s"
-            )
-        state = BookState.LIVE if problem is None else BookState.UNPROVEN
-    return Standing(state, problem, max(ages, default=None), verdict, judged_s)
+    return Standing(state, problem, age_s, verdict, judged_s)
+
+
+def slept(passed_s: float, by_clock_s: float) -> str | None:
+    """Whether the machine slept, by two clocks of which only one goes on meanwhile.
+
+    :param passed_s: since a book's last update was received, by the time that passed.
+    :param by_clock_s: the same by the wall clock, which may have been set.
+    :returns: a problem of the book; None if it did not.
+    """
+    ahead_s = by_clock_s - passed_s
+    if ahead_s < CLOCK_JUMP_S:
+        return None
+    return f"since its last update the machine slept, or its clock went on {ahead_s:.0f} s"

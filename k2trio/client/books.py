@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..book.books import Books
-from ..book.order_book import BookState, OrderBook
-from ..book.standing import Standing, standing
+from ..book.standing import Standing, slept, standing
 from ..observe.transitions import BookDiffers
 from ..repair.hosts import BackfillError
 
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..book.audit import Verdict
+    from ..book.order_book import OrderBook
     from ..continuity.items import Item
-    from ..continuity.track import Track
     from .feed import Feed
 
 
@@ -44,6 +43,10 @@ class FeedBooks:
     every ``book_audit_interval`` with a second snapshot. One that is wrong is *unproven* from then
     on, keeps its last levels, and is live again with the next snapshot, which is asked for.
 
+    A book is unproven, too, while its stream is not subscribed or not connected, or has brought
+    nothing since it was; then the next update proves it. What makes a book follows the streams that
+    are subscribed: without depth updates it goes on from partial depth, or from the book ticker.
+
     :param wall_clock: Unix time, to which messages were stamped when they were received.
 
     :ivar books: all of them, by symbol.
@@ -53,12 +56,17 @@ class FeedBooks:
     def __init__(self, feed: Feed, wall_clock: Callable[[], float] = time.time) -> None:
         self._feed = feed
         self._wall_clock = wall_clock
+        # The clock itself, not trio.current_time: books may be looked at when Trio has ended.
+        self._now = trio.lowlevel.current_clock().current_time
         self._updated: dict[str, tuple[float, float]] = {}
         """Stream → the stamp of the book's last update, and when that was."""
         self.judged: Counter[bool] = Counter()
         self._verdicts: dict[str, tuple[float, Verdict]] = {}
         snapshots = feed.settings.depth_snapshot_levels > 0
-        self.books: Books = Books(feed.streams, self._judge, self._broken, depth=snapshots)
+        self._subscribed = feed.subscribed
+        self.books: Books = Books(
+            self._subscribed, self._judge, self._broken, depth=snapshots, doubts=self._doubt
+        )
         feed.beside(self._audit)
 
     def __aiter__(self) -> FeedBooks:
@@ -81,12 +89,18 @@ class FeedBooks:
 
         :returns: per item the book of its symbol.
         """
+        if self._feed.subscribed is not self._subscribed:
+            self._subscribed = self._feed.subscribed
+            self.books.carry(self._subscribed)
         books = [self.books.apply(item) for item in items]
-        now, wall = trio.current_time(), self._wall_clock()
+        now, wall = self._now(), self._wall_clock()
+        for coming in self.books.coming:
+            self._mend(coming)
         for book in dict.fromkeys(books):
-            if book is not None and book.state is not BookState.LIVE:
-                self._feed.resync(book.stream)  # whatever it lacks: a snapshot mends it
-            if book is None or book.received is None:
+            if book is None:
+                continue
+            self._mend(book)
+            if book.received is None:
                 continue
             stamp, _ = self._updated.get(book.stream, (None, now))
             if stamp != book.received:
@@ -96,28 +110,47 @@ class FeedBooks:
 
     def standings(self) -> list[tuple[OrderBook, Standing]]:
         """Every book, and how far it can be believed now."""
-        now, wall = trio.current_time(), self._wall_clock()
-        lines = [line for line in self._feed.lines if line.connected]
-        connected = {stream for line in lines for stream in line.streams}
-        tracks = {(track.venue, track.stream.name): track for track in self._feed.tracks}
+        now = self._now()
         rows: list[tuple[OrderBook, Standing]] = []
         for book in self.books.all:
-            stamp, updated_at = self._updated.get(book.stream, (None, None))
             judged_at, verdict = self._verdicts.get(book.stream, (None, None))
             row = standing(
                 book,
-                doubt=_doubt(book.stream in connected, tracks.get((book.venue or "", book.stream))),
-                passed_s=None if updated_at is None else now - updated_at,
-                by_clock_s=None if stamp is None else wall - stamp,
+                age_s=max(self._ages(book), default=None),
                 verdict=verdict,
                 judged_s=None if judged_at is None else now - judged_at,
             )
             rows.append((book, row))
         return rows
 
+    def _ages(self, book: OrderBook) -> tuple[float, float] | tuple[()]:
+        """Since when a book was updated last (s): by the time that passed, and by the clock."""
+        if book.stream not in self._updated:
+            return ()
+        stamp, updated_at = self._updated[book.stream]
+        return self._now() - updated_at, self._wall_clock() - stamp
+
+    def _doubt(self, book: OrderBook) -> str | None:
+        """Why a book that is right as of its last update may lack later ones."""
+        if not any(line.connected for line in self._feed.subscribed.get(book.stream, ())):
+            return "its stream is not connected"
+        track = self._feed.track(book.venue or "", book.stream)
+        if track is not None:
+            # What it brought may still be on its way to the book.
+            if track.unheard or track.unheard_at == 1 + (book.last_update_id or 0):
+                return "its stream was not connected for a while, and has brought nothing since"
+            if track.gap is not None:
+                return "updates are missing, and asked for"
+        ages = self._ages(book)
+        return slept(*ages) if ages else None
+
+    def _mend(self, book: OrderBook) -> None:
+        if not book.intact:
+            self._feed.resync(book.stream)  # whatever it lacks: a snapshot mends it
+
     def _judge(self, verdict: Verdict) -> None:
         self.judged[verdict.equal] += 1
-        self._verdicts[verdict.stream] = trio.current_time(), verdict
+        self._verdicts[verdict.stream] = self._now(), verdict
         self._feed.metrics.book_audited(verdict.witness)
         if not verdict.equal:
             self._begin_anew(verdict.stream, verdict.witness, str(verdict))
@@ -141,7 +174,7 @@ class FeedBooks:
 
     async def _audit_one(self, book: OrderBook) -> None:
         audit = self.books.audit(book.symbol)
-        if audit is None or book.venue is None or book.state is not BookState.LIVE:
+        if audit is None or book.venue is None or book.problem is not None:
             return
         audit.expect()
         try:
@@ -150,14 +183,3 @@ class FeedBooks:
             audit.forget()  # nothing is known to be wrong; the next turn asks again
             return
         self.books.answer(snapshot)
-
-
-def _doubt(connected: bool, track: Track | None) -> str | None:
-    """Why a book that is live with its last update may lack later ones."""
-    if not connected:
-        return "its stream is not connected"
-    if track is not None and track.unheard:
-        return "its stream was not connected for a while, and has brought nothing since"
-    if track is not None and track.gap is not None:
-        return "updates are missing, and asked for"
-    return None

@@ -21,10 +21,10 @@ from ..market.payloads import Event
 from ..market.streams import Repair, parse_stream
 from .backend import TRIO, Backend
 from .consumer import Batches, Events, P, Seat
-from .health import FeedStatus, line_status, stream_problem
+from .health import FeedStatus, feed_status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 
     from ..continuity.items import GapReason, Item
     from ..continuity.ledger import Coverage
@@ -191,38 +191,7 @@ class Feed(Generic[P]):
 
     def status(self) -> FeedStatus:
         """What the feed is doing now."""
-        last_data_at = self._parts.delivery.last_data_at
-        now = self._now()
-        silence = now - (self._started_at if last_data_at is None else last_data_at)
-        disconnected = self._shards.disconnected()
-        problems = [f"line {name} is not connected" for name in disconnected]
-        limit = self.settings.health_check_timeout
-        if not self.lines:
-            pass  # nothing is to be carried
-        elif last_data_at is None:
-            problems.append("no data has arrived yet")
-        elif limit and silence >= limit:
-            problems.append(f"no data for {silence:.1f} s")
-        if self._parts.resume.problem is not None:
-            problems.append(self._parts.resume.problem)
-        problems += self._parts.repairs.problems(now)
-        barren = [track.stream.name for track in self._arbiter.barren(now)]
-        problems += stream_problem("all that comes is old and dropped", barren)
-        unknown = self._parts.staleness.unknown
-        problems += stream_problem("the exchange has no such symbol", unknown)
-        return FeedStatus(
-            connected=not disconnected,
-            silence_s=silence,
-            lines=tuple(map(line_status, self.lines)),
-            breakers={
-                endpoint.name: endpoint.breaker.state.name.lower()
-                for endpoint in self.endpoints.all
-            },
-            buffered=self._outbox.size,
-            duplicates=sum(track.duplicates for track in self.tracks),
-            missing=sum(track.ledger.missing for track in self.tracks),
-            problems=tuple(problems),
-        )
+        return feed_status(self._parts, self.settings, self._started_at, self._now())
 
     @property
     def endpoints(self) -> Endpoints:
@@ -242,7 +211,7 @@ class Feed(Generic[P]):
     @property
     def streams(self) -> Sequence[str]:
         """The names of all streams that are subscribed, each once."""
-        return list(dict.fromkeys(name for line in self.lines for name in line.streams))
+        return list(self.subscribed)
 
     @property
     def tracks(self) -> Sequence[Track]:
@@ -267,9 +236,10 @@ class Feed(Generic[P]):
     def resync(self, *streams: str) -> None:
         """Ask for a new snapshot of depth streams, for books that are wrong or in doubt.
 
-        It comes in its place among the updates, as the budget allows; other streams are ignored.
+        It comes in its place among the updates, as the budget allows; other streams are ignored,
+        and those that are not subscribed.
         """
-        names = {parse_stream(name).name for name in streams}
+        names = {parse_stream(name).name for name in streams} & self.subscribed.keys()
         for track in self._arbiter.tracks:
             if not isinstance(track, BookTrack) or track.stream.name not in names:
                 continue
@@ -302,6 +272,15 @@ class Feed(Generic[P]):
         await self.backend.call(functools.partial(self._shards.unsubscribe, names))
 
     # -- for what is built on it ----------------------------------------------------------------
+
+    @property
+    def subscribed(self) -> Mapping[str, Sequence[Line]]:
+        """Every stream that is subscribed, and its lines; after a change, another mapping."""
+        return self._shards.carriers
+
+    def track(self, venue: str, stream: str) -> Track | None:
+        """What is known of a stream of a venue; None if it has brought nothing."""
+        return self._arbiter.found(venue, stream)
 
     def tell(self, transition: Transition) -> None:
         """Tell log, metrics and observers of a transition."""

@@ -214,8 +214,7 @@ class Line:
             if session.failure is not None or session.retired:
                 return
             await session.change.wait()
-        where = session.endpoint
-        silent_since = self.last_message_at
+        where, silent_since = session.endpoint, self.last_message_at
         if self.current is not session and self.current is not None:
             silent_since = self.current.last_data_at or silent_since
         outage = None if silent_since is None else max(0.0, session.first_data_at - silent_since)

@@ -22,6 +22,7 @@ from ..observe.transitions import BreakerChanged
 from ..policy.breaker import CircuitBreaker, Signal, State
 from ..policy.failover import Endpoint, Endpoints
 from ..repair.gaps import Repairs
+from ..repair.quiet import QuietBooks
 from ..repair.rest import Backfill
 from ..repair.staleness import StalenessCheck
 from ..sharing.dials import Dials
@@ -37,6 +38,7 @@ from .parts import Parts
 from .resume import Resume
 from .runtime import Runtime
 from .shards import Shards
+from .showing import show, show_budgets
 from .suspend import suspended_s
 
 if TYPE_CHECKING:
@@ -289,17 +291,19 @@ def build(
         suspended,
     )
     resume = Resume(arbiter, settings, emit, sync, positions)
-    shards = Shards(streams, endpoints, runtime)
+    shards = Shards(streams, endpoints, runtime, arbiter.leave)
     repairs = Repairs(arbiter, rest, settings, delivery.publish, metrics, shards.redundant)
     # The clock itself, not trio.current_time: they may be scraped when Trio has ended.
     now = trio.lowlevel.current_clock().current_time
-    _show(metrics, settings, arbiter, outbox, endpoints, shards, now)
-    _show_budgets(metrics, endpoints, rest, sharing, now)
+    show(metrics, settings, arbiter, outbox, endpoints, shards, now)
+    show_budgets(metrics, endpoints, rest, sharing, now)
     metrics.watch_latency(latency.histograms)
     metrics.watch_unknown(lambda: len(staleness.unknown))
     metrics.watch_repairs(lambda: rest.waiting, lambda: repairs.broken_books(now()))
+    quiet = QuietBooks(arbiter, rest, repairs.notice)
     tasks: list[Callable[[], Awaitable[None]]] = [
         repairs.run,
+        functools.partial(quiet.watch, lambda: shards.sessions),
         functools.partial(staleness.watch, lambda: shards.sessions),
         resume.save_regularly,
     ]
@@ -352,48 +356,3 @@ def _endpoints(settings: Settings, emit: Observer) -> Endpoints:
         ],
         settings.recovery_timeout,
     )
-
-
-def _show(
-    metrics: Metrics,
-    settings: Settings,
-    arbiter: Arbiter,
-    outbox: Outbox,
-    endpoints: Endpoints,
-    shards: Shards,
-    now: Callable[[], float],
-) -> None:
-    """Let the metrics look at what is there anyway, whenever they are scraped."""
-
-    for endpoint in endpoints.all:
-        metrics.add_breaker(endpoint.name)
-        metrics.add_endpoint(endpoint.name, endpoint.venue, endpoint.index)
-    metrics.set_limits(settings.max_reconnect_attempts, settings.max_buffered_messages)
-    metrics.watch_connected(shards.connected)
-    metrics.watch_received(lambda: arbiter.received)
-    metrics.watch_buffer(lambda: outbox.size)
-    metrics.watch_held(lambda: sum(len(track.held) for track in arbiter.tracks))
-    metrics.watch_oldest_gap(lambda: arbiter.oldest_gap_s(now()))
-    metrics.watch_barren(lambda: len(arbiter.barren(now())))
-
-
-def _show_budgets(
-    metrics: Metrics,
-    endpoints: Endpoints,
-    rest: Backfill,
-    sharing: Sharing | None,
-    now: Callable[[], float],
-) -> None:
-    """Let the metrics look at what may be spent; where it is shared, of what all leave."""
-
-    def dials_left(venue: str) -> int:
-        return endpoints.budget_left(venue, now())
-
-    def weight_left(venue: str) -> int:
-        return rest.budget(venue).left(now())
-
-    for venue in endpoints.budgets:
-        metrics.watch_budget(venue, functools.partial(dials_left, venue))
-        if rest.serves(venue):
-            metrics.watch_rest_budget(venue, functools.partial(weight_left, venue))
-    metrics.watch_sharing(lambda: "" if sharing is None else sharing.problem)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
+from ..errors import ConnectionFailed, SubscriptionRejected
 from ..market.streams import shard
 from ..observe.transitions import Closed
 from .line import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from ..continuity.track import Track
     from ..policy.failover import Endpoints
@@ -21,16 +23,27 @@ class Shards:
     """All lines of a feed.
 
     :param streams: names; :data:`Settings.streams_per_connection` of them make a shard.
+    :param left: told of streams that no line carries.
+    :ivar carriers: every stream → its lines; whenever the streams change, it is another mapping.
     """
 
-    def __init__(self, streams: Sequence[str], endpoints: Endpoints, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        streams: Sequence[str],
+        endpoints: Endpoints,
+        runtime: Runtime,
+        left: Callable[[Collection[str]], None],
+    ) -> None:
         self._endpoints = endpoints
+        self._left = left
         self._runtime = runtime
         self._per_line = runtime.settings.streams_per_connection
         self._shards: list[list[Line]] = []
         self._made = 0
+        self.carriers: Mapping[str, Sequence[Line]] = {}
         for names in shard(streams, self._per_line):
             self._add(names)
+        self._note_streams()
 
     @property
     def lines(self) -> list[Line]:
@@ -57,7 +70,7 @@ class Shards:
 
     def redundant(self, track: Track) -> bool:
         """Whether more than one connection carries a stream of a venue."""
-        carriers = (line for line in self.lines if track.stream.name in line.streams)
+        carriers = self.carriers.get(track.stream.name, ())
         return sum(line.connections(track.venue) for line in carriers) > 1
 
     async def subscribe(self, streams: Sequence[str]) -> list[Line]:
@@ -67,30 +80,42 @@ class Shards:
         :raises SubscriptionRejected: if the exchange refuses one; the others stay.
         :raises ConnectionFailed: if the connection ends first; the streams are kept.
         """
-        known = {name for line in self.lines for name in line.streams}
-        new = [name for name in dict.fromkeys(streams) if name not in known]
-        for lines in self._shards:
-            room = self._per_line - len(lines[0].streams)
-            take, new = new[:room], new[room:]
-            if take:
-                for line in lines:
-                    await line.subscribe(take)
-        return [line for rest in shard(new, self._per_line) for line in self._add(rest)]
+        new = [name for name in dict.fromkeys(streams) if name not in self.carriers]
+        self._left(new)  # whatever is known of them is of a time before
+        try:
+            for lines in self._shards:
+                room = self._per_line - len(lines[0].streams)
+                take, new = new[:room], new[room:]
+                if take:
+                    self.carriers = {**self.carriers, **dict.fromkeys(take, lines)}
+                    await _ask_all(lines, functools.partial(Line.subscribe, streams=take))
+            return [line for rest in shard(new, self._per_line) for line in self._add(rest)]
+        finally:
+            self._note_streams()
 
     async def unsubscribe(self, streams: Collection[str]) -> None:
         """Remove streams; a line that is left with none ends.
 
         :raises ConnectionFailed: if the connection ends first; the streams are removed anyhow.
         """
-        for lines in list(self._shards):
-            if set(lines[0].streams) <= set(streams):
-                self._shards.remove(lines)
-                for line in lines:
-                    line.end()
-                    self._tell_closed(line)
-        for line in self.lines:
-            if going := [name for name in line.streams if name in streams]:
-                await line.unsubscribe(going)
+        staying = {name: lines for name, lines in self.carriers.items() if name not in streams}
+        going = [name for name in self.carriers if name not in staying]
+        self.carriers = staying
+        for lines in [one for one in self._shards if set(one[0].streams) <= set(streams)]:
+            self._shards.remove(lines)
+            for line in lines:
+                line.end()
+                self._tell_closed(line)
+
+        async def leave(line: Line) -> None:
+            if names := [name for name in line.streams if name in streams]:
+                await line.unsubscribe(names)
+
+        try:
+            await _ask_all(self.lines, leave)
+        finally:
+            self._left(going)
+            self._note_streams()
 
     def close(self) -> None:
         """No line runs any more: their connections have been closed."""
@@ -103,6 +128,9 @@ class Shards:
             session.retire()
             where = session.endpoint
             self._runtime.emit(Closed(line.name, where.name, where.venue))
+
+    def _note_streams(self) -> None:
+        self.carriers = {name: lines for lines in self._shards for name in lines[0].streams}
 
     def _add(self, streams: Sequence[str]) -> list[Line]:
         number, self._made = self._made, self._made + 1
@@ -117,3 +145,19 @@ class Shards:
             line.companions = [other for other in lines if other is not line]
         self._shards.append(lines)
         return lines
+
+
+async def _ask_all(lines: Sequence[Line], ask: Callable[[Line], Awaitable[None]]) -> None:
+    """Ask every line, also where one of them fails.
+
+    :raises SubscriptionRejected: as the first of them that failed.
+    :raises ConnectionFailed: the same.
+    """
+    first: ConnectionFailed | SubscriptionRejected | None = None
+    for line in lines:
+        try:
+            await ask(line)
+        except (ConnectionFailed, SubscriptionRejected) as failure:
+            first = first or failure
+    if first is not None:
+        raise first

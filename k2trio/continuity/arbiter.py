@@ -119,6 +119,15 @@ class Arbiter:
             if name in streams:
                 track.interrupt()
 
+    def leave(self, streams: Collection[str]) -> None:
+        """No connection carries these streams, of whichever venue."""
+        for venue in self._tracks:
+            self.interrupt(venue, streams)
+
+    def found(self, venue: str, stream: str) -> Track | None:
+        """The track of a stream, if it has begun."""
+        return self._tracks.get(venue, {}).get(stream)
+
     def track(self, venue: str, stream: str) -> Track:
         """The track of a stream, begun if it is new."""
         tracks = self._tracks.setdefault(venue, {})

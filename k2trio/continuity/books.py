@@ -27,6 +27,12 @@ class BookTrack(Track):
     snapshot is *wanted*, and put in later, as it is at the beginning. For that the stream is
     *paused*, that is, held back though nothing is missing: those that the snapshot contains go
     before it, and the others after. If it is ahead of what has come, it waits for them.
+
+    While the stream is *quiet* there is nothing to wait for: then a snapshot goes where it is, with
+    what it contains declared if something had come before; and what comes goes on from it.
+
+    :ivar quiet_since: when the stream was last found to be quiet; None if it was not since it was
+        interrupted.
     """
 
     # What a base declares is declared again where it is set, for ``pyright --verifytypes``.
@@ -34,13 +40,16 @@ class BookTrack(Track):
     paused: bool
     wants_snapshot: bool
 
-    __slots__ = ("_ahead", "_begins")
+    __slots__ = ("_ahead", "_begins", "_quiet_at", "quiet_since")
 
     def __init__(self, venue: str, stream: Stream, shared: Shared) -> None:
         super().__init__(venue, stream, shared)
         self._ahead: Event[DepthSnapshot] | None = None
         """A snapshot that waits for the updates which it contains."""
         self._begins = shared.snapshots
+        self.quiet_since: float | None = None
+        self._quiet_at = 0
+        """How many messages had come by then."""
         if self._begins:
             self.wants_snapshot = True
             self.pause()
@@ -54,6 +63,34 @@ class BookTrack(Track):
             return False
         self.wants_snapshot = True
         return True
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come since the stream was found to be quiet."""
+        return self.quiet_since is not None and self._quiet_at == self.received
+
+    def fall_quiet(self, now: float, quiet_s: float) -> bool:
+        """Be quiet, if nothing has come for a while and only a snapshot can tell what is missing.
+
+        To be called while a connection carries the stream, and has for so long.
+
+        :returns: whether that is news.
+        """
+        told = self.quiet or self.held or now - self.seen_at < quiet_s
+        if told or not self._begins or not (self.wants_snapshot or self.unheard):
+            return False
+        self.quiet_since, self._quiet_at = now, self.received
+        return True
+
+    def interrupt(self) -> None:
+        """No connection carries the stream any more."""
+        super().interrupt()
+        self.quiet_since = None
+
+    @property
+    def wanting(self) -> bool:
+        """Whether something is missing, or may be and a snapshot tells."""
+        return super().wanting or (self.unheard and self.quiet)
 
     @property
     def asks(self) -> bool:
@@ -93,7 +130,9 @@ class BookTrack(Track):
         """Whether a snapshot with updates up to ``last`` has what is missing, and what comes next
         continues it.
         """
-        if self.next is None or not self.wanting:
+        if self.next is None:
+            return self.quiet
+        if not self.wanting:
             return False
         gap = self.gap
         return last >= (self.next - 1 if gap is None else gap[1])
@@ -103,14 +142,22 @@ class BookTrack(Track):
         last = event.data.last_update_id
         if not self.joins(last):
             return False
-        if self.gap is None and self.paused:
+        if self.gap is None and self.paused and not self.quiet:
             self._ahead = event
             self._put_in(event, out)
             return True
-        if self.next is not None and last < self.next:
+        if self.next is None:
+            self.next = self.first = last + 1
+            out.append(event)
+        elif last < self.next:
             out.append(event)
         else:
             self.declare(last, "snapshot", out, then=event)
+        if self.quiet:
+            self.quiet_since = None
+            if self.unheard:
+                self.unheard_at = None  # nothing was missed
+            self.delivered_at = self.delivered_at or event.received
         self.wants_snapshot = False
         self.proceed(out)
         return True

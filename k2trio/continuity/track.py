@@ -29,17 +29,19 @@ class Track(Judging):
     """What has been delivered of one stream of one venue, and what is held.
 
     :ivar wants_snapshot: a gap of a book was declared, and no snapshot has followed yet.
+    :ivar unheard_at: what was to come next when no connection carried the stream any more, the last
+        time; None if that never was so.
     """
 
     __slots__ = (
         "_resume_limit",
-        "_unheard_at",
         "began_at",
         "first",
         "ledger",
         "outages",
         "repair_kind",
         "stream",
+        "unheard_at",
         "venue",
         "wants_snapshot",
     )
@@ -62,7 +64,7 @@ class Track(Judging):
         self.wants_snapshot: bool = False
         self.repair_kind: Repair = stream.order.repair
         self._resume_limit: int | None = None
-        self._unheard_at: int | None = None
+        self.unheard_at: int | None = None
 
     def __repr__(self) -> str:
         return f"<Track {self.venue} {self.stream.name} next={self.next} held={len(self.held)}>"
@@ -101,7 +103,7 @@ class Track(Judging):
         """Whether no connection carried the stream for a while since what came last."""
         if not self.contiguous:
             return self.interrupted
-        return self.next is not None and self._unheard_at == self.next
+        return self.next is not None and self.unheard_at == self.next
 
     def missing_until(self, until: int) -> int:
         """The end of the last gap that begins at ``until`` or before; held messages part gaps."""
@@ -235,9 +237,9 @@ class Track(Judging):
 
     def interrupt(self) -> None:
         """No connection carries the stream any more."""
+        self.unheard_at = self.next
         if self.contiguous:
             self._doubtful_at = self.next  # should ids begin anew now, more may be missing
-            self._unheard_at = self.next
         else:
             self.interrupted = self.delivered_at is not None
 

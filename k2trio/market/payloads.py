@@ -99,7 +99,13 @@ class PartialDepth(msgspec.Struct, frozen=True, gc=False):
 
 
 class DepthSnapshot(PartialDepth, frozen=True, gc=False):
-    """The book as REST gives it, to be followed by diffs that join it (``origin="snapshot"``)."""
+    """The book as REST gives it, to be followed by diffs that join it (``origin="snapshot"``).
+
+    :ivar asked: how many levels a side were asked for: if there are fewer, there are no more. None
+        where that is not known, as in recordings.
+    """
+
+    asked: int | None = None
 
 
 class BookTicker(msgspec.Struct, frozen=True, gc=False):

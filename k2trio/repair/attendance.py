@@ -80,6 +80,7 @@ class Attendance:
         self.news: trio.Event = trio.Event()
         self.opened: trio.Event = trio.Event()
         self.paused_at: float = trio.current_time()
+        self._expectant = not track.received
         self._last: int | None = None
         """Where the gap ends that is attended to, and what the ledger said when that began."""
         self._missing = self._repaired = 0
@@ -102,7 +103,10 @@ class Attendance:
             if isinstance(track, BookTrack) and track.paused:
                 if not office.backfill.serves(track.venue):
                     return float("-inf")
-                return self.hold.deadline(self.paused_at, excused=office.well(track.venue))
+                if not track.received:
+                    return float("inf")  # nothing is held back
+                paused_at = max(self.paused_at, track.began_at)
+                return self.hold.deadline(paused_at, excused=office.well(track.venue))
             return float("inf")
         if not office.backfill.serves(track.venue):
             return self.ask_from
@@ -112,6 +116,13 @@ class Attendance:
     def next_look(self, deadline: float) -> float:
         """When to look at the clock again; while it may stand still, it is looked at often."""
         return min(deadline, trio.current_time() + LOOK_S) if self.hold.waiting else deadline
+
+    def stir(self) -> None:
+        """Something is held back, or lacks a snapshot."""
+        self.opened.set()
+        if self._expectant:
+            self._expectant = False
+            self.news.set()
 
     def held_back(self) -> None:
         """The stream waits for a snapshot from now on, though nothing of it is missing."""

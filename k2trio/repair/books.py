@@ -6,6 +6,9 @@ long as it moves, that is waited for.
 
 *A book begins.* Its first updates are held back until they have a snapshot to join.
 
+*A stream is quiet* (``quiet.py``), and its book has not begun, or lacks a snapshot, or its stream
+was away: the snapshot is put in as it comes, unless the stream was away again meanwhile.
+
 *A gap was declared without a snapshot*, as REST was down or the budget gone, ids leapt, or the
 consumer was too slow. Whoever keeps a book cannot go on, so a snapshot is put in later, between
 two updates: the stream is held back until the snapshot is there for the next update to join. That
@@ -38,7 +41,8 @@ if TYPE_CHECKING:
 FIRST_HEALING_PAUSE_S = 1.0
 """Before the first look at a book whose stream goes on without a snapshot, and after it."""
 AHEAD_LOOK_S = 0.5
-"""How often to see whether a snapshot that was ahead has been put in its place."""
+"""How often to see whether what is waited for has come: the updates that a snapshot contains, or
+the first ones."""
 LONGEST_HEALING_PAUSE_S = 10.0
 """The pauses double up to here while REST lags or does not answer."""
 HEALING_INTERVAL_S = 30.0
@@ -72,6 +76,11 @@ class Healing:
         while track.wanting:
             if not track.asks:
                 await trio.sleep(AHEAD_LOOK_S)  # for the updates that the snapshot contains
+            elif track.quiet:
+                if not await self._join():
+                    await self._wait()
+            elif track.paused and not track.held:
+                await trio.sleep(AHEAD_LOOK_S)  # it is not carried, or its first update comes soon
             elif track.gap is None and not track.paused:
                 await self._heal()
             elif track.held and trio.current_time() < self._case.ask_from:
@@ -90,7 +99,7 @@ class Healing:
             newest = await self._look()
             if newest is None or not track.joins(newest):
                 return not track.wanting
-        event = None
+        quiet_since = track.quiet_since if track.quiet else None
         budget = case.office.backfill.budget(track.venue)
         most = case.office.settings.depth_snapshot_levels
         levels, weight = budget.levels(self._books(), trio.current_time(), most)
@@ -103,6 +112,8 @@ class Healing:
                 )
             except BackfillError:
                 return False
+        if quiet_since is not None and not self._may_put_in(quiet_since):
+            return False
         out: list[Item] = []
         case.tally()  # another connection may have closed the gap meanwhile
         if track.snapshot(event, out):
@@ -112,6 +123,13 @@ class Healing:
             return True
         self._note(int(event.data.last_update_id))
         return not track.wanting
+
+    def _may_put_in(self, quiet_since: float) -> bool:
+        """Whether a snapshot that was asked for while the stream was quiet has a place in it."""
+        track = self._track
+        if track.quiet_since != quiet_since:
+            return False  # it was away, and may have missed what came after the snapshot
+        return track.quiet or track.paused or track.gap is not None
 
     async def _look(self) -> int | None:
         """REST's last update, cheaply; None if it does not answer."""

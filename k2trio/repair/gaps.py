@@ -100,12 +100,11 @@ class Repairs:
                 await self._opened.wait()
                 self._opened = trio.Event()
                 for track in self._arbiter.tracks:
-                    if not track.held and not track.wants_snapshot:
+                    if not track.held and not _lacks_a_snapshot(track):
                         continue
                     case = self._busy.get(track)
                     if case is not None:
-                        if track.held:
-                            case.opened.set()
+                        case.stir()
                     elif track.held or self._served(track):
                         case = self._busy[track] = Attendance(self._office, track)
                         nursery.start_soon(self._attend, case)
@@ -164,3 +163,8 @@ class Repairs:
             case.tally()
             await case.release(out)
         case.tally()
+
+
+def _lacks_a_snapshot(track: Track) -> bool:
+    """Whether a book wants a snapshot that need not wait for the first update."""
+    return isinstance(track, BookTrack) and track.wanting and (track.quiet or not track.paused)

@@ -9,6 +9,8 @@ import operator
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import msgspec
+
 from ..market.payloads import DepthSnapshot, Event, frame_of
 from ..market.streams import Kind, Repair, Stream
 from ..market.units import MS, convert
@@ -236,6 +238,7 @@ class Backfill:
             venue, "/api/v3/depth", query, weight, DepthSnapshot, turn
         )
         frame = frame_of(stream.name, raw)
+        book = msgspec.structs.replace(book, asked=levels)
         return Event(book, stream.name, venue, self._wall_clock(), frame, "snapshot")
 
     async def listed(self, venue: str) -> dict[str, str]:

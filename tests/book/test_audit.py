@@ -187,3 +187,53 @@ def test_a_gap_of_a_venue_that_was_left_is_nothing_to_the_book() -> None:
     bench = Bench()
     bench.apply(START, Gap("w", STREAM, 1, 2, "not_repaired"))
     assert bench.state is BookState.LIVE
+
+
+# -- streams that come and go ----------------------------------------------------------------------
+
+
+def test_a_book_whose_stream_comes_no_more_is_unproven_and_another_one_goes_on() -> None:
+    bench = Bench(STREAM, TICKER, PARTIAL)
+    bench.apply(START, ticker(10, ("99", "1"), ("101", "4")))
+    first = bench.books["btcusdt"]
+    bench.books.carry([TICKER, PARTIAL])
+    assert (first.state, first.problem) == (
+        BookState.UNPROVEN,
+        "its stream is not subscribed any more",
+    )
+    assert bench.books["btcusdt"] is first
+    bench.apply(diff(11, 12, {}, {}))  # it was on its way
+    assert first.last_update_id == 12
+    bench.apply(ticker(13, ("99", "1"), ("101", "4")))
+    assert bench.books["btcusdt"] is first
+    bench.apply(partial(14, {"98": "1"}, {"101": "4"}))
+    assert bench.books["btcusdt"].stream == PARTIAL
+    assert (bench.state, first.state) == (BookState.LIVE, BookState.UNPROVEN)
+    assert bench.books.audit("btcusdt") is None
+    bench.books.carry([TICKER])
+    bench.apply(ticker(15, ("98", "1"), ("101", "4")))
+    assert (bench.books["btcusdt"].stream, bench.state) == (TICKER, BookState.LIVE)
+
+
+def test_a_book_whose_stream_comes_again_goes_on_where_it_was() -> None:
+    bench = Bench(STREAM)
+    bench.apply(START)
+    bench.books.carry([])
+    assert bench.state is BookState.UNPROVEN
+    bench.books.carry([STREAM])
+    assert bench.state is BookState.LIVE
+    bench.apply(diff(12, 13, {}, {}))
+    assert bench.books["btcusdt"].problem == "updates 11 to 11 are missing"
+
+
+def test_a_second_snapshot_is_ignored_once_the_book_is_made_of_another_stream() -> None:
+    bench = Bench(STREAM, TICKER)
+    bench.apply(START)
+    audit = bench.books.audit("btcusdt")
+    assert audit is not None
+    audit.expect()
+    bench.books.carry([TICKER])
+    bench.apply(ticker(11, ("98", "2"), ("101", "4")))
+    bench.books.answer(second(11, {"98": "7"}))
+    assert bench.told == []
+    assert bench.state is BookState.LIVE

@@ -6,6 +6,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from booked import STREAM, diff, snapshot
 from hypothesis import given, settings
@@ -15,6 +16,12 @@ from k2trio.book.order_book import BookState, OrderBook
 from k2trio.continuity.items import Gap, Outage, VenueChanged
 from k2trio.errors import ConfigError
 from k2trio.market.payloads import BookTicker, Event, Level, PartialDepth, Trade
+
+
+def partial_of(stream: str, bids: dict[str, str], asks: dict[str, str]) -> Event[Any]:
+    data = PartialDepth(1, *([Level(*level) for level in side.items()] for side in (bids, asks)))
+    return Event(data, stream, "v", 1.0, b"")
+
 
 Sides = tuple[dict[str, str], dict[str, str]]
 
@@ -237,3 +244,89 @@ def test_any_sequence_of_updates_gives_the_book_that_a_plain_dictionary_gives(
         )
         assert [(Decimal(x.price), int(x.quantity)) for x in asks] == sorted(truth[1].items())
         assert all(Decimal(a.price) > Decimal(b.price) for a, b in pairwise(bids))
+
+
+def test_a_book_is_unproven_while_whoever_knows_more_has_doubts() -> None:
+    doubts: list[str] = []
+    book = OrderBook(STREAM, lambda _: doubts[0] if doubts else None)
+    doubts.append("nobody brings it")
+    assert (book.state, book.problem) == (BookState.EMPTY, None)
+    book.apply(snapshot(10, {"99": "1"}, {"101": "1"}))
+    assert (book.state, book.problem) == (BookState.UNPROVEN, "nobody brings it")
+    assert book.apply(diff(11, 11, {"99": "2"}, {}))
+    assert book.intact
+    doubts.clear()
+    assert (book.state, book.last_update_id) == (BookState.LIVE, 11)
+    book.doubt("a level is wrong")
+    doubts.append("nobody brings it")
+    assert (book.problem, book.intact) == ("a level is wrong", False)
+
+
+# -- how deep it is known --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "bids", "asks", "whole"),
+    [
+        (1000, 2, 2, (True, True)),
+        (1000, 2, 1, (True, True)),
+        (2, 2, 2, (False, False)),
+        (2, 2, 1, (False, True)),
+        (None, 2, 2, (False, False)),  # nobody knows
+        (None, 2, 1, (False, True)),
+    ],
+)
+def test_a_side_with_fewer_levels_than_were_asked_for_is_whole(
+    asked: int | None, bids: int, asks: int, whole: tuple[bool, bool]
+) -> None:
+    sides = [
+        {str(100 + sign * n): "1" for n in range(1, levels + 1)}
+        for sign, levels in ((-1, bids), (1, asks))
+    ]
+    event = snapshot(1, *sides)
+    data = msgspec.structs.replace(event.data, asked=asked)
+    book = book_of(msgspec.structs.replace(event, data=data))
+    book.apply(diff(2, 2, {"1": "5"}, {"900": "5"}))
+    known = book.known_bids == bids + 1, book.known_asks == asks + 1
+    assert known == whole
+    assert book.whole == all(whole)
+
+
+def test_partial_depth_with_fewer_levels_than_its_stream_has_is_whole() -> None:
+    stream = "btcusdt@depth5"
+    few = {str(n): "1" for n in range(1, 5)}
+    book = book_of(partial_of(stream, few, {"9": "1"}), stream=stream)
+    assert book.whole
+    book = book_of(partial_of(stream, {**few, "5": "1"}, {"9": "1"}), stream=stream)
+    assert not book.whole
+
+
+@pytest.mark.parametrize("price", ["abc", "", "-1", "1e3", "1.2.3", "\u0661"])
+def test_what_is_no_price_is_a_wrong_argument(price: str) -> None:
+    book = book_of(snapshot(1, {"99": "3"}, {"101": "1"}))
+    with pytest.raises(ValueError, match=r"is no price; write it like '65000\.10'"):
+        book.quantity_at(price)
+    assert (book.state, book.faults) == (BookState.LIVE, 0)
+
+
+def test_levels_that_are_not_known_for_certain_are_left_out_of_what_is_computed() -> None:
+    """Behind the two levels of the snapshot others may be that nobody has told."""
+    book = book_of(
+        snapshot(1, {"99": "1", "98": "2"}, {"101": "1", "102": "1"}),
+        diff(2, 2, {"90": "50"}, {"110": "70"}),
+    )
+    assert (book.known_bids, len(book.bids())) == (2, 3)
+    assert book.depth_within(Decimal(20)) == (3, 2)
+    assert book.imbalance(3) == book.imbalance(2) == Decimal("0.2")
+    assert [book.covers(Decimal(distance)) for distance in (1, 2, 3)] == [True, True, False]
+
+
+def test_looking_at_a_fine_price_or_distance_leaves_the_book_as_it_was() -> None:
+    book = book_of(snapshot(1, {"99": "1", "98.5": "2"}, {"101": "1", "102": "1"}))
+    before = repr(vars(book)["_bids"]._keys)
+    fine = Decimal("1.500000000000000000001")
+    assert book.depth_within(fine) == (3, 1)
+    assert book.depth_within(fine - Decimal("0.01")) == (1, 1)
+    assert book.quantity_at("98.500000000000000000001") == 0
+    assert book.quantity_at("98.500000000000000000000") == 2
+    assert repr(vars(book)["_bids"]._keys) == before

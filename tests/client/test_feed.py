@@ -621,6 +621,34 @@ async def test_a_rejected_subscription_names_the_stream(autojump_clock: Any) -> 
     assert refused.streams == ("nosuch@trade",)
 
 
+async def test_the_streams_that_are_not_rejected_are_carried_by_both_lines(
+    autojump_clock: Any,
+) -> None:
+    async with open_world(rate=5, settings={"redundancy": 2}) as world:
+        await trio.sleep(5)
+        with pytest.raises(k2trio.SubscriptionRejected):
+            await world.feed.subscribe("ethusdt@trade", "nosuch@trade")
+        carried = [list(line.streams) for line in world.feed.lines]
+        assert carried == [[SUBJECT, "ethusdt@trade"]] * 2
+        assert list(world.feed.streams) == carried[0]
+
+
+async def test_a_stream_that_was_left_for_a_while_says_so_when_it_comes_again(
+    autojump_clock: Any,
+) -> None:
+    """Nothing numbers the messages of a ticker, so the time without them is named."""
+    ticker = "btcusdt@bookTicker"
+    async with open_world(rate=5, settings={"streams": [SUBJECT, ticker]}) as world:
+        await trio.sleep(20)
+        await world.feed.unsubscribe(ticker)
+        await trio.sleep(20)
+        await world.feed.subscribe(ticker)
+        await trio.sleep(20)
+    ((at, outage),) = [(at, item) for at, item in world.items if isinstance(item, k2trio.Outage)]
+    assert (outage.stream, round(at)) == (ticker, 40)
+    assert round(outage.until - outage.since) == 20
+
+
 @pytest.mark.parametrize("rotates", [False, True], ids=["the first one", "one beside another"])
 async def test_streams_changed_while_a_connection_is_opened_are_carried_by_it(
     autojump_clock: Any, monkeypatch: pytest.MonkeyPatch, rotates: bool

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import trio
 from booktruth import BookTruth
-from world import START_MS, fault, open_world
+from world import START_MS, SUBJECT, fault, open_world
 
 import k2trio
-from k2trio.book.order_book import BookState
+from k2trio.book.order_book import BookState, OrderBook
 from k2trio.market.payloads import Depth, DepthSnapshot, Event
 from k2trio.observe.transitions import BookDiffers
 
@@ -225,6 +225,14 @@ async def standings(faults: list[Any], until: list[float], **chosen: Any) -> lis
 
 
 LIVE = ("live", None)
+AWAY = "its stream was not connected for a while, and has brought nothing since"
+
+
+async def moments(faults: list[Any], begin: int, end: int) -> list[tuple[float, Any]]:
+    """How the book stood at half seconds, where that had changed since the one before."""
+    times = [begin + n / 2 for n in range(1, 2 * (end - begin))]
+    found = list(zip(times, await standings(faults, times), strict=True))
+    return [one for n, one in enumerate(found) if not n or one[1] != found[n - 1][1]]
 
 
 async def test_a_book_whose_stream_was_away_is_unproven_until_it_speaks(
@@ -233,14 +241,92 @@ async def test_a_book_whose_stream_was_away_is_unproven_until_it_speaks(
     faults = [
         fault(20, "outage", "*", duration=5),
         fault(19, "halt", "venue", duration=30, symbol="BTCUSDT"),
+        fault(19, "rest_refused", "venue.rest", duration=30),
     ]
-    away = "its stream was not connected for a while, and has brought nothing since"
     assert await standings(faults, [15, 22, 40, 60]) == [
         LIVE,
         ("unproven", "its stream is not connected"),
-        ("unproven", away),
+        ("unproven", AWAY),
         LIVE,
     ]
+
+
+async def test_a_book_whose_stream_was_away_and_is_quiet_is_proven_by_a_snapshot(
+    autojump_clock: Any,
+) -> None:
+    faults = [
+        fault(20, "outage", "*", duration=5),
+        fault(19, "halt", "venue", duration=300, symbol="BTCUSDT"),
+    ]
+    (back,) = {at for at, state in await moments(faults, 20, 60) if state == LIVE}
+    assert 27 <= back <= 30
+
+
+async def test_the_book_of_a_quiet_symbol_begins_with_a_snapshot_and_goes_on_from_it(
+    autojump_clock: Any,
+) -> None:
+    """Nothing happens to it for the first minute."""
+    faults = [fault(0, "halt", "venue", duration=60, symbol="BTCUSDT")]
+    states: dict[float, BookState] = {}
+    async with open_world(faults, rate=20, settings={"streams": [DEPTH, "ethusdt@trade"]}) as world:
+        truth, book = BookTruth(world.exchange.market.symbols["BTCUSDT"]), OrderBook(DEPTH)
+        await trio.sleep(90)
+        for at, item in world.items:
+            if book.apply(item):
+                states[at] = book.state
+                assert truth.agrees(book)
+        assert world.feed.status().problems == ()
+    assert set(states.values()) == {BookState.LIVE}
+    began_at, first_update_at, *_ = states
+    assert began_at == 3.0
+    assert first_update_at >= 60
+    items = [item for _, item in world.items if item.stream == DEPTH]
+    assert not any(isinstance(item, k2trio.Gap) for item in items)
+    assert sum(isinstance(item, Event) and item.origin == "snapshot" for item in items) == 1
+
+
+async def test_a_quiet_symbol_begins_as_soon_as_rest_answers(autojump_clock: Any) -> None:
+    faults = [
+        fault(0, "halt", "venue", duration=300, symbol="BTCUSDT"),
+        fault(0, "rest_refused", "venue.rest", duration=10),
+    ]
+    *_, (at, state) = await moments(faults, 0, 50)
+    assert state == LIVE
+    assert 10 < at < 45  # its breaker is open for half a minute
+
+
+async def test_a_quiet_symbol_begins_anew_at_another_venue(autojump_clock: Any) -> None:
+    faults = [
+        fault(19, "halt", "va", duration=300, symbol="BTCUSDT"),
+        fault(0, "halt", "vb", duration=300, symbol="BTCUSDT"),
+        fault(20, "outage", "a", duration=300),
+    ]
+    async with open_world(
+        faults,
+        venues={"a": "va", "b": "vb"},
+        rate=5,
+        consume=False,
+        settings={"streams": [DEPTH]},
+    ) as world:
+        feed_books = k2trio.books(world.feed)
+        with trio.move_on_after(40):
+            async for _ in feed_books:
+                pass
+        book = feed_books["btcusdt"]
+        assert (book.venue, book.state) == ("vb.test", BookState.LIVE)
+        assert BookTruth(world.exchanges["vb"].market.symbols["BTCUSDT"]).agrees(book)
+
+
+async def test_a_quiet_symbol_that_is_subscribed_later_begins_too(autojump_clock: Any) -> None:
+    faults = [fault(0, "halt", "venue", duration=300, symbol="BTCUSDT")]
+    async with open_world(faults, rate=5, settings={"streams": ["ethusdt@trade"]}) as world:
+        await trio.sleep(10)
+        await world.feed.subscribe(DEPTH)
+        await trio.sleep(10)
+    ((at, item),) = [(at, item) for at, item in world.items if item.stream == DEPTH]
+    assert isinstance(item, Event)
+    assert item.origin == "snapshot"
+    assert 12 <= at <= 14
 
 
 async def test_a_planned_rotation_leaves_a_quiet_book_live(autojump_clock: Any) -> None:
@@ -256,3 +342,139 @@ async def test_a_book_behind_a_gap_is_unproven_while_that_is_repaired(autojump_c
     before, during, after = await standings(faults, [9, 15, 90])
     assert (before, after) == (LIVE, LIVE)
     assert during == ("unproven", "updates are missing, and asked for")
+
+
+# -- what a book says of itself, whoever looks, and whenever ---------------------------------------
+
+
+async def test_a_book_is_never_live_while_its_stream_is_away(autojump_clock: Any) -> None:
+    """Other streams of the symbol speak again long before its own does."""
+    faults = [fault(20, "outage", "*", duration=5)]
+    seen: list[tuple[float, str, str | None]] = []
+    async with open_world(
+        faults, rate=20, consume=False, settings={"streams": [DEPTH, TICKER]}
+    ) as world:
+        feed_books = k2trio.books(world.feed)
+
+        async def look() -> None:
+            await trio.sleep_until(22)
+            book = feed_books["btcusdt"]
+            assert (book.state, book.problem) == ("unproven", "its stream is not connected")
+            assert book.bids(5)
+            assert [row.state for _, row in feed_books.standings()] == [book.state]
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            with trio.move_on_after(40):
+                async for book, item in feed_books:
+                    assert book is not None
+                    seen.append((trio.current_time(), item.stream, book.state))
+    away = next(n for n, (at, *_) in enumerate(seen) if at > 20)
+    back = next(n for n, (at, stream, _) in enumerate(seen) if at > 20 and stream == DEPTH)
+    assert away < back
+    assert {state for _, _, state in seen[away:back]} == {"unproven"}
+    assert seen[-1][2] == "live"
+
+
+async def test_a_book_and_its_standing_agree_at_every_moment(autojump_clock: Any) -> None:
+    states: Counter[str] = Counter()
+    async with open_world(
+        [*FAULTS["outage"], fault(60, "dropped", "a", duration=10, share=0.3)],
+        rate=20,
+        consume=False,
+        settings={"streams": [DEPTH]},
+    ) as world:
+        feed_books = k2trio.books(world.feed)
+
+        async def look() -> None:
+            while True:
+                await trio.sleep(0.05)
+                ((book, standing),) = feed_books.standings()
+                states[book.state] += 1
+                assert book.state is standing.state
+                if book.state is not BookState.EMPTY:
+                    assert book.problem == standing.problem
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            with trio.move_on_after(100):
+                async for _ in feed_books:
+                    pass
+            nursery.cancel_scope.cancel()
+    assert states["unproven"] > 500
+    assert states["live"] > 500
+
+
+async def test_a_book_goes_on_from_what_is_left_of_its_symbol(autojump_clock: Any) -> None:
+    """Depth, then partial depth, then the book ticker, then nothing, then depth again."""
+    seen: list[tuple[str, str]] = []
+    changes = {
+        10.0: ("unsubscribe", DEPTH),
+        20.0: ("unsubscribe", PARTIAL),
+        30.0: ("unsubscribe", TICKER),
+        40.0: ("subscribe", DEPTH),
+    }
+    async with open_world(
+        rate=20,
+        consume=False,
+        settings={"streams": [DEPTH, TICKER, PARTIAL, "ethusdt@trade"], "book_audit_interval": 7},
+    ) as world:
+        truth = BookTruth(world.exchange.market.symbols["BTCUSDT"])
+        feed_books = k2trio.books(world.feed)
+
+        async def change() -> None:
+            for at, (how, stream) in changes.items():
+                await trio.sleep_until(at)
+                before = feed_books["btcusdt"]
+                await getattr(world.feed, how)(stream)
+                assert before.state is BookState.UNPROVEN
+                assert before.bids(1)
+                await trio.sleep(5)
+                seen.append((feed_books["btcusdt"].stream, feed_books["btcusdt"].state))
+                assert (seen[-1][0] == before.stream) == (stream == TICKER)
+                if stream == TICKER:
+                    assert before.problem == "its stream is not subscribed any more"
+                else:
+                    assert before.state is BookState.UNPROVEN
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(change)
+            with trio.move_on_after(60):
+                async for book, item in feed_books:
+                    if book is not None and item.stream == book.stream == DEPTH:
+                        assert book.state is not BookState.LIVE or truth.agrees(book)
+        assert seen == [
+            (PARTIAL, "live"),
+            (TICKER, "live"),
+            (TICKER, "unproven"),
+            (DEPTH, "live"),
+        ]
+        assert feed_books["btcusdt"].state is BookState.LIVE
+    assert world.of(BookDiffers) == []
+
+
+async def test_a_book_that_is_subscribed_anew_is_unproven_until_it_is_mended(
+    autojump_clock: Any,
+) -> None:
+    seen: list[tuple[float, str]] = []
+    async with open_world(rate=20, consume=False, settings={"streams": [DEPTH, SUBJECT]}) as world:
+        truth = BookTruth(world.exchange.market.symbols["BTCUSDT"])
+        feed_books = k2trio.books(world.feed)
+
+        async def change() -> None:
+            await trio.sleep_until(10)
+            await world.feed.unsubscribe(DEPTH)
+            await trio.sleep_until(20)
+            await world.feed.subscribe(DEPTH)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(change)
+            with trio.move_on_after(40):
+                async for book, item in feed_books:
+                    assert book is not None
+                    seen.append((trio.current_time(), book.state))
+                    if item.stream == DEPTH and book.state is BookState.LIVE:
+                        assert truth.agrees(book)
+    away = {state for at, state in seen if 10.1 < at < 20}
+    assert away == {"unproven"}
+    assert {state for at, state in seen if at > 25} == {"live"}

@@ -213,3 +213,93 @@ def test_whatever_happens_each_update_continues_what_was_told_before_it(
     coverage = book.track.coverage()
     assert due == book.track.next == (coverage.last or 0) + 1
     assert coverage.live + coverage.missing == due - (coverage.first or 0)
+
+
+# -- quiet streams ---------------------------------------------------------------------------------
+
+
+def quiet(book: Book, at: float) -> Book:
+    assert book.track.fall_quiet(at, 2.0)
+    assert not book.track.fall_quiet(at + 1, 2.0)
+    return book
+
+
+def test_a_quiet_book_begins_with_a_snapshot_and_its_first_update_joins() -> None:
+    book = quiet(Book(snapshots=True), 3.0)
+    assert book.snapshot(7)
+    assert not book.track.wanting
+    assert not book.track.fall_quiet(4.0, 2.0)
+    book.offer((2, 4))  # it was on its way, and is in the snapshot
+    book.offer((6, 9), (10, 11))
+    assert book.told == ["snapshot 7", (6, 9), (10, 11)]
+    coverage = book.track.coverage()
+    assert (coverage.first, coverage.last, coverage.live) == (8, 11, 4)
+
+
+def test_a_first_update_that_does_not_join_reveals_a_gap() -> None:
+    book = quiet(Book(snapshots=True), 3.0)
+    assert book.snapshot(7)
+    book.offer((9, 9))
+    assert (book.told, book.track.gap) == (["snapshot 7"], (8, 8))
+    book.track.abandon("not_repaired", book.out)
+    book.offer((10, 10))
+    assert book.told[1:] == [(8, 8, "not_repaired"), (9, 9), (10, 10)]
+    coverage = book.track.coverage()
+    assert (coverage.first, coverage.live, coverage.missing) == (8, 2, 1)
+
+
+def test_a_book_of_which_an_update_came_first_is_not_quiet() -> None:
+    book = quiet(Book(snapshots=True), 3.0)
+    book.offer((5, 7))
+    assert not book.track.quiet
+    assert book.snapshot(6)
+    assert book.told == ["snapshot 6", (5, 7)]
+
+
+@pytest.mark.parametrize("missed", [0, 3])
+def test_a_snapshot_tells_what_a_quiet_book_has_missed_while_it_was_away(missed: int) -> None:
+    book = Book(snapshots=True)
+    book.offer((1, 4))
+    assert book.snapshot(4)
+    assert not book.track.fall_quiet(100.0, 2.0)  # nothing is in doubt
+    book.track.interrupt()
+    assert not book.track.wanting
+    quiet(book, 100.0)
+    assert book.track.wanting
+    assert not book.snapshot(3)  # REST lags
+    assert book.snapshot(4 + missed)
+    gap: list[object] = [(5, 7, "snapshot")] if missed else []
+    assert book.told == [(1, 4), "snapshot 4", *gap, f"snapshot {4 + missed}"]
+    assert not book.track.wanting
+    assert not book.track.unheard
+    book.offer((5 + missed, 9))
+    assert book.told[-1] == (5 + missed, 9)
+
+
+def test_an_update_that_joins_spares_a_quiet_book_its_snapshot() -> None:
+    book = Book(snapshots=True)
+    book.offer((1, 4))
+    assert book.snapshot(4)
+    book.track.interrupt()
+    quiet(book, 100.0)
+    book.offer((5, 6))
+    assert not book.track.wanting
+    assert not book.snapshot(6)
+
+
+def test_a_book_that_lost_updates_and_fell_quiet_has_a_snapshot_at_once() -> None:
+    book = Book(snapshots=True)
+    book.offer((1, 4))
+    assert book.snapshot(4)
+    book.offer((7, 8))
+    book.track.abandon("not_repaired", book.out)
+    quiet(book, 100.0)
+    assert book.snapshot(8)
+    assert book.told[2:] == [(5, 6, "not_repaired"), (7, 8), "snapshot 8"]
+
+
+def test_a_stream_that_is_away_is_not_quiet() -> None:
+    book = quiet(Book(snapshots=True), 3.0)
+    book.track.interrupt()
+    assert not book.track.quiet
+    assert not book.snapshot(7)

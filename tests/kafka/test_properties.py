@@ -20,7 +20,8 @@ def file(tmp_path: Path) -> Path:
 
 def test_lines_remarks_and_white_space(file: Path) -> None:
     file.write_text(
-        "# TLS\n\nsecurity.protocol = SASL_SSL\r\n  sasl.password=p=a#ss word \nlog_level=3\nlinger.ms=\n"
+        "# TLS\n\nsecurity.protocol = SASL_SSL\r\n  sasl.password=p=a#ss word \n"
+        "log_level=3\nlinger.ms=\n"
     )
     assert load_properties(file) == {
         "security.protocol": "SASL_SSL",
