@@ -137,12 +137,12 @@ class LogClient:
         return f"<LogClient {self._url}>"
 
     def partitions(
-        self, kinds: frozenset[Kind] | None = None, within_s: float = ANSWER_TIMEOUT_S
+        self, kinds: frozenset[Kind] | None = None, within_s: float | None = None
     ) -> list[tuple[str, int]]:
         """Topic and number of all partitions that the URL means.
 
         :param kinds: those that are wanted; None: all.
-        :param within_s: how long the brokers may take.
+        :param within_s: how long the brokers may take; by default ANSWER_TIMEOUT_S.
         :raises ConfigError: if there are none.
         :raises BrokerUnavailable: if no broker answers.
         """
@@ -255,7 +255,7 @@ class LogClient:
         :raises BrokerUnavailable: if there is none in time.
         :raises Unreadable: if it is refused.
         """
-        until = time.monotonic() + within_s
+        until = time.monotonic() + (within_s or ANSWER_TIMEOUT_S)
         while True:
             self._give_way()
             try:
@@ -283,9 +283,7 @@ class LogClient:
             return False
         why = self._told(error)
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - so it is named
-            why = (
-                "the records that come next were deleted meanwhile; the topic keeps them too short"
-            )
+            why = "its next records were deleted meanwhile; is its retention.ms or .bytes too low?"
         raise Unreadable(f"cannot read {message.topic()}[{message.partition()}]: {why}")
 
     def _note(self, error: KafkaError) -> None:
