@@ -16,6 +16,7 @@ from .dataset.reading import RecordBatches, read
 from .dataset.recording import Recording, open_recording
 from .errors import (
     BookFault,
+    BrokerUnavailable,
     CircuitOpen,
     ConfigError,
     ConnectionFailed,
@@ -28,6 +29,7 @@ from .errors import (
     Unreadable,
     UsageError,
 )
+from .kafka.log import open_log
 from .loading import load_settings
 from .market.payloads import (
     AggTrade,
@@ -71,6 +73,7 @@ __all__ = [
     "BookState",
     "BookTicker",
     "Books",
+    "BrokerUnavailable",
     "CircuitBreaker",
     "CircuitOpen",
     "ConfigError",
@@ -129,6 +132,7 @@ __all__ = [
     "deliver",
     "load_settings",
     "open_feed",
+    "open_log",
     "open_recording",
     "parse_stream",
     "read",

@@ -41,6 +41,10 @@ class Unreadable(K2Error):  # noqa: N818 - the word of the exit code that it mak
     """A recorded file, or a part of it, is not what it should be; it says where and why."""
 
 
+class BrokerUnavailable(Unreadable):
+    """No broker of a log answered for long enough; says which, and what to look at."""
+
+
 class BookFault(K2Error):  # noqa: N818 - the field's word for it
     """What the exchange sent makes no order book: crossed, negative, or no number."""
 

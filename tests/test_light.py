@@ -20,6 +20,7 @@ HEAVY = {
     "the simulator": {"k2trio.simulator"},
     "certificates for tests": {"trustme", "cryptography"},
     "what datasets are made with": {"pyarrow", "numpy", "zstandard"},
+    "the client of Kafka": {"confluent_kafka"},
 }
 """What a program that imports the library does not need for that."""
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress(what: str, total: int) -> Generator[Callable[[int], object]]:
+def progress(what: str, total: int | None) -> Generator[Callable[[int], object]]:
     """Show it on standard error if that is a terminal.
 
-    :param total: bytes.
+    :param total: bytes; None if nobody knows.
     :returns: what is to be told of each bytes more that are done, in any thread.
     """
     console = Console(stderr=True)

@@ -35,7 +35,7 @@ def show(report: Report) -> None:
             put_rich(table)
     for name, size in report.torn.items():
         put_line(f"\n{name} ends in {size} bytes of half a line, as a crash leaves it")
-    complain([*report.unreadable, *report.changed])
+    complain([*report.unreadable, *report.changed, *report.scattered])
     put_line(f"\n{_verdict(report)}")
 
 
@@ -189,7 +189,9 @@ def time(at: int | None) -> str:
 
 
 def _verdict(report: Report) -> str:
-    size = f"{report.files} files, {report.bytes:,} bytes"
+    counts = [f"{report.files} files"] if report.files or not report.partitions else []
+    counts += [f"{report.partitions} partitions"] if report.partitions else []
+    size = f"{', '.join(counts)}, {report.bytes:,} bytes"
     if report.unreadable:
         return f"not all could be read: {size}"
     if report.complete:
@@ -199,4 +201,5 @@ def _verdict(report: Report) -> str:
     parts = [f"{wrong} of {len(report.streams)} streams"] if wrong else []
     parts += [f"{different} minutes that differ"] if different else []
     parts += [f"{len(report.changed)} files that have changed"] if report.changed else []
+    parts += [f"{len(report.scattered)} streams without order"] if report.scattered else []
     return f"not complete: {', '.join(parts)}; {size}"

@@ -47,14 +47,17 @@ def _wanted_lines(lines: Iterable[Line], wanted: Wanted, latest: float) -> list[
     """
     found: list[Line] = []
     for line in lines:
-        latest = line.received if line.is_message else _told_at(line, latest)
+        latest = line.received if line.is_message else told_at(line, latest)
         if wanted.takes(line.stream, latest):
             found.append(line)
     return found
 
 
-def _told_at(line: Line, latest: float) -> float:
-    """When the remark was told, as far as it says so."""
+def told_at(line: Line, latest: float) -> float:
+    """When a remark was told, as far as it says so.
+
+    :param latest: when the message before it was received.
+    """
     said = line.gap or line.outage or line.venue_changed
     if said is None:
         return latest

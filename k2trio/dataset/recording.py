@@ -7,7 +7,6 @@ handed out without waiting for anything but its time.
 from __future__ import annotations
 
 import bisect
-import contextlib
 import math
 from contextlib import asynccontextmanager
 from os import PathLike, fspath
@@ -22,14 +21,17 @@ from .delivered import delivered
 from .wanted import wanted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
     from datetime import datetime
     from typing import Literal
 
     from ..continuity.items import Item
+    from .courses import Course
 
 CHUNKS_AHEAD = 2
 """Chunks that are read before they are asked for; see ``courses.READ_BYTES``."""
+CLOSE_TIMEOUT_S = 5.0
+"""How long what is read may take to be closed (s)."""
 
 
 @asynccontextmanager
@@ -65,8 +67,20 @@ async def open_recording(
         raise ConfigError(f"time_unit {time_unit!r} is none of {', '.join(UNITS)}")
     named = [fspath(path) for path in ([paths] if isinstance(paths, str | PathLike) else paths)]
     chunks = delivered(named, wanted(streams, start, end, UNITS[time_unit]))
+    pace = None if speed is None or math.isinf(speed) else speed
+    async with played(chunks, pace) as recording:
+        yield recording
+
+
+@asynccontextmanager
+async def played(chunks: Course, speed: float | None = None) -> AsyncGenerator[Recording]:
+    """Open chunks that are made in a worker thread, each when there is room for it.
+
+    :param chunks: may be empty ones; they say that there is nothing yet.
+    :param speed: as that of a recording.
+    """
     send, receive = trio.open_memory_channel["list[Item] | K2Error"](CHUNKS_AHEAD)
-    recording = Recording(receive, None if speed is None or math.isinf(speed) else speed)
+    recording = Recording(receive, speed)
     body_error: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -86,20 +100,22 @@ async def open_recording(
         raise
 
 
-async def _read(
-    chunks: Generator[list[Item]], send: trio.MemorySendChannel[list[Item] | K2Error]
-) -> None:
-    with send, contextlib.closing(chunks):
-        while True:
-            try:
-                items = await trio.to_thread.run_sync(next, chunks, None)
-            except K2Error as error:
-                await send.send(error)
-                return
-            if items is None:
-                return
-            if items:
-                await send.send(items)
+async def _read(chunks: Course, send: trio.MemorySendChannel[list[Item] | K2Error]) -> None:
+    with send:
+        try:
+            while True:
+                try:
+                    items = await trio.to_thread.run_sync(next, chunks, None)
+                except K2Error as error:
+                    await send.send(error)
+                    return
+                if items is None:
+                    return
+                if items:
+                    await send.send(items)
+        finally:
+            with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
+                await trio.to_thread.run_sync(chunks.close)
 
 
 class Recording:

@@ -56,6 +56,13 @@ OURS: dict[str, str] = {
 """What k2trio sets itself, and why nobody else may."""
 
 
+_WORDS = frozenset({
+    "plaintext", "ssl", "sasl_plaintext", "sasl_ssl", "true", "false",
+    "plain", "gssapi", "oauthbearer", "scram-sha-256", "scram-sha-512",
+})  # fmt: skip
+"""Values that are no secrets, whoever has them."""
+
+
 def load_properties(path: Path | None) -> dict[str, str]:
     """Read a file of properties; none for no file.
 
@@ -102,7 +109,8 @@ def check_properties(given: Mapping[str, str]) -> dict[str, str]:
 
 def without_values(text: str, properties: Mapping[str, str]) -> str:
     """What a library said, with ``***`` in the place of each value of properties in it."""
-    for value in sorted(filter(None, properties.values()), key=len, reverse=True):
+    secret = {value for value in properties.values() if value and value.lower() not in _WORDS}
+    for value in sorted(secret, key=len, reverse=True):
         text = re.sub(rf"(?<![\w.]){re.escape(value)}(?![\w.])", "***", text)
     return text
 

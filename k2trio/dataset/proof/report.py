@@ -150,21 +150,27 @@ class ComparisonReport(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """All that was found.
 
-    :ivar bytes: of all files.
+    :ivar files: that were read.
+    :ivar partitions: of Kafka topics, that were read.
+    :ivar bytes: of all files, and of the values of all records.
     :ivar torn: file → bytes of half a line at its end, as a crash leaves them.
     :ivar unreadable: a line for each file that is missing or could not be read.
     :ivar changed: a line for each file that is not as it was sealed, published, or in the manifest.
+    :ivar scattered: a line for each stream that several partitions of a topic hold, so that its
+        order cannot be told.
     :ivar complete: whether all streams are, and nothing else is wrong.
     :ivar exit: the exit code.
     """
 
     files: int
+    partitions: int
     bytes: int
     streams: list[StreamReport]
     comparisons: list[ComparisonReport]
     torn: dict[str, int]
     unreadable: list[str]
     changed: list[str]
+    scattered: list[str]
     complete: bool
     exit: int
 
