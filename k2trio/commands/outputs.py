@@ -5,10 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import trio
+
 from .. import extras, files
 from ..errors import ConfigError, SinkError
 from ..sinks.fan_out import FanOut
 from ..sinks.jsonl import JsonLines, try_lines
+from ..sinks.line_sink import LineSink
 from ..targets import Form
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..continuity.positions import Position
+    from ..observe.metrics import Metrics
     from ..settings import Settings
     from ..sinks.target_sink import TargetSink
     from ..targets import Target
@@ -66,6 +70,21 @@ async def remembered(sink: TargetSink) -> Iterable[Position]:
     except SinkError as error:
         raise ConfigError(str(error)) from error
     return () if positions is None else positions.values()
+
+
+def watch_log(metrics: Metrics, sink: TargetSink) -> None:
+    """Let the metrics look at how far Kafka is behind, where that is among the outputs."""
+    logs = [
+        one
+        for one in (sink.sinks if isinstance(sink, FanOut) else [sink])
+        if not isinstance(one, LineSink)
+    ]
+    if logs:
+        from ..kafka.sink import KafkaSink
+
+        now = trio.lowlevel.current_clock().current_time
+        shards = [one for one in logs if isinstance(one, KafkaSink)]
+        metrics.watch_log(lambda: [one.standing(now()) for one in shards])
 
 
 def try_output(target: Target) -> None:

@@ -15,7 +15,6 @@ from .starting import refuse_untraded
 from .summary import sum_up, tell_start
 
 if TYPE_CHECKING:
-    from ..engine.shard import Takeover
     from ..observe.telling import TransitionLog
     from ..settings import Settings
 
@@ -29,6 +28,7 @@ async def write_shards(settings: Settings, transitions: TransitionLog) -> None:
     (target,) = settings.targets
     extras.require("confluent_kafka", "kafka", f"--output {target}")
     from ..engine.member import Member
+    from ..engine.telling import Telling
     from ..kafka.opening import open_cluster, shard_sink
 
     log = logs.get_logger()
@@ -40,25 +40,20 @@ async def write_shards(settings: Settings, transitions: TransitionLog) -> None:
         raise ConfigError(str(error)) from error
     await refuse_untraded(settings, log.warning)
 
-    def took_over(takeover: Takeover) -> None:
-        log.info(
-            "shard_taken_over",
-            shard=takeover.shard,
-            standby=settings.standby,
-            seconds=round(takeover.seconds, 3),
-            begun_anew=takeover.begun_anew,
-        )
-
     hot = settings.standby == "hot"
     async with (
         trio.open_nursery() as nursery,
         exported_feed(
             settings, observers=[transitions], streams=settings.stream_names if hot else ()
-        ) as (feed, url, _reporter),
+        ) as (feed, url, reporter),
         transitions.summing_up(),
     ):
         log.info("exporting", page=url, metrics=f"{url}/metrics", ready=f"{url}/readyz")
         tell_start(feed, __version__)
         nursery.start_soon(sum_up, feed)
-        await Member(feed, settings, cluster, make_sink, took_over, log.warning).run()
+        telling = Telling(settings, feed.metrics, log.info)
+        member = Member(feed, settings, cluster, make_sink, telling.took_over, log.warning)
+        telling.shards = member.shards
+        reporter.log, reporter.output_problem = telling.report, telling.problem
+        await member.run()
         nursery.cancel_scope.cancel()

@@ -9,6 +9,7 @@ import trio
 
 from ..errors import ConnectionFailed, SinkError
 from ..kafka.transactions import Fenced
+from ..observe.standing import ShardStanding
 from .warm import Warm
 
 if TYPE_CHECKING:
@@ -30,13 +31,11 @@ class Takeover(NamedTuple):
     """That a shard was taken over.
 
     :ivar seconds: from when it was given until it could be written to.
-    :ivar at: when that was, in :func:`trio.current_time` seconds.
     :ivar begun_anew: streams that are repaired, or start with what comes.
     """
 
     shard: int
     seconds: float
-    at: float
     begun_anew: int
 
 
@@ -75,6 +74,19 @@ class Shard:
         self._one_holding = trio.Lock()
         self._scope = trio.CancelScope()
         self._let_go = trio.Event()
+
+    @property
+    def warm_bytes(self) -> int:
+        """Memory for what others write of it."""
+        return 0 if self.warm is None else self.warm.bytes
+
+    def standing(self, now: float) -> ShardStanding:
+        """How it stands, as this member sees it."""
+        return (
+            ShardStanding(self.number, owned=False)
+            if self.sink is None
+            else self.sink.standing(now)
+        )
 
     async def hold(self) -> None:
         """Take it over and write it, until :meth:`give_up` or :meth:`lose`.
@@ -155,7 +167,7 @@ class Shard:
         self.sink = sink
         try:
             now = trio.current_time()
-            self._took_over(Takeover(self.number, now - given_at, now, len(anew)))
+            self._took_over(Takeover(self.number, now - given_at, len(anew)))
             if self.warm is None:
                 await self._subscribe()
             await sink.tend()

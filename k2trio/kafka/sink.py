@@ -14,6 +14,7 @@ from ..continuity.ahead import Ahead
 from ..errors import SinkError
 from ..market.cost import EVENT_BYTES, cost_of
 from ..market.payloads import Event
+from ..observe.standing import ShardStanding
 from ..sinks.target_sink import TargetSink
 from .transactions import Unavailable
 
@@ -66,9 +67,8 @@ class KafkaSink(TargetSink):
     ) -> None:
         super().__init__()
         self.name: str = transactions.name
-        self.commit_s: float | None = None
-        """How long the last commit took, all attempts together."""
-        self.retries: int = 0
+        self._commit_s: float | None = None
+        self._retries = 0
         self._transactions = transactions
         self._interval_s = interval_s
         self._max_records = max_records
@@ -94,14 +94,16 @@ class KafkaSink(TargetSink):
         """See :class:`TargetSink`."""
         return self._problem
 
-    @property
-    def uncommitted(self) -> int:
-        """Items that wait to be committed."""
-        return len(self._pending)
-
-    def lag_s(self, now: float) -> float:
-        """Since when the oldest of them has waited (s)."""
-        return now - self._since if self._pending else 0.0
+    def standing(self, now: float) -> ShardStanding:
+        """How the shard stands that it writes."""
+        return ShardStanding(
+            self._transactions.shard,
+            owned=True,
+            uncommitted=len(self._pending),
+            lag_s=now - self._since if self._pending else 0.0,
+            commit_s=self._commit_s,
+            retries=self._retries,
+        )
 
     def make_positions_topic(self) -> None:
         """See :class:`Transactions`; blocks."""
@@ -231,7 +233,7 @@ class KafkaSink(TargetSink):
                     if not self._pending:
                         return  # it was abandoned meanwhile
                     self._note_problem(str(error))
-                    self.retries += 1
+                    self._retries += 1
                     await trio.sleep(pause_s)
                     pause_s = min(2 * pause_s, MAX_RETRY_S)
                 except SinkError as error:
@@ -246,7 +248,7 @@ class KafkaSink(TargetSink):
         for _ in range(min(count, len(self._pending))):  # none, if they were abandoned
             self._pending.popleft()
             self._bytes -= self._costs.popleft()
-        self.commit_s = now - began
+        self._commit_s = now - began
         self._attempted = 0
         self._since = began  # what came meanwhile is not older
         self._note_problem(None)

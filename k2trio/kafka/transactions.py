@@ -85,7 +85,7 @@ class Transactions:
         self._cluster = cluster
         self._recorder = Recorder(url)
         self._positions_topic = f"{group}.positions"
-        self._shard = shard
+        self.shard: int = shard
         self._shards = shards
         self._unit = unit
         self._owner = Owner.new()
@@ -163,7 +163,7 @@ class Transactions:
                 producer.poll(0)
         positions = positions_after(items, self._unit).values()
         for key, value in entries(positions, self._owner.after_one_more()):
-            produce(self._positions_topic, value, key, self._shard)
+            produce(self._positions_topic, value, key, self.shard)
         producer.poll(0)
 
     def _make(self, topic: str) -> None:
@@ -204,7 +204,7 @@ class Transactions:
             if reason.retriable() or reason.code() in FENCED:
                 raise Unavailable(self._why(reason.str())) from error
             raise SinkError(f"cannot write to {self._cluster.bootstrap}: {reason.str()}") from error
-        standing = read_standing(self._cluster, self._positions_topic, self._shard)
+        standing = read_standing(self._cluster, self._positions_topic, self.shard)
         self._stage = _Stage.IDLE
         return standing
 
@@ -214,7 +214,7 @@ class Transactions:
         :returns: whether the transaction in doubt was committed after all.
         :raises Fenced: if somebody else has written since.
         """
-        before = read_standing(self._cluster, self._positions_topic, self._shard).owner
+        before = read_standing(self._cluster, self._positions_topic, self.shard).owner
         if before is not None and before.member != self._owner.member:
             raise Fenced(
                 f"{self.name} is written by another process now ({before.where}); this one stops, "

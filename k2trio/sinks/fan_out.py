@@ -31,12 +31,12 @@ class FanOut(LineSink):
 
     def __init__(self, sinks: Sequence[TargetSink]) -> None:
         super().__init__()
-        self._sinks = sinks
+        self.sinks: Sequence[TargetSink] = sinks
 
     async def positions(self) -> Mapping[tuple[str, str], Position] | None:
         """See :class:`TargetSink`; the earliest of those that remember some."""
         found: dict[tuple[str, str], Position] = {}
-        remembered = [await sink.positions() for sink in self._sinks]
+        remembered = [await sink.positions() for sink in self.sinks]
         for one in filter(None, remembered):
             for key, position in one.items():
                 found[key] = earlier(position, found.get(key, position))
@@ -68,14 +68,14 @@ class FanOut(LineSink):
         self.check()
         errors: list[SinkError] = []
         cancelled: trio.Cancelled | None = None
-        for sink in self._sinks:
+        for sink in self.sinks:
             try:
                 await write(sink)
             except SinkError as error:
                 errors.append(error)
             except trio.Cancelled as raised:
                 cancelled = raised  # each one finishes what it is given first, within its bound
-        self.whole = min(sink.whole for sink in self._sinks)
+        self.whole = min(sink.whole for sink in self.sinks)
         _raise(errors)
         if cancelled is not None:
             raise cancelled
@@ -83,7 +83,7 @@ class FanOut(LineSink):
     @property
     def problem(self) -> str | None:
         """See :class:`TargetSink`; the first of them."""
-        return next(filter(None, (sink.problem for sink in self._sinks)), None)
+        return next(filter(None, (sink.problem for sink in self.sinks)), None)
 
     def check(self) -> None:
         """See :class:`Sink`."""
@@ -105,7 +105,7 @@ class FanOut(LineSink):
 
         with trio.CancelScope(shield=True):  # each has a bound of its own
             async with trio.open_nursery() as nursery:
-                for sink in self._sinks:
+                for sink in self.sinks:
                     nursery.start_soon(flush, sink)
         _raise(errors)
 
@@ -116,7 +116,7 @@ class FanOut(LineSink):
     async def tend(self) -> None:
         """See :class:`TargetSink`."""
         async with trio.open_nursery() as nursery:
-            for sink in self._sinks:
+            for sink in self.sinks:
                 nursery.start_soon(sink.tend)
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ class FanOut(LineSink):
     def _of_each(self, action: Callable[[TargetSink], None]) -> None:
         """Do something with every sink, whatever it does with the others."""
         errors: list[SinkError] = []
-        for sink in self._sinks:
+        for sink in self.sinks:
             try:
                 action(sink)
             except SinkError as error:
