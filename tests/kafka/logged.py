@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import time
 from typing import TYPE_CHECKING, Any
 
 import trio
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import IsolationLevel as Isolation
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 from topics import PATIENCE_S, unique
 
@@ -16,7 +18,7 @@ from k2trio.kafka.records import Recorder
 from k2trio.kafka_urls import parse_kafka_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from k2trio.continuity.items import Item
 
@@ -86,16 +88,38 @@ class Log:
             self._admin.create_topics([new])[topic].result(PATIENCE_S)
             self._topics.add(topic)
 
-    def commit(self) -> None:
+    def commit(self, seen_in: Collection[int] | None = None) -> None:
+        """Commit, and return when readers see it, which is a moment later.
+
+        :param seen_in: partitions; in others a transaction may be open. None: in all.
+        """
         self._producer.commit_transaction(PATIENCE_S)
+        places = [
+            TopicPartition(topic, number)
+            for topic in self._topics
+            for number in (range(self._partitions) if seen_in is None else seen_in)
+        ]
+        until = time.monotonic() + PATIENCE_S
+        while self._ends(places, Isolation.READ_COMMITTED) != self._ends(
+            places, Isolation.READ_UNCOMMITTED
+        ):
+            assert time.monotonic() < until, "nobody sees what was committed"
+
+    def _ends(self, places: list[TopicPartition], isolation: Isolation) -> list[int]:
+        asked = self._admin.list_offsets(
+            {place: OffsetSpec.latest() for place in places}, isolation_level=isolation
+        )
+        return [asked[place].result(PATIENCE_S).offset for place in places]
 
     def abort(self) -> None:
         self._producer.abort_transaction(PATIENCE_S)
 
-    def write(self, items: Iterable[Item], partition: int = -1) -> None:
+    def write(
+        self, items: Iterable[Item], partition: int = -1, seen_in: Collection[int] | None = None
+    ) -> None:
         """Write in a transaction of its own."""
         self.begin(items, partition)
-        self.commit()
+        self.commit(seen_in)
 
     def write_other(
         self, topic: str, value: bytes | None, headers: Mapping[str, bytes | None], partition: int

@@ -111,8 +111,8 @@ async def test_an_open_transaction_holds_up_only_what_is_behind_it(kafka: str) -
     quotes: list[Item] = [rec.quote(number, number) for number in range(1, 11)]
     log.write(trades[:10], partition=0)
     log.begin(trades[10:20], partition=0)
-    other.write(trades[20:], partition=0)
-    other.write(quotes, partition=1)
+    other.write(trades[20:], partition=0, seen_in=())
+    other.write(quotes, partition=1, seen_in=[1])
     seen = by_stream(await read(log.url))
     assert seen == by_stream([*trades[:10], *quotes])
     async with k2trio.open_log(log.url, follow=True, streams=[rec.TRADES]) as opened:
