@@ -72,19 +72,17 @@ async def remembered(sink: TargetSink) -> Iterable[Position]:
     return () if positions is None else positions.values()
 
 
-def watch_log(metrics: Metrics, sink: TargetSink) -> None:
-    """Let the metrics look at how far Kafka is behind, where that is among the outputs."""
-    logs = [
-        one
-        for one in (sink.sinks if isinstance(sink, FanOut) else [sink])
-        if not isinstance(one, LineSink)
-    ]
-    if logs:
+def watch_outputs(metrics: Metrics, sink: TargetSink) -> None:
+    """Let the metrics look at journals that cannot be sealed, and at how far Kafka is behind."""
+    sinks = sink.sinks if isinstance(sink, FanOut) else [sink]
+    files = [one for one in sinks if isinstance(one, LineSink)]
+    metrics.watch_sealing(lambda: next((one.problem for one in files if one.problem), None))
+    if len(files) < len(sinks):
         from ..kafka.sink import KafkaSink
 
         now = trio.lowlevel.current_clock().current_time
-        shards = [one for one in logs if isinstance(one, KafkaSink)]
-        metrics.watch_log(lambda: [one.standing(now()) for one in shards])
+        logs = [one for one in sinks if isinstance(one, KafkaSink)]
+        metrics.watch_log(lambda: [one.standing(now()) for one in logs])
 
 
 def try_output(target: Target) -> None:

@@ -21,7 +21,7 @@ from ..targets import Form
 from ..wire.tunnel import usable_proxies
 from .exported import exported_feed
 from .ledger import CoverageFile
-from .outputs import open_outputs, remembered, watch_log
+from .outputs import open_outputs, remembered, watch_outputs
 from .sampling import Sampler
 from .shards import write_shards
 from .starting import refuse_shared_files, refuse_untraded, said_twice, try_files
@@ -144,8 +144,7 @@ async def run(settings: Settings) -> int:
             ):
                 feed, url, reporter = exported
                 reporter.output_problem = lambda: sink.problem
-                feed.metrics.watch_sealing(lambda: sink.problem)
-                watch_log(feed.metrics, sink)
+                watch_outputs(feed.metrics, sink)
                 log.info("exporting", page=url, metrics=f"{url}/metrics", ready=f"{url}/readyz")
                 if _has_files(settings):
                     tell_start(feed, __version__)
