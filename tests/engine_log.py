@@ -6,6 +6,7 @@ import bisect
 import json
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -39,16 +40,21 @@ class StreamAccount:
     gaps: int = 0
     outages: int = 0
     wrong: list[str] = field(default_factory=list[str])
+    recent: deque[str] = field(default_factory=lambda: deque(maxlen=6))
+    """The last records, for whoever looks for what went wrong."""
 
     def take(self, headers: dict[str, bytes], value: bytes) -> None:
         """The next record."""
         self.records += 1
         item = headers.get("item")
+        self.recent.append(_shown(headers, value))
         if item == b"gap":
             gap = json.loads(value)["gap"]
             self.gaps += 1
             if self.last is not None and gap["first"] != self.last + 1:
-                self.wrong.append(f"{self.stream}: {self.last}, then a gap from {gap['first']}")
+                self.wrong.append(
+                    f"{self.stream}: {self.last}, then a gap from {gap['first']}; {list(self.recent)}"
+                )
             self.last = gap["last"]
         elif item is not None:
             self.outages += item == b"outage"
@@ -64,8 +70,16 @@ class StreamAccount:
         if before is not None:
             due = before + 1
             if last < due or (contiguous and first > due):
-                self.wrong.append(f"{self.stream}: {before}, then {first} to {last}")
+                self.wrong.append(
+                    f"{self.stream}: {before}, then {first} to {last}: {list(self.recent)}"
+                )
         self.last = last
+
+
+def _shown(headers: dict[str, bytes], value: bytes) -> str:
+    if "item" in headers:
+        return value.decode()
+    return " ".join(headers[name].decode() for name in ("origin", "first", "last", "received_ns"))
 
 
 def _end(consumer: Consumer, partition: TopicPartition) -> int:

@@ -96,9 +96,11 @@ class Warm:
             item = items[place]
             if key_of(item) != key or not isinstance(item, Event | Gap):
                 continue
-            if _is_at(position_after(item, self._unit), position):
+            after = position_after(item, self._unit)
+            if _is_at(after, position):
                 return place + 1
-            if overlapping is None and _goes_over(item, position):
+            newer = None in (after.time, position.time) or (after.time or 0) >= (position.time or 0)
+            if overlapping is None and newer and _goes_over(item, position):
                 overlapping = place  # another server has cut it differently
         if overlapping is not None:
             return overlapping

@@ -1,0 +1,76 @@
+"""What an output has already is not given to it twice."""
+
+from __future__ import annotations
+
+from msgspec import structs
+from numbered import MINUTE, MINUTES, NOW_MS, TRADES, bar, trade
+
+from k2trio.continuity.ahead import Ahead
+from k2trio.continuity.items import Gap, Outage, VenueChanged
+from k2trio.continuity.positions import Position, positions_after
+from k2trio.market.payloads import BookTicker, Event
+
+BOOK = "btcusdt@bookTicker"
+
+
+def quote(number: int, at: float) -> Event:
+    return Event(BookTicker(number, "BTCUSDT", "1", "1", "2", "1"), BOOK, "v", at, b"")
+
+
+def ahead_of(*items: Event | Gap) -> Ahead:
+    return Ahead(positions_after(items))
+
+
+def test_messages_up_to_the_position_are_left_out_and_later_ones_are_not_looked_at() -> None:
+    ahead = ahead_of(trade(7, 7))
+    assert ahead.rest([trade(6, 6), trade(7, 7)]) == []
+    assert ahead
+    assert ahead.rest([trade(7, 7), trade(8, 8)]) == [trade(8, 8)]
+    assert not ahead
+    assert ahead.rest([trade(3, 9)]) == [trade(3, 9)], "its ids began anew"
+
+
+def test_other_streams_and_venues_are_not_concerned() -> None:
+    ahead = ahead_of(trade(7, 7))
+    elsewhere = structs.replace(trade(3, 3), venue="w")
+    assert ahead.rest([elsewhere, quote(1, 1.0)]) == [elsewhere, quote(1, 1.0)]
+
+
+def test_of_a_gap_the_part_is_left_that_is_new() -> None:
+    ahead = ahead_of(trade(7, 7))
+    old, half = Gap("v", TRADES, 2, 7, "jump"), Gap("v", TRADES, 5, 9, "jump")
+    assert ahead.rest([old, half, trade(10, 10)]) == [
+        Gap("v", TRADES, 8, 9, "jump"),
+        trade(10, 10),
+    ]
+
+
+def test_a_new_numbering_is_all_new() -> None:
+    ahead = ahead_of(trade(1000, 7))
+    reset = Gap("v", TRADES, 1001, 1001, "reset")
+    assert ahead.rest([trade(999, 6), reset, trade(1, 8)]) == [reset, trade(1, 8)]
+
+
+def test_updates_of_a_bar_are_told_apart_by_their_time() -> None:
+    ahead = ahead_of(bar(1, 65))
+    assert ahead.rest([bar(1, 64), bar(1, 65), bar(1, 66)]) == [bar(1, 66)]
+
+
+def test_gaps_of_bars_go_on_with_the_bar_that_is_open() -> None:
+    ahead = ahead_of(bar(1, 120, closed=True))  # the third minute's bar is open
+    gap = Gap("v", MINUTES, NOW_MS + MINUTE, NOW_MS + 3 * MINUTE, "jump")
+    assert ahead.rest([gap]) == [structs.replace(gap, first=NOW_MS + 2 * MINUTE)]
+
+
+def test_outages_and_changes_that_were_told_are_left_out() -> None:
+    ahead = ahead_of(quote(5, 10.0))
+    told, new = Outage("v", BOOK, 1.0, 10.0), Outage("v", BOOK, 10.0, 12.0)
+    changed = VenueChanged("v", BOOK, "w", 1.0, 9.0)
+    assert ahead.rest([told, changed, new, quote(6, 12.0)]) == [new, quote(6, 12.0)]
+
+
+def test_a_position_without_a_time_counts_by_its_id() -> None:
+    ahead = Ahead({("v", MINUTES): Position("v", MINUTES, NOW_MS + MINUTE)})
+    assert ahead.rest([bar(0, 60, closed=True), bar(1, 120, closed=True)]) == [
+        bar(1, 120, closed=True)
+    ]
