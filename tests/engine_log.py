@@ -52,9 +52,8 @@ class StreamAccount:
             gap = json.loads(value)["gap"]
             self.gaps += 1
             if self.last is not None and gap["first"] != self.last + 1:
-                self.wrong.append(
-                    f"{self.stream}: {self.last}, then a gap from {gap['first']}; {list(self.recent)}"
-                )
+                then = f"then a gap from {gap['first']}: {list(self.recent)}"
+                self.wrong.append(f"{self.stream}: {self.last}, {then}")
             self.last = gap["last"]
         elif item is not None:
             self.outages += item == b"outage"
@@ -96,7 +95,13 @@ def accounts_of(address: str, topics: list[str]) -> dict[tuple[str, str], Stream
     """Read topics from their beginning to where they end now."""
     accounts: dict[tuple[str, str], StreamAccount] = {}
     consumer = _consumer(address, **{"enable.partition.eof": True})
-    parts = [TopicPartition(topic, n, OFFSET_BEGINNING) for topic in topics for n in _all()]
+    known = consumer.list_topics(timeout=PATIENCE_S).topics
+    parts = [
+        TopicPartition(topic, number, OFFSET_BEGINNING)
+        for topic in topics
+        if topic in known
+        for number in known[topic].partitions
+    ]
     ends = {(one.topic, one.partition): _end(consumer, one) for one in parts}
     consumer.assign([one for one in parts if ends[one.topic, one.partition]])
     left = {where for where, end in ends.items() if end}
