@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .renumbering import Place
 from .track import Track
 
 if TYPE_CHECKING:
@@ -40,13 +41,15 @@ class BookTrack(Track):
     paused: bool
     wants_snapshot: bool
 
-    __slots__ = ("_ahead", "_begins", "_quiet_at", "quiet_since")
+    __slots__ = ("_ahead", "_begins", "_contained", "_quiet_at", "quiet_since")
 
     def __init__(self, venue: str, stream: Stream, shared: Shared) -> None:
         super().__init__(venue, stream, shared)
         self._ahead: Event[DepthSnapshot] | None = None
         """A snapshot that waits for the updates which it contains."""
         self._begins = shared.snapshots
+        self._contained = (0, -1)
+        """The ids that the last snapshot stands for, of updates that had not come."""
         self.quiet_since: float | None = None
         self._quiet_at = 0
         """How many messages had come by then."""
@@ -148,10 +151,12 @@ class BookTrack(Track):
             return True
         if self.next is None:
             self.next = self.first = last + 1
+            self._contained = 0, last
             out.append(event)
         elif last < self.next:
             out.append(event)
         else:
+            self._contained = self.next, last
             self.declare(last, "snapshot", out, then=event)
         if self.quiet:
             self.quiet_since = None
@@ -161,6 +166,13 @@ class BookTrack(Track):
         self.wants_snapshot = False
         self.proceed(out)
         return True
+
+    def _place_old(self, event: Event, due: int, last: int, now: float) -> Place:
+        """Whether a key that has passed is a copy's; or it was on its way, and came too late."""
+        first, end = self._contained
+        if first <= last <= end < due:
+            return Place.COPY
+        return super()._place_old(event, due, last, now)
 
     def _put_in(self, event: Event[DepthSnapshot], out: list[Item]) -> None:
         """Deliver the updates that a snapshot contains; then itself, once all of them have come."""

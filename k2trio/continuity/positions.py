@@ -59,8 +59,10 @@ def position_after(item: Event[Any] | Gap, unit: TimeUnit = MS) -> Position:
             last = grid_of(stream.interval or "", unit).after(last)
         return Position(item.venue, item.stream, last, received=item.until)
     if item.origin == "snapshot":
-        last = int(item.data.last_update_id)
-        return Position(item.venue, item.stream, last, received=item.received)
+        # It tells no time, but was taken before it came: updates that it contains, and that are
+        # still on their way, are not of a new numbering.
+        last, time = int(item.data.last_update_id), int(item.received * unit.per_second)
+        return Position(item.venue, item.stream, last, time, item.received)
     time, last = _time_and_last(stream, item.data, unit)
     return Position(item.venue, item.stream, last, time, item.received)
 

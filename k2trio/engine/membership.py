@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import trio
-from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, TopicPartition
 
 from ..errors import SinkError
 
@@ -90,7 +90,10 @@ class Membership:
                 message = consumer.poll(POLL_S)
                 error = None if message is None else message.error()
                 if error is not None and not error.retriable():
-                    raise SinkError(f"cannot be a member of {self._group}: {error.str()}")
+                    cure = ""
+                    if error.code() == KafkaError.INVALID_SESSION_TIMEOUT:
+                        cure = "; the brokers' group.min.session.timeout.ms says what is allowed"
+                    raise SinkError(f"cannot be a member of {self._group}: {error.str()}{cure}")
         finally:
             self._leaves = True
             consumer.close()

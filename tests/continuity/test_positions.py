@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from numbered import MINUTE, MINUTES, NOW_MS, TRADES, Bench, bar
+from numbered import MINUTE, MINUTES, NOW_MS, NOW_S, TRADES, Bench, bar
 from numbered import trade as numbered_trade
 
+from k2trio.continuity.arbiter import Arbiter
+from k2trio.continuity.books import BookTrack
 from k2trio.continuity.items import Gap, Outage
 from k2trio.continuity.positions import Position, earlier, position_after, positions_after
 from k2trio.market.payloads import BookTicker, Depth, DepthSnapshot, Event
@@ -67,6 +69,29 @@ def test_updates_of_the_open_bar_are_not_told_twice() -> None:
     track.resume(position.position, 100, position.time, position.received)
     outage = Outage("v", MINUTES, last.received, bar(1, 66).received)
     assert bench.offer(bar(1, 64), last, bar(1, 66)) == [outage, bar(1, 66)]
+
+
+def test_updates_on_their_way_that_a_snapshot_contains_are_no_new_numbering() -> None:
+    def diff(first: int, last: int, at: float) -> Event:
+        data = Depth(NOW_MS + round(at * 1000), "BTCUSDT", first, last, [], [])
+        return Event(data, DEPTH, "v", NOW_S + at + 0.01, b"")
+
+    snapshot = Event(DepthSnapshot(90, [], []), DEPTH, "v", NOW_S, b"", "snapshot")
+    late = [diff(60, 79, -0.09), diff(80, 90, 0.01)]
+    new = [diff(91, 95, 0.11), diff(96, 99, 0.21), diff(100, 110, 0.31)]
+    bench = Bench()
+    one = position_after(snapshot)
+    bench.arbiter.track("v", DEPTH).resume(one.position, 100, one.time, one.received)
+    assert bench.offer(*late, *new) == new
+    # The same where the snapshot comes before them: the stream goes on after a restart.
+    bench = Bench()
+    bench.arbiter = Arbiter(1000, snapshots=True)
+    track = bench.arbiter.track("v", DEPTH)
+    assert isinstance(track, BookTrack)
+    track.resume(30, 100, NOW_MS - 5_000)
+    assert track.fall_quiet(10.0, 1.0)
+    assert track.snapshot(snapshot, bench.items)
+    assert bench.offer(*late, *new) == new
 
 
 def test_a_stream_that_begins_anew_lets_go_of_what_it_held() -> None:
