@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 ANSWER_TIMEOUT_S = 10.0
 """How long a broker may take for a question about topics (s)."""
+LOOK_AGAIN_S = 0.1
+"""Between two looks for a topic that another broker has just made (s)."""
 BY_BROKER = -1
 """As many replicas, or partitions, as the brokers give by default."""
 _log = logging.getLogger("k2trio.kafka")
@@ -80,11 +83,20 @@ class Cluster:
         )
 
     def _partitions(self, admin: AdminClient, topic: str) -> int:
-        try:
-            found = admin.list_topics(topic, timeout=ANSWER_TIMEOUT_S).topics[topic]
-        except KafkaException as error:
-            raise self._refused(f"look at the topic {topic}", error.args[0]) from error
-        return len(found.partitions)
+        """How many a topic has, once the broker that is asked has heard of it."""
+        until = time.monotonic() + ANSWER_TIMEOUT_S
+        while True:
+            try:
+                found = admin.list_topics(topic, timeout=ANSWER_TIMEOUT_S).topics[topic]
+            except KafkaException as error:
+                raise self._refused(f"look at the topic {topic}", error.args[0]) from error
+            if found.error is None and found.partitions:
+                return len(found.partitions)
+            if time.monotonic() > until:
+                raise SinkError(
+                    f"cannot look at the topic {topic} at {self.bootstrap}: it is unknown"
+                )
+            time.sleep(LOOK_AGAIN_S)
 
     def _refused(self, what: str, reason: KafkaError) -> SinkError:
         transport = (

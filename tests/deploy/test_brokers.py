@@ -10,22 +10,25 @@ import contextlib
 import re
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import confluent_kafka
 import pytest
+from confluent_kafka import admin
 from deployed import collectors, services
 from kafkanode import HOST, JAVA, READY, free_port
 from processes import simulator, started
 
+from k2trio.kafka.cluster import Cluster
+from k2trio.kafka_urls import parse_kafka_url
 from k2trio.settings import ENV_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
-confluent_kafka = pytest.importorskip("confluent_kafka", reason="needs confluent-kafka")
-admin = pytest.importorskip("confluent_kafka.admin", reason="needs confluent-kafka")
 
 PATIENCE_S = 90.0
 """How long one step may take: three brokers on two cores."""
@@ -127,13 +130,16 @@ def on_loopback() -> tuple[dict[str, dict[str, Any]], Callable[[str], str]]:
     return found, moved
 
 
-@pytest.fixture
-def cluster(kafka_jars: Path, tmp_path: Path) -> Iterator[tuple[list[Broker], str]]:
+@pytest.fixture(scope="module")
+def cluster(
+    kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[list[Broker], str]]:
     """The brokers, running, and what a collector is to write to."""
     found, moved = on_loopback()
+    root = tmp_path_factory.mktemp("brokers")
     brokers: list[Broker] = []
     for name, broker in found.items():
-        folder = tmp_path / name
+        folder = root / name
         own = {
             variable: moved(value)
             for variable, value in broker["environment"].items()
@@ -145,8 +151,8 @@ def cluster(kafka_jars: Path, tmp_path: Path) -> Iterator[tuple[list[Broker], st
         brokers.append(Broker(name, folder, own, command))
     try:
         assert not brokers[0].is_healthy()
-        for one in brokers:
-            one.start(kafka_jars)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda one: one.start(kafka_jars), brokers))
         for one in brokers:
             until(one.is_ready, f"{one.name} ready; see {one.log}")
         yield brokers, moved(collectors()["collector-1"][f"{ENV_PREFIX}OUTPUT"])
@@ -199,13 +205,24 @@ def committed(client: Any, topic: str) -> int:
         reader.close()
 
 
+def test_a_topic_that_two_processes_make_at_once_is_seen_whole_by_both(
+    cluster: tuple[list[Broker], str],
+) -> None:
+    brokers, output = cluster
+    assert all(one.is_healthy() for one in brokers)
+    servers = parse_kafka_url(output).bootstrap
+    with ThreadPoolExecutor(2) as pool:
+        made = pool.map(
+            lambda number: Cluster(servers, {}).make_topic(f"topic-{number // 2}", 3, {}), range(20)
+        )
+        assert list(made) == 20 * [3]
+
+
 def test_the_collectors_write_to_the_brokers_also_when_one_of_those_dies(
     cluster: tuple[list[Broker], str], tmp_path: Path
 ) -> None:
     brokers, output = cluster
-    assert all(one.is_healthy() for one in brokers)
-    servers = output.removeprefix("kafka://").partition("/")[0]
-    client = {"bootstrap.servers": servers, "log_level": 0}
+    client = {"bootstrap.servers": parse_kafka_url(output).bootstrap, "log_level": 0}
     asking = admin.AdminClient(client)
     topic = "market.crypto.trade.127.0.0.1"
     with writing(output, tmp_path) as running:
