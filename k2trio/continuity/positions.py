@@ -61,8 +61,9 @@ def position_after(item: Event[Any] | Gap, unit: TimeUnit = MS) -> Position:
     if item.origin == "snapshot":
         # It tells no time, but was taken before it came: updates that it contains, and that are
         # still on their way, are not of a new numbering.
-        last, time = int(item.data.last_update_id), int(item.received * unit.per_second)
-        return Position(item.venue, item.stream, last, time, item.received)
+        last = int(item.data.last_update_id)
+        taken = int(item.received * unit.per_second)
+        return Position(item.venue, item.stream, last, taken, item.received)
     time, last = _time_and_last(stream, item.data, unit)
     return Position(item.venue, item.stream, last, time, item.received)
 

@@ -249,7 +249,7 @@ class LogClient:
             offsets.append(one.offset)
         return offsets
 
-    def _asked(self, what: str, ask: Callable[[float], T], within_s: float = ANSWER_TIMEOUT_S) -> T:
+    def _asked(self, what: str, ask: Callable[[float], T], within_s: float | None = None) -> T:
         """Ask until there is an answer.
 
         :raises BrokerUnavailable: if there is none in time.

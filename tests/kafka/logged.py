@@ -151,8 +151,11 @@ async def read(url: str, **options: Any) -> list[Item]:
 
 async def take(log: k2trio.Recording, count: int) -> Sequence[Item]:
     """The next ones."""
+    items: list[Item] = []
     with trio.fail_after(PATIENCE_S):
-        return [await anext(log) for _ in range(count)]
+        while len(items) < count:
+            items.append(await anext(log))
+    return items
 
 
 in_thread = functools.partial(trio.to_thread.run_sync)

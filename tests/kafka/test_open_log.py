@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -187,6 +189,24 @@ async def test_nothing_is_read_far_ahead_of_whoever_takes_it(
         await trio.sleep(1)  # as long as it likes
         assert 1 < taken < 6 * client.POLLED
         assert await take(opened, len(items) - 1) == items[1:]
+
+
+async def test_the_example_of_the_documents_runs(
+    kafka: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "kafka.md").read_text()
+    (example,) = re.findall(r"```python\n(.+?)\ntrio\.run\(main\)\n```", text, re.DOTALL)
+    log = Log(kafka)
+    trades = rec.trades(1, 3)
+    log.write([*trades, rec.gap(4, 5), rec.quote(1, 1)])
+    names: dict[str, Any] = {}
+    exec(compile(example, "kafka.md", "exec"), names)  # noqa: S102 - our own text
+    names["URL"] = log.url
+    await names["main"]()
+    assert capsys.readouterr().out.splitlines() == [
+        *(f"{one.received} {one.data.price}" for one in trades),
+        "missing 4 5 not_repaired",
+    ]
 
 
 # -- following ------------------------------------------------------------------------------------

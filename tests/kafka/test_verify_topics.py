@@ -39,6 +39,7 @@ def test_topics_are_proven_as_a_file_of_the_same_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(sources, "CHUNK_RECORDS", 10)
+    monkeypatch.setattr(client, "POLLED", 10)
     items = with_remarks(session())
     log = Log(kafka, form=form)
     log.write(items)
