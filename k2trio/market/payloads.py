@@ -98,14 +98,29 @@ class PartialDepth(msgspec.Struct, frozen=True, gc=False):
     asks: list[Level]
 
 
-class DepthSnapshot(PartialDepth, frozen=True, gc=False):
+class DepthSnapshot(PartialDepth, frozen=True, gc=False, eq=False):
     """The book as REST gives it, to be followed by diffs that join it (``origin="snapshot"``).
 
     :ivar asked: how many levels a side were asked for: if there are fewer, there are no more. None
-        where that is not known, as in recordings.
+        where that is not known, as in recordings. It is no part of what the exchange said, so
+        snapshots that differ in it only are equal.
     """
 
     asked: int | None = None
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same."""
+        if not isinstance(other, DepthSnapshot):
+            return NotImplemented
+        return (self.last_update_id, self.bids, self.asks) == (
+            other.last_update_id,
+            other.bids,
+            other.asks,
+        )
+
+    def __hash__(self) -> int:
+        """By the update that it goes to."""
+        return hash(self.last_update_id)
 
 
 class BookTicker(msgspec.Struct, frozen=True, gc=False):
