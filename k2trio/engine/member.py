@@ -43,7 +43,6 @@ class Member:
     ) -> None:
         self._feed = feed
         self._tell = tell
-        self._count = settings.shards
         self.shards: Sequence[Shard] = [
             Shard(
                 number,
@@ -66,9 +65,7 @@ class Member:
         )
         self._held = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
-        self._shard_of = functools.lru_cache(maxsize=None)(
-            lambda stream: shard_of(stream, self._count)
-        )
+        self._shard_of = {name: shard_of(name, settings.shards) for name in settings.stream_names}
         self._on_the_way: dict[int, list[Item]] = {}
 
     async def run(self) -> None:
@@ -114,7 +111,7 @@ class Member:
     async def _route_all(self) -> None:
         async for batch in self._feed.batches():
             for item in batch:
-                self._on_the_way.setdefault(self._shard_of(item.stream), []).append(item)
+                self._on_the_way.setdefault(self._shard_of[item.stream], []).append(item)
             while self._on_the_way:
                 number, items = self._on_the_way.popitem()
                 await self.shards[number].take(items)

@@ -64,7 +64,7 @@ class Cluster:
         """
         admin = AdminClient(self.client())
         new = NewTopic(topic, partitions, BY_BROKER, config=dict(config))
-        made: Future[None] = admin.create_topics([new], request_timeout=ANSWER_TIMEOUT_S)[topic]  # pyright: ignore[reportUnknownMemberType]
+        made: Future[None] = admin.create_topics([new], request_timeout=ANSWER_TIMEOUT_S)[topic]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         try:
             made.result(ANSWER_TIMEOUT_S)
         except KafkaException as error:

@@ -17,7 +17,7 @@ from k2trio.market.decoder import Decoder
 from k2trio.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "kafka.md").read_text()
+TEXT = (ROOT / "docs" / "kafka.md").read_text().partition("## Reading it back")[0]
 TRADE = b'{"e":"trade","E":1700000000123,"s":"BTCUSDT","t":1,"p":"1","q":"1","T":1,"m":true}'
 
 
