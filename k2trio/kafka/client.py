@@ -63,8 +63,18 @@ _PASSING = frozenset({
     KafkaError.GROUP_AUTHORIZATION_FAILED,  # nobody joins one
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
+    KafkaError.BROKER_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.KAFKA_STORAGE_ERROR,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NETWORK_EXCEPTION,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
 })  # fmt: skip
-"""What the library gets over by itself."""
+"""What is over when brokers have come back, or others lead."""
 _HOPELESS = frozenset({
     KafkaError._AUTHENTICATION,  # noqa: SLF001
     KafkaError._SSL,  # noqa: SLF001
@@ -237,7 +247,7 @@ class LogClient:
         wanted = [TopicPartition(topic, number, at) for topic, number in partitions]
         found = self._asked(
             "ask where the topics begin and end",
-            lambda timeout: self._consumer.offsets_for_times(wanted, timeout=timeout),
+            lambda timeout: self._found(wanted, timeout),
         )
         by_name = {(one.topic, one.partition): one for one in found}
         offsets: list[int] = []
@@ -248,6 +258,18 @@ class LogClient:
                 raise Unreadable(f"cannot read {topic}[{number}]: {why}")
             offsets.append(one.offset)
         return offsets
+
+    def _found(self, wanted: list[TopicPartition], timeout_s: float) -> list[TopicPartition]:
+        """The offsets of times.
+
+        :raises KafkaException: if some of them are not to be had yet.
+        """
+        found = self._consumer.offsets_for_times(wanted, timeout=timeout_s)
+        for one in found:
+            if one.error is not None and one.error.code() in _PASSING:
+                self._consumer.list_topics(timeout=timeout_s)  # who leads now
+                raise KafkaException(one.error)
+        return found
 
     def _asked(self, what: str, ask: Callable[[float], T], within_s: float | None = None) -> T:
         """Ask until there is an answer.
@@ -262,7 +284,8 @@ class LogClient:
                 return ask(REQUEST_S)
             except KafkaException as error:
                 reason: KafkaError = error.args[0]
-            if (message := self._consumer.poll(0)) is not None:  # what went wrong is told by it
+            # What went wrong is told by it.
+            if (message := self._consumer.poll(POLL_S)) is not None:
                 self._ahead.append(message)
             if reason.code() not in _PASSING and not reason.retriable():
                 raise Unreadable(f"cannot {what} at {self._url.bootstrap}: {self._told(reason)}")

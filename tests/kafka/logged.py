@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 from confluent_kafka import IsolationLevel as Isolation
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 from topics import PATIENCE_S, unique
@@ -100,16 +100,23 @@ class Log:
             for number in (range(self._partitions) if seen_in is None else seen_in)
         ]
         until = time.monotonic() + PATIENCE_S
-        while self._ends(places, Isolation.READ_COMMITTED) != self._ends(
-            places, Isolation.READ_UNCOMMITTED
-        ):
+        while not self._all_seen(places):
             assert time.monotonic() < until, "nobody sees what was committed"
 
-    def _ends(self, places: list[TopicPartition], isolation: Isolation) -> list[int]:
-        asked = self._admin.list_offsets(
-            {place: OffsetSpec.latest() for place in places}, isolation_level=isolation
+    def _all_seen(self, places: list[TopicPartition]) -> bool:
+        wanted = {place: OffsetSpec.latest() for place in places}
+        seen, there = (
+            self._admin.list_offsets(wanted, isolation_level=level)
+            for level in (Isolation.READ_COMMITTED, Isolation.READ_UNCOMMITTED)
         )
-        return [asked[place].result(PATIENCE_S).offset for place in places]
+        try:
+            return all(
+                seen[place].result(PATIENCE_S).offset == there[place].result(PATIENCE_S).offset
+                for place in places
+            )
+        except KafkaException:  # the broker was restarted meanwhile
+            self._admin.list_topics(timeout=PATIENCE_S)
+            return False
 
     def abort(self) -> None:
         self._producer.abort_transaction(PATIENCE_S)

@@ -13,6 +13,8 @@ from processes import k2trio as run_program
 
 import k2trio
 from k2trio.kafka import client, following
+from k2trio.kafka.client import LogClient
+from k2trio.kafka_urls import parse_kafka_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +41,19 @@ async def test_a_broker_may_go_and_come_back_but_not_stay_away(
         with pytest.raises(k2trio.BrokerUnavailable, match=own_kafka.address):
             await anext(opened)
         assert trio.current_time() - began < 10
+
+
+async def test_a_broker_that_was_restarted_is_asked_anew(own_kafka: KafkaNode) -> None:
+    log = Log(own_kafka.address, "all", partitions=2)
+    log.write(rec.trades(1, 20))
+    asking = LogClient(parse_kafka_url(log.url), {})
+    try:
+        before = asking.stretches(asking.partitions())
+        await in_thread(own_kafka.restart)
+        assert await in_thread(asking.stretches, asking.partitions()) == before
+        assert sum(stretch.end for stretch in before) == 21
+    finally:
+        asking.close()
 
 
 async def test_a_broker_that_hangs_in_the_midst_of_what_is_there_is_told(
