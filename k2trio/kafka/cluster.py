@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from ..errors import ConfigError, SinkError
+from .properties import without_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +53,17 @@ class Cluster:
             "logger": _log,
             "bootstrap.servers": self.bootstrap,
         }
+
+    def check(self) -> None:
+        """Find out whether the library takes the properties; asks no broker.
+
+        :raises ConfigError: if not; no value is repeated.
+        """
+        try:
+            AdminClient(self.client())
+        except KafkaException as error:
+            said = without_values(error.args[0].str(), self._properties)
+            raise ConfigError(f"KAFKA_PROPERTIES cannot be used: {said}") from None
 
     def consuming(self) -> dict[str, Any]:
         """What consumers are configured with: they see what was committed."""

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 def open_cluster(settings: Settings, where: str) -> Cluster:
     """The brokers of an output.
 
-    :raises ConfigError: if the file of properties cannot be read, or holds what it must not.
+    :raises ConfigError: if the file of properties cannot be read, or holds what cannot be used.
     """
     properties = load_properties(settings.kafka_properties)
-    return Cluster(parse_kafka_url(where).bootstrap, properties)
+    cluster = Cluster(parse_kafka_url(where).bootstrap, properties)
+    cluster.check()
+    return cluster
 
 
 def shard_sink(

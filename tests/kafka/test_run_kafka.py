@@ -12,6 +12,8 @@ from processes import LOGGED, Ended, exporter_url, k2trio, simulator, started, s
 from topics import unique
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from engine_log import StreamAccount
     from processes import Simulator
 
@@ -98,7 +100,22 @@ def test_a_broker_that_is_not_there_is_one_line() -> None:
     assert "are they up" in line
 
 
-def test_files_beside_it_go_on_where_they_are(kafka: str, tmp_path: Any) -> None:
+def test_properties_that_the_library_refuses_are_one_line_without_their_values(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "kafka.properties"
+    file.write_text("security.protocol=SASL_SSL\nsasl.mechanism=s3cret-nonsense\n")
+    with simulator() as exchange:
+        variables = {"OUTPUT": "kafka://127.0.0.1:1/x", "KAFKA_PROPERTIES": str(file)}
+        for shards in ("0", "2"):
+            ended = k2trio("run", **exchange.variables() | variables | {"SHARDS": shards})
+            assert ended.returncode == 2
+            (line,) = ended.stderr.splitlines()
+            assert line.startswith("k2trio: KAFKA_PROPERTIES cannot be used: ")
+            assert "s3cret" not in line
+
+
+def test_files_beside_it_go_on_where_they_are(kafka: str, tmp_path: Path) -> None:
     """Two outputs and a state file: the log leaves out what it has already."""
     file, state = tmp_path / "out.jsonl", tmp_path / "state.json"
     with simulator("--rate", "100") as exchange:
