@@ -79,6 +79,20 @@ def simulation(session: nox.Session) -> None:
 
 
 @nox.session
+def engine(session: nox.Session) -> None:
+    """Members that write one log through ten minutes of trouble, cold and hot.
+
+    Needs Java 17 and Maven; ``nox -s engine -- --seconds 60 --standby hot`` is shorter.
+    """
+    install(session, "test")
+    jars = session.run(".ci/kafka/jars", silent=True, external=True)
+    kafka = {"K2TRIO_KAFKA_JARS": str(jars).strip()}
+    ways = [session.posargs] if session.posargs else [[], ["--standby", "hot"]]
+    for way in ways:
+        session.run("python", "tests/engine/proof.py", *way, env=kafka)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Every benchmark in its quick mode: that they run, not what they find."""
     install(session, "test")

@@ -167,36 +167,44 @@ class Trouble:
             self.deaths.append((time.time(), victim.process.pid))
 
 
-def run(
-    jars: Path, folder: Path, *, seconds: float, rate: float, standby: str, shards: int, seed: int
-) -> Outcome:
+@dataclass
+class Plan:
+    """What is to be tried.
+
+    :ivar rate: messages a second.
+    :ivar troubled: whether anything happens to the members but their end.
+    """
+
+    seconds: float = 600.0
+    rate: float = 5000.0
+    standby: str = "cold"
+    shards: int = 4
+    seed: int = 1
+    members: int = 3
+    troubled: bool = True
+
+
+def run(jars: Path, folder: Path, plan: Plan) -> Outcome:
     """Let members write for so many seconds, and look at what they wrote."""
-    per_symbol = rate / len(SYMBOLS) / MESSAGES_A_TRADE
+    folder.mkdir(parents=True, exist_ok=True)
+    per_symbol = plan.rate / len(SYMBOLS) / MESSAGES_A_TRADE
     node = KafkaNode(jars, folder / "kafka")
     node.start()
     try:
         with simulator("--rate", f"{per_symbol:.2f}", "--symbols", ",".join(SYMBOLS)) as exchange:
-            return _through_trouble(node, exchange, folder, seconds, standby, shards, seed)
+            return _through_trouble(node, exchange, folder, plan)
     finally:
         node.stop()
 
 
-def _through_trouble(
-    node: KafkaNode,
-    exchange: Simulator,
-    folder: Path,
-    seconds: float,
-    standby: str,
-    shards: int,
-    seed: int,
-) -> Outcome:
+def _through_trouble(node: KafkaNode, exchange: Simulator, folder: Path, plan: Plan) -> Outcome:
     streams = [f"{symbol.lower()}@{kind}" for symbol in SYMBOLS for kind in KINDS]
     variables = environment(
         **exchange.variables() | LOGGED,
         OUTPUT=f"kafka://{node.address}/{TOPIC}",
         GROUP=GROUP,
-        SHARDS=str(shards),
-        STANDBY=standby,
+        SHARDS=str(plan.shards),
+        STANDBY=plan.standby,
         STREAMS=",".join(streams),
         KAFKA_SESSION_TIMEOUT=str(SESSION_S),
         MAX_RECONNECT_ATTEMPTS="0",
@@ -204,19 +212,25 @@ def _through_trouble(
         SHARED_BUDGET="off",
     ) | {"PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "k2trio", "run"]
-    members = [MemberProcess(name, command, variables, folder) for name in ("one", "two", "three")]
+    members = [
+        MemberProcess(f"member-{number}", command, variables, folder)
+        for number in range(1, plan.members + 1)
+    ]
     kinds = sorted({kind.partition("@")[0] for kind in KINDS})
     topics = [TOPIC.format(kind=kind, venue=VENUE) for kind in kinds]
-    with _all(members), Follower(node.address, topics, f"{GROUP}.positions", shards) as follower:
-        trouble = Trouble(members, exchange, node, seed)
+    with (
+        _all(members),
+        Follower(node.address, topics, f"{GROUP}.positions", plan.shards) as follower,
+    ):
+        trouble = Trouble(members, exchange, node, plan.seed)
         began = time.monotonic()
         follower.wait_for_owners()
         calm_from = time.time()
         due = time.monotonic() + CALM_S
-        while (now := time.monotonic()) - began < seconds:
+        while (now := time.monotonic()) - began < plan.seconds:
             for member in members:
                 member.tend(now)
-            if due <= now < began + seconds - CALM_S:
+            if plan.troubled and due <= now < began + plan.seconds - CALM_S:
                 trouble.make()
                 due = time.monotonic() + EVERY_S
             time.sleep(0.1)
@@ -332,16 +346,8 @@ def main() -> int:
         sys.exit("needs Apache Kafka: K2TRIO_KAFKA_JARS=$(.ci/kafka/jars)")
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) if options.keep is None else options.keep
-        folder.mkdir(parents=True, exist_ok=True)
-        outcome = run(
-            Path(jars),
-            folder,
-            seconds=options.seconds,
-            rate=options.rate,
-            standby=options.standby,
-            shards=options.shards,
-            seed=options.seed,
-        )
+        plan = Plan(options.seconds, options.rate, options.standby, options.shards, options.seed)
+        outcome = run(Path(jars), folder, plan)
     for line in told(outcome):
         print(line)  # noqa: T201 - a command line
     for line in outcome.wrong[:20]:

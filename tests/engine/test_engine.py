@@ -18,9 +18,8 @@ RATE = 300.0
 def test_everything_is_in_the_log_once_whatever_happens_to_its_writers(
     kafka_jars: Path, tmp_path: Path, standby: str, seed: int
 ) -> None:
-    outcome = proof.run(
-        kafka_jars, tmp_path, seconds=SECONDS, rate=RATE, standby=standby, shards=4, seed=seed
-    )
+    plan = proof.Plan(seconds=SECONDS, rate=RATE, standby=standby, seed=seed)
+    outcome = proof.run(kafka_jars, tmp_path, plan)
     assert outcome.wrong == [], "\n".join(proof.told(outcome))
     assert sum(outcome.troubles.values()) >= 4
     assert outcome.records > SECONDS * RATE / 2
