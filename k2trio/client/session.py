@@ -285,8 +285,8 @@ class Session:
         async def venue_says_quiet() -> bool:
             nonlocal quiet_at
             asked_at = trio.current_time()
-            since = self._last_data_or_unread(connection)
-            verdict = await self._runtime.verify(self.endpoint.venue, self.streams, since)
+            where, since = self.endpoint.venue, self._last_data_or_unread(connection)
+            verdict = await self._runtime.verify(where, self.streams, since, connection.opened_at)
             if verdict is Verdict.NEWS:
                 return False
             quiet_at = asked_at
