@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from world import SUBJECT, fault, open_world
+from world import SUBJECT, SleepTimes, fault, open_world
 
 from k2trio.continuity.items import Gap
 from k2trio.market.payloads import Event
@@ -125,3 +125,21 @@ async def test_a_probe_of_a_quiet_market_has_the_time_that_its_proof_takes(
     assert states[-1] != "open"
     assert world.times(on.Connected)[1:] == [probed_at]
     assert cuts(world) == ["reset"]
+
+
+async def test_a_replacement_waits_for_its_first_message_without_looking_at_the_clock(
+    autojump_clock: Any,
+) -> None:
+    """Minutes, where the market is quiet. What the old connection brings is told at once."""
+    settings = {"rotate_after": 100, "health_check_timeout": 0, "health_check_interval": 600}
+    faults = [burst(20, count=3), burst(3000)]
+    async with open_world(faults, rate=0, endpoints=["a"], settings=settings) as world:
+        await trio.sleep(1000)
+        assert len(world.of(on.Rotating)) == 1
+        with SleepTimes() as sleeps:
+            await trio.sleep(1000)
+        await trio.sleep(1100)
+    assert len(sleeps.seen) < 2000  # one look a second would make 3500 more
+    ((at, _),) = world.of(on.Rotated)
+    assert at == pytest.approx(3000, abs=1)
+    assert cuts(world) == []
