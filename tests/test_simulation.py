@@ -9,11 +9,13 @@ import msgspec
 import pytest
 from simulated.campaign import run_checked, run_seed
 from simulated.invariants import check
+from simulated.invariants.sent import what_was_sent_is_delivered_or_named
 from simulated.invariants.silence import silence_is_not_kept, silence_is_not_stable
 from simulated.plan import make_plan
 from simulated.run import live
 from simulated.violation import Violation
 
+from k2trio.continuity.items import Gap
 from k2trio.observe import transitions as on
 from k2trio.simulator import Fault, FaultKind
 
@@ -115,6 +117,30 @@ def test_the_checks_see_what_was_sent_and_is_neither_delivered_nor_named(kind: s
     del run.items[at], run.times[at]
     with pytest.raises(Violation, match=r"invariant (1|16): .*" + stream):
         check(run)
+
+
+@pytest.mark.parametrize("kind", ["depth", "trade"])
+def test_the_checks_know_a_gap_that_is_read_after_ids_began_anew(kind: str) -> None:
+    """It names ids of the numbering that it was declared in, and no others."""
+    faults = [
+        Fault(at=100, endpoint="*", kind=FaultKind.OUTAGE, duration=30),
+        Fault(at=100, endpoint="first.rest0", kind=FaultKind.REST_REFUSED, duration=100),
+        Fault(at=300, endpoint="*", kind=FaultKind.IDS_RESET, by=1_000_000),
+    ]
+    run = live(calm_plan(*faults, streams=(f"btcusdt@{kind}",), rate=1.0, redundancy=1))
+    what_was_sent_is_delivered_or_named(run)
+    # The consumer does not read for so long.
+    run.times = [400.0 if 50 < at < 400 else at for at in run.times]
+    what_was_sent_is_delivered_or_named(run)
+    (gap,) = [item for item in run.items if isinstance(item, Gap) and item.reason != "reset"]
+    place = run.items.index(gap)
+    for wrong in (
+        msgspec.structs.replace(gap, last=gap.last - 1),
+        msgspec.structs.replace(gap, first=gap.first + 1),
+    ):
+        run.items[place] = wrong
+        with pytest.raises(Violation, match="invariant 16"):
+            what_was_sent_is_delivered_or_named(run)
 
 
 def test_the_checks_see_late_output() -> None:

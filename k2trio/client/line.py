@@ -17,14 +17,12 @@ from ..errors import (
     GaveUp,
     HandshakeRefused,
     Refused,
-    Stale,
     SubscriptionRejected,
 )
 from ..observe import transitions as on
 from ..observe.transitions import RotationReason
 from ..policy.failover import DEFAULT_FREEZE_S, RECHECK_S, Dial, Endpoint, Endpoints, Retries
-from ..repair.staleness import IN_FLIGHT_S
-from .overlap import either, join
+from .overlap import arrive, join
 from .session import Session
 
 if TYPE_CHECKING:
@@ -330,16 +328,10 @@ class Line:
         new = self._launch(nursery, endpoint, 0)
         if new.heard is None:
             new.heard = {}
-        while new.first_data_at is None:
-            if self._dead_on_arrival(old, new):
-                new.fail(Stale("data", self._settings.rotation_overlap))
-            if new.failure is not None:
-                await self._rotation_failed(old, new, reason)
-                return old
-            if old.failure is not None and new.connection is not None:
-                break  # nothing is left to compare with
-            with trio.move_on_after(RECHECK_S):  # the old one delivers without a word
-                await either(new.change, old.change)
+        await arrive(old, new, self._settings.rotation_overlap)
+        if new.first_data_at is None and new.failure is not None:
+            await self._rotation_failed(old, new, reason)
+            return old
         joined_at = trio.current_time()
         await join(old, new, self._runtime.settled, self._settings.rotation_overlap)
         if self._settings.redundancy == 1:
@@ -373,13 +365,6 @@ class Line:
             )
         )
         return new
-
-    def _dead_on_arrival(self, old: Session, new: Session) -> bool:
-        """Whether the old session has brought what the new one should have had by now."""
-        if new.connection is None or old.last_data_at is None:
-            return False
-        due_at = new.connection.opened_at + self._settings.rotation_overlap
-        return due_at + IN_FLIGHT_S <= trio.current_time() and old.last_data_at >= due_at
 
     async def _rotation_failed(self, old: Session, new: Session, reason: RotationReason) -> None:
         failure = new.failure

@@ -338,7 +338,9 @@ def _endpoints(settings: Settings, emit: Observer) -> Endpoints:
         emit(BreakerChanged(breaker.name, old.name.lower(), new, cause.value))
 
     def make_breaker(name: str) -> CircuitBreaker:
-        quiet = settings.health_check_timeout or UNKNOWN_PROBE_TIMEOUT_S
+        # Proof of life may come late in a quiet market: a first message just before the silence
+        # would be asked about, and then as much silence until it is.
+        quiet = 2 * settings.health_check_timeout or UNKNOWN_PROBE_TIMEOUT_S
         return CircuitBreaker(
             name,
             failure_threshold=settings.failure_threshold,

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ..errors import Stale
+from ..repair.staleness import IN_FLIGHT_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -13,6 +16,33 @@ if TYPE_CHECKING:
 
 JOIN_CHECK_S = 0.05
 """How often a join looks whether the gaps between old and new connection have closed (s)."""
+
+
+async def arrive(old: Session, new: Session, limit_s: float) -> None:
+    """Return when the new session has brought a message, or has failed, or the old one has.
+
+    It is failed if it is dead on arrival: if the old one brings something so long after the new one
+    connected, which that one then has not.
+
+    :param limit_s: how long.
+    """
+    while new.first_data_at is None and new.failure is None:
+        look_at = float("inf")
+        if new.connection is not None:
+            if old.failure is not None:
+                return  # nothing is left to compare with
+            due_at = new.connection.opened_at + limit_s
+            if trio.current_time() < due_at:
+                look_at = due_at
+            elif old.last_data_at is None or old.last_data_at < due_at:
+                old.awaited = True
+            elif trio.current_time() < due_at + IN_FLIGHT_S:
+                look_at = due_at + IN_FLIGHT_S
+            else:
+                new.fail(Stale("data", limit_s))
+                return
+        with trio.move_on_at(look_at):
+            await either(new.change, old.change)
 
 
 async def join(

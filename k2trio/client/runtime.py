@@ -32,7 +32,8 @@ class Runtime:
     :ivar interrupted: told when no line carries some streams of a venue any more.
     :ivar settled: whether every message of some streams that a retiring session could still bring
         has been accounted for; asked before it is retired.
-    :ivar verify: asks whether there is news on streams that are silent since some time.
+    :ivar verify: asks whether there is news on streams that are silent since some time, on a
+        connection that is open since some time.
     :ivar emit: tells the observers.
     :ivar take_dial: takes an attempt from the budget of an endpoint's venue, if one is left now.
     :ivar freeze: told until when a venue wants to be left alone.
@@ -45,7 +46,7 @@ class Runtime:
     room: Callable[[], Awaitable[None]]
     interrupted: Callable[[str, Sequence[str]], None]
     settled: Callable[[Sequence[str]], bool]
-    verify: Callable[[str, Sequence[str], float], Awaitable[Verdict]]
+    verify: Callable[[str, Sequence[str], float, float], Awaitable[Verdict]]
     emit: Observer
     take_dial: Callable[[Endpoint], Awaitable[bool]]
     freeze: Callable[[str, float], None]

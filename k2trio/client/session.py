@@ -59,6 +59,8 @@ class Session:
         self.started_at: float = trio.current_time()
         self.first_data_at: float | None = None
         self.last_data_at: float | None = None
+        self.awaited: bool = True
+        """Whether the next message is a change."""
         self.stable: bool = False
         self.proven = False
         """Stable, and its line and breaker have taken note."""
@@ -161,13 +163,9 @@ class Session:
         """Open the connection and do everything it takes until the session ends."""
         try:
             with self._scope:
-                asked = self.streams
+                asked, run = self.streams, self._runtime
                 async with open_connection(
-                    self.endpoint,
-                    asked,
-                    self._settings,
-                    self._runtime.dial,
-                    wall_clock=self._runtime.wall_clock,
+                    self.endpoint, asked, self._settings, run.dial, wall_clock=run.wall_clock
                 ) as connection:
                     self.connection = connection
                     self._requests = Requests(connection.send, lambda: self.lagging)
@@ -239,6 +237,8 @@ class Session:
         self.last_data_at = arrived
         if self.first_data_at is None:
             self.first_data_at = arrived
+        if self.awaited:
+            self.awaited = False
             self.notify()
         if not self.stable and arrived - self.first_data_at >= self._settings.stable_after:
             self.stable = True
@@ -285,8 +285,8 @@ class Session:
         async def venue_says_quiet() -> bool:
             nonlocal quiet_at
             asked_at = trio.current_time()
-            since = self._last_data_or_unread(connection)
-            verdict = await self._runtime.verify(self.endpoint.venue, self.streams, since)
+            where, since = self.endpoint.venue, self._last_data_or_unread(connection)
+            verdict = await self._runtime.verify(where, self.streams, since, connection.opened_at)
             if verdict is Verdict.NEWS:
                 return False
             quiet_at = asked_at

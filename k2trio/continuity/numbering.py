@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..market.keys import ID_KEYED, grow, key_getters, time_getter
 from ..market.streams import Kind, Rule, Stream
-from .held import Memory, Waiting
+from .held import Held, Memory, Waiting
 from .renumbering import Doubts, Place
 from .times import AHEAD_S, Clock
 
@@ -172,6 +172,25 @@ class Numbering:
             return after if firsts == list(range(due, after)) else None
         *nexts, after = [last + 1 for last in map(self.last_of, payloads)]
         return after if firsts == [due, *nexts] else None
+
+    @property
+    def last_time(self) -> int | None:
+        """When the last live message that was delivered was made, if its time can be believed."""
+        return None if self.delivered_at is None else self._delivered_time(self.delivered_at)
+
+    def awaits_others(self, key: int, time: int | None) -> bool:
+        """Whether the message with a key, made at a time, has come and waits: behind a gap, or for
+        others to speak for it.
+        """
+        return any(
+            held.first <= key <= held.last and self._is_of(held, time)
+            for held in (*self.held, *(self.doubts.held if self.doubts else ()))
+        )
+
+    def _is_of(self, held: Held, time: int | None) -> bool:
+        """Whether a message was made at a time, as far as that is known."""
+        own = self.time_known(held.event)
+        return own is None or time is None or own // self.per_ms == time // self.per_ms
 
     def barren(self, now: float) -> bool:
         """Whether everything that comes has been dropped for a while."""

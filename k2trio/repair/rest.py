@@ -254,7 +254,7 @@ class Backfill:
         """The newest that the venue has of what the stream tells; one cheap request.
 
         :param known: an id that the stream has told. Without one nobody can be asked about block
-            trades; and with one the answer may be one that is newer, rather than the newest.
+            trades; and with one it is the newest of a page that begins there.
         :param turn: has been waited for already.
         :returns: None if there is nothing at all.
         :raises BackfillError: if no host of the venue gave an answer, or the kind cannot be asked
@@ -276,7 +276,7 @@ class Backfill:
                 )
                 found = [Newest(row.id, self._unit.of(row.time)) for row in trades]
             case Kind.BLOCK_TRADE if known is not None:
-                blocks = await self._blocks(venue, stream.symbol or "", known, 2, turn)
+                blocks = await self._blocks(venue, stream.symbol or "", known, PAGE_ROWS, turn)
                 found = [Newest(row.id, self._unit.of(row.time)) for row in blocks]
             case _:
                 raise BackfillError(f"{stream.name} cannot be asked for its newest message")

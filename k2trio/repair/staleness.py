@@ -1,8 +1,8 @@
 """Verified staleness: silence alone is no proof, so the venue is asked before anything is cut.
 
 *A whole connection is silent.* If another connection brought what this one did not, no question
-is needed: it is stale. If the venue has nothing newer than what was delivered, the market is quiet
-and the connection stays. If it has, or does not answer, the connection is stale. The question is
+is needed: it is stale. If the venue has nothing that should have come, the market is quiet and the
+connection stays. If it has, or does not answer, the connection is stale. The question is
 asked so early that what is in flight has come by the limit. Of some kinds no venue can be asked:
 the periodic ones are believed to be stale once for each silence, the others, which may have nothing
 to say for hours, never. Nor are block trades for want of an answer, which are as rare.
@@ -30,10 +30,11 @@ import trio
 
 from ..errors import ConnectionFailed, Stale, SubscriptionRejected
 from ..observe.transitions import StreamSilent, SubscriptionRefused
-from .askable import BY_ID, PERIODIC, RARE, can_be_asked_about
+from .askable import PERIODIC, RARE, can_be_asked_about
 from .asking import UNKNOWN_SYMBOL
 from .hosts import BackfillError, UnknownSymbolError
 from .listing import LISTING_TIMEOUT_S, complaints
+from .news import News, Silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,7 +63,7 @@ class Answer(enum.Enum):
     """What a venue says of a stream that is silent here."""
 
     NEWER = "newer"
-    """It has something after the last message delivered, and that did not come."""
+    """It has something that should have come, and did not; see ``news.py``."""
     NOTHING_NEWER = "nothing newer"
     NO_SUCH_SYMBOL = "no such symbol"
     NO_ANSWER = "no answer"
@@ -102,6 +103,25 @@ def _is_stale(track: Track, answer: Answer) -> bool:
     """Whether a silent connection is stale, by what the venue says of one of its streams."""
     unexplained = answer is Answer.NO_ANSWER and track.stream.kind in RARE
     return CONNECTION_IS_STALE[answer] and not unexplained
+
+
+def _is_proven(
+    tracks: Sequence[Track], measured: Sequence[bool], answers: Sequence[Answer]
+) -> bool:
+    """Whether answers of which none is news prove that there was nothing to send.
+
+    A symbol that the venue does not have proves nothing, and a rare kind without an answer neither;
+    that is for the others to do, if there are any.
+
+    :param measured: whether there was something that the answer could be compared with.
+    """
+    told = [
+        known and answer is Answer.NOTHING_NEWER
+        for track, known, answer in zip(tracks, measured, answers, strict=True)
+        if answer is not Answer.NO_SUCH_SYMBOL
+        and (answer is not Answer.NO_ANSWER or track.stream.kind not in RARE)
+    ]
+    return all(told) and bool(told or not tracks)
 
 
 class Carrier(Protocol):
@@ -171,8 +191,7 @@ class StalenessCheck:
         """(line, stream) → when it was subscribed anew."""
         self._acted_on: dict[tuple[str, str], int] = {}
         """(venue, stream) → messages it had when its silence was acted on."""
-        self._told: dict[tuple[str, str], tuple[int, int]] = {}
-        """(venue, stream) → messages it had when the venue was last asked, and the id it told."""
+        self._news: News = News()
         self._unknown: dict[tuple[str, str], bool] = {}
         """(venue, stream) of symbols that the venue does not have → whether that was told."""
 
@@ -181,10 +200,13 @@ class StalenessCheck:
         """The streams of symbols that their venue does not have."""
         return sorted(stream for _, stream in self._unknown)
 
-    async def verify(self, venue: str, streams: Sequence[str], silent_since: float) -> Verdict:
+    async def verify(
+        self, venue: str, streams: Sequence[str], silent_since: float, open_since: float
+    ) -> Verdict:
         """Whether there is news for a connection on any of its streams.
 
         :param silent_since: when the connection brought its last message, or was opened.
+        :param open_since: when it was opened.
         """
         tracks = [self._arbiter.track(venue, name) for name in streams]
         if await self._came_elsewhere(tracks, silent_since):
@@ -192,11 +214,13 @@ class StalenessCheck:
         askable = [track for track in tracks if can_be_asked_about(track)]
         askable.sort(key=lambda track: -track.received)
         askable = askable[:VERIFY_STREAMS]
-        proven = all(track.next is not None for track in askable)
-        answers = await self._ask_about(askable)
+        measured = [track.next is not None for track in askable]
+        times = (track.last_time for track in tracks)
+        last_time = max((time for time in times if time is not None), default=None)
+        answers = await self._ask_about(askable, Silence(open_since, last_time))
         if any(map(_is_stale, askable, answers)):
             return Verdict.NEWS
-        proven = proven and Answer.NO_ANSWER not in answers
+        proven = _is_proven(askable, measured, answers)
         for track in tracks:
             if track.stream.kind in PERIODIC:
                 proven = False
@@ -205,13 +229,13 @@ class StalenessCheck:
                     return Verdict.NEWS
         return Verdict.QUIET if proven else Verdict.UNPROVEN
 
-    async def _ask_about(self, tracks: Sequence[Track]) -> Sequence[Answer]:
+    async def _ask_about(self, tracks: Sequence[Track], silence: Silence) -> Sequence[Answer]:
         """Ask about all of them at once. The first news is enough; the others are quiet then."""
         answers = [Answer.NOTHING_NEWER] * len(tracks)
         async with trio.open_nursery() as nursery:
 
             async def ask(place: int, track: Track) -> None:
-                answers[place] = await self._ask(track)
+                answers[place] = await self._ask(track, silence)
                 if _is_stale(track, answers[place]):
                     nursery.cancel_scope.cancel()
 
@@ -227,24 +251,23 @@ class StalenessCheck:
         await trio.sleep_until(seen_at + IN_FLIGHT_S)
         return True
 
-    async def _ask(self, track: Track) -> Answer:
+    async def _ask(self, track: Track, silence: Silence) -> Answer:
         """What the venue says of a stream; waits for what may be on its way."""
         received = track.received
-        answer = await self._answer(track)
+        answer = await self._answer(track, silence)
         if answer is Answer.NEWER:
             await trio.sleep(IN_FLIGHT_S)
             if track.received != received:
                 return Answer.NOTHING_NEWER
         return answer
 
-    async def _answer(self, track: Track) -> Answer:
+    async def _answer(self, track: Track, silence: Silence) -> Answer:
         if not self._backfill.serves(track.venue):
             return Answer.NO_ANSWER
         newest: Newest | None = None
         with trio.move_on_after(VERIFY_TIMEOUT_S) as patience:
             try:
-                known = None if track.next is None else track.next - 1
-                newest = await self._backfill.newest(track.venue, track.stream, known)
+                newest = await self._backfill.newest(track.venue, track.stream, track.position)
             except UnknownSymbolError:
                 self._unknown.setdefault((track.venue, track.stream.name), False)
                 return Answer.NO_SUCH_SYMBOL
@@ -259,24 +282,8 @@ class StalenessCheck:
             return Answer.NOTHING_NEWER
         if newest is None:
             return Answer.NO_ANSWER  # it had messages before
-        return Answer.NEWER if self._is_news(track, newest) else Answer.NOTHING_NEWER
-
-    def _is_news(self, track: Track, newest: Newest) -> bool:
-        """Whether the venue has something after the last message delivered."""
-        by_id = track.stream.kind in BY_ID
-        if track.next is not None and by_id and newest.id >= track.next:
-            return True
-        # Ids that began anew are lower, so an id alone proves no quiet.
-        time = track.delivered_time
-        if newest.time is not None and time is not None and track.delivered_at is not None:
-            # One of the two may be told in milliseconds only.
-            return newest.time // track.per_ms > time // track.per_ms
-        if not by_id:
-            return True
-        asked = track.venue, track.stream.name
-        before = self._told.get(asked)
-        self._told[asked] = track.received, newest.id
-        return before is not None and before[0] == track.received and before[1] != newest.id
+        is_news = self._news.speaks_against(silence, track, newest)
+        return Answer.NEWER if is_news else Answer.NOTHING_NEWER
 
     async def watch(self, carriers: Callable[[], Sequence[Carrier]]) -> None:
         """Look at every stream once per health interval, for ever."""
@@ -330,7 +337,8 @@ class StalenessCheck:
             return self._heard_at(carrier, track) == heard_at
         if not can_be_asked_about(track):
             return self._breaks_its_rhythm(carrier, track)
-        answer = await self._ask(track)
+        subscribed_at = self._suspects.get((carrier.line, track.stream.name), carrier.started_at)
+        answer = await self._ask(track, Silence(max(subscribed_at, carrier.started_at)))
         if answer is Answer.NO_ANSWER:
             track.interrupt()
         return STREAM_IS_STALE[answer]

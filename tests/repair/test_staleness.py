@@ -80,7 +80,7 @@ class Bench:
 
     async def verify(self, *streams: str, since: float | None = None) -> Verdict:
         silent_since = trio.current_time() if since is None else since
-        return await self.check.verify(VENUE, streams or [SUBJECT], silent_since)
+        return await self.check.verify(VENUE, streams or [SUBJECT], silent_since, open_since=0)
 
 
 # -- what the venue says ------------------------------------------------------------------------
@@ -234,7 +234,21 @@ async def test_block_trades_are_asked_about_from_the_last_one_on(
     bench.offer(block(6), block(7))
     assert await bench.verify(BLOCKS) is verdict
     assert {request[2:][0] for request in bench.rest.requests} == {"/api/v3/historicalBlockTrades"}
-    assert bench.rest.requests[0][3] == {"symbol": "BTCUSDT", "fromId": "7", "limit": "2"}
+    assert bench.rest.requests[0][3] == {"symbol": "BTCUSDT", "fromId": "7", "limit": "1000"}
+
+
+@pytest.mark.parametrize(("besides", "verdict"), [([], Verdict.QUIET), ([9], Verdict.NEWS)])
+async def test_block_trades_that_wait_are_no_news_and_hide_none(
+    autojump_clock: Any, besides: list[int], verdict: Verdict
+) -> None:
+    """One lies so far ahead that it is not believed; the exchange lists it, and what came after."""
+    far = 5_000_007
+    data = structs.replace(block(far).data, trade_time=8)
+    rows = [block_row(7), block_row(far) | {"time": 8}]
+    rows += [block_row(far + one) | {"time": 8 + one} for one in besides]
+    bench = Bench(lambda request: rows[: int(request.url.params["limit"])])
+    bench.offer(block(6), block(7), structs.replace(block(far), data=data))
+    assert await bench.verify(BLOCKS) is verdict
 
 
 @pytest.mark.parametrize("stream", ["btcusdt@blockTrade", "btcusdt@referencePrice"])
@@ -244,6 +258,22 @@ async def test_a_rare_kind_may_be_silent_for_ever(autojump_clock: Any, stream: s
     assert await bench.verify(stream) is Verdict.QUIET
     assert bench.rest.requests == []
     assert await bench.verify(SUBJECT, stream) is Verdict.QUIET
+
+
+async def test_who_can_say_nothing_does_not_keep_the_others_from_proving_quiet(
+    autojump_clock: Any,
+) -> None:
+    """A symbol that is not there, and a rare kind without an answer."""
+
+    def answer(request: httpx2.Request) -> Any:
+        if request.url.params["symbol"] == "GHOSTUSDT":
+            return status(400, -1121)
+        return [] if "lock" in request.url.path else trade_rows([7])
+
+    bench = Bench(answer)
+    bench.offer(trade(7), block(7))
+    assert await bench.verify(SUBJECT, "ghostusdt@trade", BLOCKS) is Verdict.QUIET
+    assert await bench.verify("ghostusdt@trade", BLOCKS) is Verdict.UNPROVEN
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any
@@ -61,8 +61,8 @@ def what_was_sent_is_delivered_or_named(run: Run) -> None:
 
 
 def _check_ids(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, float]]) -> None:
-    history = _history(run, venue, stream)
-    spans, truth = _spans(timed, stream, history), run.truth(venue)
+    history, truth = _history(run, venue, stream), run.truth(venue)
+    spans = _spans(timed, stream, history, truth.renumbered)
     # Whether the feed keeps up is another invariant.
     sent = _begun_by(timed[-1][1], truth.ranges(stream), truth.renumbered, history)
     # Nor are numberings that had ended before the first message came.
@@ -132,13 +132,15 @@ def _history(run: Run, venue: str, stream: str) -> History:
     return [(time_us - start_us) / 1e6 for time_us, _ in sent], [last for _, last in sent]
 
 
-def _spans(timed: Sequence[tuple[Item, float]], stream: str, history: History) -> list[Span]:
+def _spans(
+    timed: Sequence[tuple[Item, float]], stream: str, history: History, renumbered: Iterable[float]
+) -> list[Span]:
     """Ids that were delivered or named, as runs in the order of delivery.
 
     What a gap names before it is sent, by an id that was absurd, is not named by it. And where ids
     begin anew a gap's id is a place only, unless what was held behind that gap follows it.
     """
-    times, ids = history
+    numberings = _Numberings(history, renumbered)
     first_of, last_of = key_getters(parse_stream(stream).kind)
     spans: list[Span] = []
     followers = [item for item, _ in timed[1:]]
@@ -150,10 +152,8 @@ def _spans(timed: Sequence[tuple[Item, float]], stream: str, history: History) -
         if isinstance(item, Gap):
             if item.reason == "reset" and not _is_followed(item, follower, first_of):
                 continue
-            first, last = item.first, item.last
-            place = bisect_right(times, at)
-            if 0 < place < len(ids):
-                last = min(last, max(ids[place - 1], first - 1))
+            first = item.first
+            last = min(item.last, numberings.reach(first, at))
             if last < first:
                 continue
         else:
@@ -163,6 +163,35 @@ def _spans(timed: Sequence[tuple[Item, float]], stream: str, history: History) -
         else:
             spans.append((first, last))
     return spans
+
+
+class _Numberings:
+    """The numberings of a stream, as far as the exchange remembers what it sent.
+
+    :param renumbered: when ids began anew.
+    """
+
+    def __init__(self, history: History, renumbered: Iterable[float]) -> None:
+        self._times, self._ids = history
+        falls = (n for n, (one, other) in enumerate(pairwise(self._ids), 1) if other < one)
+        self._starts = [0, *falls]
+        self._forgets = any(when < (self._times or [0.0])[0] for when in renumbered)
+
+    def reach(self, first: int, at: float) -> float:
+        """The highest id sent until then in the numbering of a gap that begins with ``first``.
+
+        A consumer that is slow reads a gap long after it was declared, when ids have begun anew, so
+        it need not be the numbering of that time. Infinite, if the exchange has forgotten it.
+        """
+        place = bisect_right(self._times, at)
+        if not 0 < place < len(self._ids):
+            return float("inf")
+        end = place
+        for start in reversed(self._starts[: bisect_left(self._starts, place)]):
+            if self._ids[start] <= first <= self._ids[end - 1] + 1:
+                return self._ids[end - 1]
+            end = start
+        return float("inf") if self._forgets else self._ids[place - 1]
 
 
 def _is_followed(gap: Gap, item: Item | None, first_of: Callable[[Any], int]) -> bool:
@@ -184,7 +213,7 @@ def _lost(sent: Sequence[Span], spans: Sequence[Span]) -> list[Span]:
             missing = [one for one in missing if one[0] >= inside[0][0]]
             begun = True
         lost += missing
-    if lost and lost[-1][0] > spans[-1][1]:
+    if lost and lost[-1][0] > spans[-1][1] and lost[-1][1] == sent[-1][1]:
         lost.pop()  # whether the feed keeps up is another invariant
     return lost
 

@@ -1,0 +1,96 @@
+"""What a venue tells of a silent stream: news that speaks against the silence, or none.
+
+That a venue has something after the last message that was delivered is not enough. A connection
+brings what is sent while it is open, once; so it cannot be blamed for
+
+- what has come, and waits: behind a gap, or for others to speak for it;
+- what was made before the silence began: a message that got lost between two connections stays
+  the newest one for as long as its stream has nothing to say, be it for days. The repair fetches it
+  as soon as the next one shows that it is missing.
+
+When something was made is told by the exchange's own times, by which the last message before the
+silence is dated, too; no clock of ours is compared with them. Where they do not tell, what the
+venue told before the silence began was made before. So each new connection, or subscription, is
+judged by what is told for the first time, and none is cut twice for one message.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from .askable import BY_ID
+
+if TYPE_CHECKING:
+    from ..continuity.track import Track
+    from .rest import Newest
+
+
+class Silence(NamedTuple):
+    """What is silent.
+
+    :ivar open_since: when the connection was opened, or the stream subscribed anew.
+    :ivar last_time: when the exchange made the last message that came before the connection fell
+        silent as a whole, in the feed's unit; None if that is not known, or others flow.
+    """
+
+    open_since: float
+    last_time: int | None = None
+
+    def began_after(self, time: int | None, per_ms: int) -> bool:
+        """Whether something was made before, at a time; False if nothing tells."""
+        if time is None or self.last_time is None:
+            return False
+        return time // per_ms < self.last_time // per_ms  # one may be told in milliseconds only
+
+
+class News:
+    """Remembers what venues have told; see the module."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], tuple[int, int]] = {}
+        """(venue, stream) → messages it had when the venue was last asked, and the id it told."""
+        self._new: dict[tuple[str, str], tuple[Newest, float]] = {}
+        """(venue, stream) → the last that had not come, and when the venue told it first."""
+
+    def speaks_against(self, silence: Silence, track: Track, newest: Newest) -> bool:
+        """Whether something should have come of a stream that has had messages."""
+        if not self._is_new(track, newest):
+            return False
+        if track.stream.kind in BY_ID and track.awaits_others(newest.id, newest.time):
+            return False
+        if silence.began_after(newest.time, track.per_ms):
+            return False
+        return self._told_first(track, newest) >= silence.open_since
+
+    def _told_first(self, track: Track, newest: Newest) -> float:
+        """When the venue told it for the first time."""
+        asked = track.venue, track.stream.name
+        before = self._new.get(asked)
+        if before is None or _is_later(newest, before[0]):
+            before = self._new[asked] = newest, trio.current_time()
+        return before[1]
+
+    def _is_new(self, track: Track, newest: Newest) -> bool:
+        """Whether the venue has something after the last message delivered."""
+        by_id = track.stream.kind in BY_ID
+        if track.next is not None and by_id and newest.id >= track.next:
+            return True
+        # Ids that began anew are lower, so an id alone proves no quiet.
+        time = track.delivered_time
+        if newest.time is not None and time is not None and track.delivered_at is not None:
+            return newest.time // track.per_ms > time // track.per_ms
+        if not by_id:
+            return True
+        asked = track.venue, track.stream.name
+        before = self._told.get(asked)
+        self._told[asked] = track.received, newest.id
+        return before is not None and before[0] == track.received and before[1] != newest.id
+
+
+def _is_later(one: Newest, other: Newest) -> bool:
+    """Whether a venue told something else than before, and not by a host that lags behind."""
+    if one.time is None or other.time is None:
+        return one.id != other.id
+    return one.id > other.id or one.time > other.time
