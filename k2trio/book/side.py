@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from decimal import ROUND_CEILING, Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BookFault
 from .measures import EXACT
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 FIRST_DECIMALS = 8
 """Decimals that prices have on the spot exchange; a side learns of more when they come."""
 MAX_KNOWN_PRICES = 32_768
-"""Prices whose numbers are remembered. The same ones come again and again, as strings, and looking
-one up costs a third of reading it."""
+"""Prices without a level that are remembered. The same ones come again and again, as strings, and
+looking one up costs a third of reading it."""
 MAX_LEVELS = 100_000
 """Levels of a side; the worst ones leave, and are then unknown."""
 
@@ -26,23 +26,41 @@ _ZERO = "0." + "0" * 30
 """No way to write zero sorts after it, and every way to write more than zero does."""
 
 
+class _Place:
+    """A price, whether there is a level or not.
+
+    :ivar level: None while there is none.
+    """
+
+    __slots__ = ("key", "level")
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+        self.level: Any = None  # places of a side have one: no need to tell mypy at each look
+
+
 class Side:
     """Bids or asks. Exact: prices are compared as integers, and kept as the exchange wrote them.
 
     Keys are prices times 10 to the number of decimals, of asks times -1, so that the best price is
-    the last one: most changes are near it, and a list is cheap to change at its end.
+    the last one: most changes are near it, and a list is cheap to change at its end. A change of a
+    level that is there needs but one look into a dictionary, and no key.
 
     :param sign: +1 for bids, -1 for asks.
     """
 
-    __slots__ = ("_decimals", "_floor", "_key_of", "_keys", "_levels", "_sign")
+    __slots__ = ("_decimals", "_floor", "_keys", "_of_key", "_of_price", "_places", "_sign")
 
     def __init__(self, sign: int) -> None:
         self._sign = sign
         self._decimals = FIRST_DECIMALS
         self._keys: list[int] = []
-        self._levels: dict[int, Level] = {}
-        self._key_of: dict[str, int] = {}
+        self._places: list[_Place] = []
+        """Of each key; each has a level."""
+        self._of_price: dict[str, _Place] = {}
+        """By all known ways to write a price, also of such that have no level now."""
+        self._of_key: dict[int, _Place] = {}
+        """The same places: a price has one, however it is written."""
         self._floor: int | None = None
 
     def __repr__(self) -> str:
@@ -53,13 +71,12 @@ class Side:
 
     def __iter__(self) -> Iterator[Level]:
         """All levels, the best first."""
-        levels = self._levels
-        return (levels[key] for key in reversed(self._keys))
+        return (place.level for place in reversed(self._places))
 
     @property
     def best(self) -> Level | None:
         """The level with the best price."""
-        return self._levels[self._keys[-1]] if self._keys else None
+        return self._places[-1].level if self._places else None
 
     @property
     def known(self) -> int:
@@ -84,8 +101,9 @@ class Side:
 
     def top(self, levels: int) -> list[Level]:
         """The best levels, the best first."""
-        found = self._levels
-        return [found[key] for key in self._keys[: -levels - 1 : -1]] if levels > 0 else []
+        if levels <= 0:
+            return []
+        return [place.level for place in self._places[: -levels - 1 : -1]]
 
     def at(self, price: str) -> Level | None:
         """The level with a price, however that is written.
@@ -95,7 +113,8 @@ class Side:
         whole, fraction = _parts(price)
         if len(fraction) > self._decimals:
             return None
-        return self._levels.get(self._sign * int(whole + fraction.ljust(self._decimals, "0")))
+        key = self._sign * int(whole + fraction.ljust(self._decimals, "0"))
+        return self._of_key[key].level if key in self._of_key else None
 
     def crosses(self, other: Side) -> bool:
         """Whether the best price here is not worse than the best one there."""
@@ -109,24 +128,27 @@ class Side:
     def update(self, changes: Iterable[Level]) -> None:
         """Set levels, and remove those whose quantity is zero.
 
-        :raises BookFault: for a price that is no number, or a negative quantity. The changes
+        :raises BookFault: for what is no price, or no quantity: a negative one, say. The changes
             before it have been made.
         """
-        keys, levels, key_of = self._keys, self._levels, self._key_of
+        keys, places, of_price = self._keys, self._places, self._of_price
         for change in changes:
             try:
-                key = key_of[change.price]
+                place = of_price[change.price]
             except KeyError:
-                key = self._learn(change.price)
+                place = self._learn(change.price)
             if change.quantity > _ZERO:
-                if key not in levels:
-                    insort(keys, key)
-                levels[key] = change
-            elif change.quantity.startswith("-"):
-                raise BookFault(f"negative quantity {change.quantity} at {change.price}")
-            elif key in levels:
-                del levels[key]
-                del keys[bisect_left(keys, key)]
+                if place.level is None:  # no function: a call would cost as much as this
+                    at = bisect_left(keys, place.key)
+                    keys.insert(at, place.key)
+                    places.insert(at, place)
+                place.level = change
+            elif change.quantity < "0":
+                raise BookFault(f"{change.quantity!r} at {change.price} is no quantity")
+            elif place.level is not None:
+                place.level = None
+                at = bisect_left(keys, place.key)
+                del keys[at], places[at]
         if len(keys) > MAX_LEVELS:
             self._shed()
 
@@ -137,7 +159,7 @@ class Side:
     def reaching(self, price: Decimal) -> list[Level]:
         """The levels from the best to a price, that included; the best first."""
         start = bisect_left(self._keys, self._bound(price))
-        return [self._levels[key] for key in reversed(self._keys[start:])]
+        return [place.level for place in reversed(self._places[start:])]
 
     def covers(self, price: Decimal) -> bool:
         """Whether all levels from the best to a price are known, that included."""
@@ -148,11 +170,23 @@ class Side:
         scaled = EXACT.scaleb(EXACT.multiply(price, Decimal(self._sign)), self._decimals)
         return int(scaled.to_integral_value(ROUND_CEILING, EXACT))
 
-    def _learn(self, price: str) -> int:
-        if len(self._key_of) >= MAX_KNOWN_PRICES:
-            self._key_of.clear()
-        key = self._key_of[price] = self._key(price)
-        return key
+    def _learn(self, price: str) -> _Place:
+        """The place of a price that is written as it was not before."""
+        key = self._key(price)
+        if len(self._of_price) >= MAX_KNOWN_PRICES + len(self._keys):
+            self._forget()
+        place = self._of_key.get(key)
+        if place is None:
+            place = self._of_key[key] = _Place(key)
+        self._of_price[price] = place
+        return place
+
+    def _forget(self) -> None:
+        """Forget the prices that have no level."""
+        self._of_price.clear()
+        self._of_price.update((place.level.price, place) for place in self._places)
+        self._of_key.clear()
+        self._of_key.update(zip(self._keys, self._places, strict=True))
 
     def _key(self, price: str) -> int:
         whole, fraction = _parts(price)
@@ -165,19 +199,20 @@ class Side:
             return
         factor = 10 ** (decimals - self._decimals)
         self._decimals = decimals
-        levels = {key * factor: level for key, level in self._levels.items()}
-        self._levels.clear()
-        self._levels.update(levels)
-        self._keys[:] = [key * factor for key in self._keys]
-        self._key_of.clear()
+        for place in self._of_key.values():
+            place.key *= factor
+        self._keys[:] = [place.key for place in self._places]
+        known = list(self._of_key.values())
+        self._of_key.clear()
+        self._of_key.update((place.key, place) for place in known)
         if self._floor is not None:
             self._floor *= factor
 
     def _shed(self) -> None:
-        leaving = self._keys[: len(self._keys) - MAX_LEVELS]
-        del self._keys[: len(leaving)]
-        for key in leaving:
-            del self._levels[key]
+        leaving = len(self._keys) - MAX_LEVELS
+        for place in self._places[:leaving]:
+            place.level = None
+        del self._keys[:leaving], self._places[:leaving]
         self._floor = max(self._keys[0], self._keys[0] if self._floor is None else self._floor)
 
 
