@@ -39,12 +39,18 @@ class Reached:
         }
 
     def is_beyond(self, item: Item) -> bool | None:
-        """Whether an item lies behind where its stream was; None if that cannot be told of it."""
-        key = key_of(item)
-        if key not in self._walks or not isinstance(item, Event | Gap) or _is_snapshot(item):
+        """Whether an item lies behind where its stream was; None if that cannot be told of it.
+
+        So it is with the bar that was open: all its updates, and what closes the bar before, are
+        at one position.
+        """
+        walk = self._walks.get(key_of(item))
+        if walk is None or not isinstance(item, Event | Gap) or _is_snapshot(item):
             return None
-        after = position_after(item, self._unit)
-        return earlier(after, self._begin[key]) is not after
+        begin, after = self._begin[key_of(item)], position_after(item, self._unit)
+        if isinstance(walk, _BarWalk) and after.position == begin.position:
+            return None
+        return earlier(after, begin) is not after
 
     def take(self, items: Iterable[Item]) -> None:
         """What was written next."""

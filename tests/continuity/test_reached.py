@@ -143,6 +143,9 @@ def test_what_lies_behind_is_told_from_what_does_not() -> None:
     items = [trade(8), trade(9), trade(10), gap(9, 12), snapshot(4, 1), quote(2, 1), diff(1, 2, 1)]
     assert list(map(found.is_beyond, items)) == [False, False, True, True, None, None, None]
     assert found.is_beyond(outage(1, 2, TRADES)) is None
+    bars = Reached({(VENUE, BARS): at(minute(3), BARS)})
+    told = [bar(1, 1, "1"), bar(2, 1, "1"), bar(3, 1, "1", closed=False), bar(3, 1, "1")]
+    assert list(map(bars.is_beyond, told)) == [False, None, None, True]
 
 
 def test_times_of_another_unit_are_not_taken_over() -> None:
