@@ -33,8 +33,9 @@ BLOCK_BYTES = 1 << 20
 SETTLED_BYTES = 4 << 20
 """Text in which nothing is new, before which nothing new is looked for: streams that go on at
 different places, as after a restart, leave what is new between what is not."""
-TAIL_BYTES = 512 << 20
-"""Text that is read back at most: what comes in an interval of the state, with much to spare."""
+TAIL_BYTES = 128 << 20
+"""Text that is read back at most, which takes some seconds: more than comes in an interval of the
+state, be it of a second with half a million messages, or of an hour with a hundred a second."""
 MAX_FRAMES = 4096
 """Frames that are looked at, at most. One of ours holds some seconds at most, or 4 MiB of lines."""
 
