@@ -154,7 +154,8 @@ def main() -> None:
     )
     print(
         f"broker away for {options.seconds:.0f} s at {RATE:,} a second: "
-        f"{away['peak_mb']:.0f} MB at most ({away['before_mb']:.0f} before), {away['blocked_s']:.1f} s held up, "
+        f"{away['peak_mb']:.0f} MB at most ({away['before_mb']:.0f} before), "
+        f"{away['blocked_s']:.1f} s held up, "
         f"{away['in_log']:,} of {away['written']:,} in the log, {away['wrong']} wrong"
     )
     publish(content, options, lambda _: None)

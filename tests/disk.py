@@ -29,6 +29,7 @@ MODULES = (
     "sinks.output_file",
     "sinks.jsonl",
     "sinks.frames",
+    "sinks.tails",
 )
 FIRST_FD = 1 << 20
 

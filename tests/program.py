@@ -13,6 +13,7 @@ from world import START_MS, make_settings
 
 from k2trio.client.books import FeedBooks
 from k2trio.client.opening import open_feed
+from k2trio.commands.outputs import remembered
 from k2trio.commands.run import deliver_and_account
 from k2trio.commands.sampling import Sampler
 from k2trio.continuity.state import State
@@ -68,6 +69,10 @@ class Place:
         """Unix time, as the machine believes it to be."""
         return START_MS / 1000 + trio.current_time() + self.clock_ahead_s
 
+    def tell(self, event: str, **context: Any) -> None:
+        """The program's log."""
+        self.told.append((event, context))
+
     async def run(self, disk: Disk, seconds: float, **values: Any) -> None:
         """The program, for so long; by default with a state file."""
         disk.install(self._monkeypatch)
@@ -83,6 +88,7 @@ class Place:
         if self.packs:
             sink = FanOut([sink, ZstdLines(FOLDER / PACKED, settings.rotation)])
         with sink:
+            positions = await remembered(sink, settings, self.tell)
             async with open_feed(
                 settings=settings,
                 dial=dial,
@@ -91,6 +97,7 @@ class Place:
                 backfill_transport=self.network.rest_transport(),
                 suspended=lambda: 0.0,
                 sync=sink.sync,
+                positions=positions,
             ) as feed:
                 sampler = None
                 if settings.book_levels:
@@ -99,7 +106,7 @@ class Place:
                         FeedBooks(feed, self.wall_clock),
                         settings.book_levels,
                         settings.book_interval,
-                        lambda event, **context: self.told.append((event, context)),
+                        self.tell,
                         self.wall_clock,
                     )
                 with trio.move_on_after(seconds):

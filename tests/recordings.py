@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 from k2trio.continuity.items import Gap, Outage, VenueChanged
 from k2trio.dataset.columns import pieces
 from k2trio.dataset.layout import place_of
-from k2trio.dataset.lines import decode_lines
 from k2trio.market.decoder import decode_payload
 from k2trio.market.payloads import DepthSnapshot, Event, frame_of
 from k2trio.market.streams import parse_stream
 from k2trio.simulator import EPOCH_MS, Market
 from k2trio.simulator.market import payloads
 from k2trio.sinks.lines import encode_lines
+from k2trio.sinks.parsing import decode_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -101,6 +101,30 @@ async def test_after_a_cut_of_power_a_restart_brings_what_it_took(
             assert lacking(found[stream], first, max(found[stream])) == set()
 
 
+@pytest.mark.parametrize("rotate_bytes", [0, 3000])
+@pytest.mark.parametrize(("packs", "often"), [(False, 7), (True, 1)])
+async def test_kills_lose_and_double_nothing(
+    autojump_clock: Any, place: Place, packs: bool, often: int, rotate_bytes: int
+) -> None:
+    """After a kill between any two writes the files are there as they were written, to the end."""
+    rng = random.Random(4)
+    place.packs = packs
+    files: dict[str, bytes] = {}
+    for _ in range(12):
+        disk = Disk(files)
+        left: list[dict[str, bytes]] = []
+        disk.changed = lambda disk=disk, left=left: left.append(disk.files())  # type: ignore[misc]
+        await place.run(disk, rng.uniform(2, 5), output_rotate_bytes=rotate_bytes)
+        files = rng.choice(left[len(left) // 2 :])
+        for found in (ids(files), ids(unpacked(files))):
+            assert len(found) == 2 or (found == {} and not packs)
+            for stream, numbers in found.items():
+                assert len(numbers) == len(set(numbers)), stream
+                assert lacking(numbers, min(numbers), max(numbers)) == set()
+    # What a frame was to hold is in no file: then the lines alone are ahead of the state.
+    assert [event for event, _ in place.told].count("resumed_behind_state") >= often
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_cuts_of_power_amid_the_exchanges_own_faults_lose_nothing_unnamed(
     autojump_clock: Any, monkeypatch: pytest.MonkeyPatch, seed: int

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING
 import trio
 
 from .. import extras, files
+from ..continuity.positions import Position, earlier
+from ..continuity.state import load_state, locked, save_state
 from ..errors import ConfigError, SinkError
+from ..market.streams import Kind, parse_stream
 from ..sinks.fan_out import FanOut
 from ..sinks.jsonl import JsonLines, try_lines
 from ..sinks.line_sink import LineSink
 from ..targets import Form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from ..continuity.positions import Position
+    from ..continuity.positions import Key
+    from ..market.units import TimeUnit
     from ..observe.metrics import Metrics
     from ..settings import Settings
     from ..sinks.target_sink import TargetSink
@@ -60,16 +64,57 @@ def _opened(target: Target, settings: Settings, tell: Callable[..., object]) -> 
     return JsonLines(target.path, settings.rotation, tell)
 
 
-async def remembered(sink: TargetSink) -> Iterable[Position]:
+async def remembered(
+    sink: TargetSink, settings: Settings, tell: Callable[..., object]
+) -> Iterable[Position]:
     """Where the streams are to go on, as far as the outputs themselves remember it.
 
-    :raises ConfigError: if one of them cannot be asked, or written to.
+    What all of them hold that the state file lacks, as after a kill, the state file is told.
+
+    :param tell: is told of that, as an event with its context.
+    :raises ConfigError: if one of them cannot be asked, read or written to, or the state file.
     """
+    unit = settings.unit
     try:
-        positions = await sink.positions()
+        with locked(settings.state):
+            own = await sink.positions() or {}
+            stored: dict[Key, Position] = {}
+            if settings.state is not None:
+                stored = {(one.venue, one.stream): one for one in load_state(settings.state, unit)}
+            begin = {key: earlier(one, own.get(key, one)) for key, one in stored.items()}
+            there = await sink.beyond({**own, **begin}, unit)
+            new = {key: there[key] for key, one in stored.items() if _is_later(there[key], one)}
+            if new and settings.state is not None:
+                await _advance(settings.state, {**stored, **new}, unit)
+                tell("resumed_behind_state", streams=len(new), state=str(settings.state))
     except SinkError as error:
         raise ConfigError(str(error)) from error
-    return () if positions is None else positions.values()
+    return own.values()
+
+
+def _is_later(there: Position, stored: Position) -> bool:
+    """Whether outputs hold more than the state file says; they never hold less of what they hold.
+
+    Where Kafka has less than the state file, the streams begin there.
+    """
+    return earlier(there, stored) is not there
+
+
+async def _advance(path: Path, positions: Mapping[Key, Position], unit: TimeUnit) -> None:
+    """Write a state file; what positions say is durable already."""
+    plain = [_stored(one) for one in positions.values()]
+    try:
+        await trio.to_thread.run_sync(save_state, path, plain, unit)
+    except OSError as error:
+        raise SinkError(f"cannot write the state file {path}: {files.why(error)}") from error
+
+
+def _stored(position: Position) -> Position:
+    """What a state file keeps of a position: no time of bars, whose position is one."""
+    bars = parse_stream(position.stream).kind is Kind.KLINE
+    return Position(
+        position.venue, position.stream, position.position, None if bars else position.time
+    )
 
 
 def watch_outputs(metrics: Metrics, sink: TargetSink) -> None:

@@ -133,12 +133,14 @@ async def run(settings: Settings) -> int:
     with open_outputs(settings, log.warning) as sink:
         async with _beside(settings, sink) as nursery:
             await refuse_untraded(settings, log.warning)
+            positions = await remembered(sink, settings, log.info)
+            nursery.start_soon(sink.tend)
             async with (
                 exported_feed(
                     settings,
                     observers=[transitions],
                     sync=sink.sync,
-                    positions=await remembered(sink),
+                    positions=positions,
                 ) as exported,
                 transitions.summing_up(),
             ):
@@ -226,14 +228,13 @@ async def _deliver_in_time(
 
 @asynccontextmanager
 async def _beside(settings: Settings, sink: TargetSink) -> AsyncGenerator[trio.Nursery]:
-    """A nursery for what runs beside the feed.
+    """A nursery for what runs beside the feed and its sink.
 
     With a file as output, SIGHUP says that it was moved away, and does not end the program.
     """
     moved = trio.open_signal_receiver(signal.SIGHUP) if _has_files(settings) else nullcontext()
     with moved as hangups:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(sink.tend)
             if hangups is not None:
                 nursery.start_soon(_reopen, hangups, sink)
             yield nursery

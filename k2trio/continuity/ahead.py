@@ -6,7 +6,7 @@ that is left out, until each of its streams has come to where it was.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -61,13 +61,18 @@ class Ahead:
             return msgspec.structs.replace(item, first=max(item.first, _next(there)))
         if isinstance(item, Event):
             after = position_after(item, self._unit)
-            if parse_stream(item.stream).kind is Kind.KLINE and None not in (
-                after.time,
-                there.time,
-            ):
+            if _updates_a_bar(item) and None not in (after.time, there.time):
                 return item if (after.time or 0) > (there.time or 0) else None
             return item if after.position > there.position else None
         return item if there.received is None or item.until > there.received else None
+
+
+def _updates_a_bar(event: Event[Any]) -> bool:
+    """Whether it tells of a bar that is open; where one closes, the position tells as well.
+
+    The close that a repair brings has another time than that which came over a connection.
+    """
+    return parse_stream(event.stream).kind is Kind.KLINE and not event.data.bar.closed
 
 
 def _next(there: Position) -> int:

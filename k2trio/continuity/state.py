@@ -2,7 +2,8 @@
 
 It is written whole, synced and renamed into place, so a crash leaves the old one or the new one.
 What the file says may lag behind what the consumer did by ``state_interval``; after a crash that
-much is delivered again. It never runs ahead. Whoever keeps one holds :func:`locked` meanwhile.
+much is delivered again, unless outputs tell that they have it. It never runs ahead. Whoever keeps
+one holds :func:`locked` meanwhile.
 """
 
 from __future__ import annotations

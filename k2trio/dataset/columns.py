@@ -19,7 +19,7 @@ from ..errors import UnknownStreamError, Unreadable
 from ..market.payloads import NS, PAYLOADS
 from ..market.streams import Kind, parse_stream
 from ..market.units import MS, US, US_FROM
-from .lines import NO_DATA, Line, payload_of
+from ..sinks.parsing import NO_DATA, Line, payload_of
 from .schema import (
     DECIMAL,
     GAP,

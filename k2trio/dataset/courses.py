@@ -11,13 +11,13 @@ import operator
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..market.payloads import Event
-from .lines import items_of
+from ..sinks.parsing import items_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
     from ..continuity.items import Item
-    from .lines import Line
+    from ..sinks.parsing import Line
     from .linesfile import LinesFile
     from .wanted import Wanted
 

@@ -13,8 +13,8 @@ from ..market.keys import key_getters
 from ..market.payloads import Event, Kline
 from ..market.streams import KLINE_INTERVALS_MS, Kind, parse_stream
 from ..market.units import MS, US
+from ..sinks.parsing import item_of
 from .courses import TOGETHER
-from .lines import item_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,14 +15,14 @@ from .. import files
 from ..errors import Unreadable
 from ..extras import require
 from ..sinks.lines import FIRST_BYTES
-from .lines import readable_lines
+from ..sinks.parsing import readable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from ..sinks.parsing import Line
     from .columns import Piece
-    from .lines import Line
 
 CHUNK_BYTES = 8 << 20
 """Text that is parsed at once; a line may be longer."""

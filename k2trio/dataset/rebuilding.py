@@ -21,7 +21,7 @@ from ..continuity.items import Gap, Outage, VenueChanged
 from ..market.payloads import NS, PAYLOADS, Bar, Event, frame_of
 from ..market.streams import Kind, parse_stream
 from ..market.units import US, TimeUnit
-from .lines import Line, payload_of
+from ..sinks.parsing import Line, payload_of
 from .schema import (
     DECIMAL,
     GAP,

@@ -112,11 +112,15 @@ def _hours(batches: dict[JournalId, list[SealedFile] | LinesFile], wanted: Wante
             continue
         if wanted.is_past(began):
             return
-        courses = [_journal(batches[journal], wanted) for journal in ids]
+        courses = [journal_course(batches[journal], wanted) for journal in ids]
         yield from courses[0] if len(courses) == 1 else told_together(courses)
 
 
-def _journal(batch: list[SealedFile] | LinesFile, wanted: Wanted) -> Course:
+def journal_course(batch: list[SealedFile] | LinesFile, wanted: Wanted) -> Course:
+    """What one journal holds, or what was made of it.
+
+    :raises ConfigError: if those are more files than may be open at once.
+    """
     if isinstance(batch, LinesFile):
         yield from of_lines([batch], wanted)
         return

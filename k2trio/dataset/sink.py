@@ -19,13 +19,18 @@ from .. import files
 from ..errors import ConfigError, K2Error, SinkError
 from ..sinks.jsonl import JsonLines, say_nothing
 from ..sinks.line_sink import LineSink
+from ..sinks.tails import look_beyond
 from .catalogue import journals
 from .layout import JOURNAL_ENDING, JournalId, hour_of
 from .owners import claim
 from .rotated import JOURNAL
+from .tails import tails_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from ..continuity.positions import Key, Position
+    from ..market.units import TimeUnit
 
 LOOK_S = 1.0
 """How often the clock is looked at, which may be set; so late a new journal may begin."""
@@ -89,6 +94,11 @@ class ParquetSink(LineSink):
     def problem(self) -> str | None:
         """Why journals are not sealed, in a sentence; None if they are."""
         return self._problem
+
+    async def beyond(self, begin: Mapping[Key, Position], unit: TimeUnit) -> Mapping[Key, Position]:
+        """See :class:`TargetSink`; call it before :meth:`tend`, which has journals sealed."""
+        tails = tails_of(self._folder, self._target, begin, unit)
+        return await look_beyond(tails, begin, unit, self._tell)
 
     def check(self) -> None:
         """See :class:`Sink`."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ..continuity.items import Item
-    from ..continuity.positions import Position
+    from ..continuity.positions import Key, Position
     from ..market.units import TimeUnit
     from .transactions import Transactions
 
@@ -75,6 +75,7 @@ class KafkaSink(TargetSink):
         self._buffer_bytes = buffer_bytes
         self._unit = unit
         self._tell = tell
+        self._standing: Mapping[Key, Position] = {}
         self._ahead = Ahead({}, unit)
         self._pending: deque[Item] = deque()
         self._costs: deque[int] = deque()
@@ -109,7 +110,7 @@ class KafkaSink(TargetSink):
         """See :class:`Transactions`; blocks."""
         self._transactions.make_positions_topic()
 
-    async def positions(self) -> Mapping[tuple[str, str], Position]:
+    async def positions(self) -> Mapping[Key, Position]:
         """See :class:`TargetSink`: whoever wrote the shard before is fenced.
 
         :raises ConfigError: if the group has another number of shards.
@@ -128,8 +129,13 @@ class KafkaSink(TargetSink):
                     pause_s = min(2 * pause_s, MAX_RETRY_S)
         if standing is None:
             raise SinkError(f"cannot write to Kafka within {OPEN_TIMEOUT_S:g} s: {why}")
+        self._standing = standing.positions
         self._ahead = Ahead(standing.positions, self._unit)
         return standing.positions
+
+    async def beyond(self, begin: Mapping[Key, Position], unit: TimeUnit) -> Mapping[Key, Position]:
+        """See :class:`TargetSink`: what the log remembers."""
+        return {key: self._standing.get(key, one) for key, one in begin.items()}
 
     async def write(self, items: Sequence[Item]) -> None:
         """See :class:`Sink`; waits while there is no room.

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from ..continuity.items import Item
-    from ..continuity.positions import Position
+    from ..continuity.positions import Key, Position
+    from ..market.units import TimeUnit
     from .target_sink import TargetSink
 
 
@@ -33,21 +34,33 @@ class FanOut(LineSink):
         super().__init__()
         self.sinks: Sequence[TargetSink] = sinks
 
-    async def positions(self) -> Mapping[tuple[str, str], Position] | None:
+    async def positions(self) -> Mapping[Key, Position] | None:
         """See :class:`TargetSink`; the earliest of those that remember some."""
-        found: dict[tuple[str, str], Position] = {}
+        found: dict[Key, Position] = {}
         remembered = [await sink.positions() for sink in self.sinks]
         for one in filter(None, remembered):
             for key, position in one.items():
                 found[key] = earlier(position, found.get(key, position))
         return found if any(one is not None for one in remembered) else None
 
+    async def beyond(self, begin: Mapping[Key, Position], unit: TimeUnit) -> Mapping[Key, Position]:
+        """See :class:`TargetSink`: what all of them have; those that have more leave that out."""
+        found = [await sink.beyond(begin, unit) for sink in self.sinks]
+        common = {
+            key: _least([there.get(key, one) for there in found], one) for key, one in begin.items()
+        }
+        for sink, there in zip(self.sinks, found, strict=True):
+            if isinstance(sink, LineSink):
+                more = {key: one for key, one in there.items() if one != common.get(key)}
+                sink.leave_out(more, unit)
+        return common
+
     async def write(self, items: Sequence[Item]) -> None:
         """See :class:`Sink`."""
-        lines = encode_lines(items)  # made once for all that take them
+        lines = encode_lines(items)  # made once for all that take all of them
 
         async def write(sink: TargetSink) -> None:
-            if isinstance(sink, LineSink):
+            if isinstance(sink, LineSink) and not sink.ahead:
                 await sink.append(lines, len(items))
             else:
                 await sink.write(items)
@@ -132,6 +145,17 @@ class FanOut(LineSink):
             except SinkError as error:
                 errors.append(error)
         _raise(errors)
+
+
+def _least(found: Sequence[Position], begin: Position) -> Position:
+    """Of positions to which a stream came from one begin that with the most to come.
+
+    Where ids are lower than at the beginning, they have begun anew since.
+    """
+    return min(
+        found,
+        key=lambda one: (one.position < begin.position, one.position, one.time or -1),
+    )
 
 
 def _raise(errors: Sequence[SinkError]) -> None:

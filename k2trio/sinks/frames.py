@@ -6,12 +6,14 @@ Source: RFC 8878, section 3.1: frame and block headers tell how long everything 
 from __future__ import annotations
 
 import os
+from collections import deque
 from typing import TYPE_CHECKING
 
 from ..errors import SinkError, Unreadable
 from .output_file import try_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MAGIC = b"\x28\xb5\x2f\xfd"
@@ -34,18 +36,25 @@ class _Frames:
         self._size = size
         self._window, self._start = b"", 0
 
-    def last(self) -> tuple[int, int]:
-        """Where the last whole frame begins, and where it ends.
+    def whole(self) -> Iterator[tuple[int, int]]:
+        """Where each whole frame begins, and where it ends.
 
-        :raises Unreadable: if something else stands behind it than a part of a frame.
+        :raises Unreadable: if something else stands behind them than a part of a frame.
         """
-        begin = end = 0
+        end = 0
         while end < self._size:
             following = self._end_of(end)
             if following is None or following > self._size:
                 break
-            begin, end = end, following
-        return begin, end
+            yield end, following
+            end = following
+
+    def last(self) -> tuple[int, int]:
+        """Where the last whole frame begins, and where it ends.
+
+        :raises Unreadable: as :meth:`whole` does.
+        """
+        return next(iter(deque(self.whole(), maxlen=1)), (0, 0))
 
     def _end_of(self, at: int) -> int | None:
         """Where the frame ends that begins here; None if the file ends before that is known."""
@@ -96,6 +105,14 @@ class _Frames:
                 return False
             at += len(part)
         return True
+
+
+def last_frames(fd: int, size: int, count: int) -> list[tuple[int, int]]:
+    """Where the last so many whole frames of a file begin and end, in its order.
+
+    :raises Unreadable: if it is no file of frames.
+    """
+    return list(deque(_Frames(fd, size).whole(), maxlen=count))
 
 
 def try_frames(path: Path) -> None:

@@ -18,11 +18,14 @@ from .line_sink import LineSink
 from .lines import FIRST_BYTES
 from .output import Output, Written
 from .output_file import NO_ROTATION, OutputFile, try_file
+from .tails import LinesTail, look_beyond
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from ..continuity.positions import Key, Position
+    from ..market.units import TimeUnit
     from ..rotation import Rotation
 
 PIPE_BYTES = 4096
@@ -62,6 +65,7 @@ class JsonLines(LineSink):
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
+        self._tell = tell
         self._broken: str | None = None
         self._file = (
             OutputFile(path, "line", torn_bytes, rotation, tell, wall_clock)
@@ -96,6 +100,13 @@ class JsonLines(LineSink):
         if self._file is not None:
             self._file.grew(len(data))
             await self._sync_finished(self._file)
+
+    async def beyond(self, begin: Mapping[Key, Position], unit: TimeUnit) -> Mapping[Key, Position]:
+        """See :class:`TargetSink`."""
+        if self._file is None or not self._file.regular:
+            return begin
+        tails = (LinesTail(path) for path in self._file.written())
+        return await look_beyond(tails, begin, unit, self._tell)
 
     def check(self) -> None:
         """See :class:`Sink`."""

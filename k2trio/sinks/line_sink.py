@@ -5,13 +5,16 @@ from __future__ import annotations
 import abc
 from typing import TYPE_CHECKING
 
+from ..continuity.ahead import Ahead
 from .lines import encode_lines
 from .target_sink import TargetSink
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..continuity.items import Item
+    from ..continuity.positions import Key, Position
+    from ..market.units import TimeUnit
 
 
 class LineSink(TargetSink):
@@ -19,11 +22,29 @@ class LineSink(TargetSink):
 
     whole: int
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead: Ahead = Ahead({})
+        """Of the streams of which it has more than comes."""
+
+    def leave_out(self, there: Mapping[Key, Position], unit: TimeUnit) -> None:
+        """Leave out of what comes the items that are in it already.
+
+        :param there: how far the streams are of which it has more than will be the first to come.
+        :param unit: of the times in messages.
+        """
+        self.ahead = Ahead(there, unit)
+
     async def write(self, items: Sequence[Item]) -> None:
         """See :class:`Sink`."""
         self.whole = 0
         self.check()
-        await self.append(encode_lines(items), len(items))
+        new = self.ahead.rest(items) if self.ahead else items
+        try:
+            await self.append(encode_lines(new), len(new))
+        finally:
+            # Of so many first items none is new that is not whole, whatever was left out.
+            self.whole = len(items) if self.whole == len(new) else self.whole
 
     @abc.abstractmethod
     async def append(self, data: bytes, lines: int) -> None:

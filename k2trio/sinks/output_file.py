@@ -20,7 +20,7 @@ from ..rotation import Names, Rotation
 from .output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ..rotation import Mark
@@ -90,6 +90,13 @@ class OutputFile(Output):
     def period_is_over(self) -> bool:
         """Whether something was to go into it, in another period than that of now."""
         return self._begun and self._period != self._now()
+
+    def written(self) -> Iterator[Path]:
+        """It, and the finished files of its rotation, from the newest to the oldest."""
+        yield self._path
+        if self._rotation.on:
+            for mark in reversed(self._names.marks(os.listdir(self._path.parent))):  # noqa: PTH208
+                yield self._names.path_of(mark)
 
     def look(self) -> None:
         """See that what comes next goes where it belongs; called before each write.

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ..continuity.items import Item
-    from ..continuity.positions import Position
+    from ..continuity.positions import Key, Position
+    from ..market.units import TimeUnit
 
 
 class TargetSink(abc.ABC):
@@ -41,7 +42,7 @@ class TargetSink(abc.ABC):
             if error is None:  # else the error under way says more than this one
                 raise
 
-    async def positions(self) -> Mapping[tuple[str, str], Position] | None:
+    async def positions(self) -> Mapping[Key, Position] | None:
         """How far each stream of a venue is in it, by itself; None if it remembers nothing.
 
         Called once, before the first write. What it has already it leaves out of what comes.
@@ -49,6 +50,17 @@ class TargetSink(abc.ABC):
         :raises SinkError: if it cannot be asked.
         """
         return None
+
+    async def beyond(self, begin: Mapping[Key, Position], unit: TimeUnit) -> Mapping[Key, Position]:
+        """How far each stream is in it, unbroken from where it is known to have been; durable.
+
+        Called once, before the first write. By default nothing more is known.
+
+        :param begin: where streams are known to have been.
+        :param unit: of the times in messages.
+        :raises SinkError: if that cannot be made durable.
+        """
+        return begin
 
     @abc.abstractmethod
     async def write(self, items: Sequence[Item]) -> None:

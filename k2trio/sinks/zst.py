@@ -18,11 +18,14 @@ from .frames import torn_bytes
 from .jsonl import SYNC_TIMEOUT_S, say_nothing
 from .line_sink import LineSink
 from .output_file import NO_ROTATION, OutputFile
+from .tails import FramesTail, look_beyond
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from ..continuity.positions import Key, Position
+    from ..market.units import TimeUnit
     from ..rotation import Rotation
 
 FRAME_BYTES = 4 << 20
@@ -55,6 +58,7 @@ class ZstdLines(LineSink):
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
+        self._tell = tell
         self._broken: str | None = None
         self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
         self._frame = self._compressor.compressobj()
@@ -92,6 +96,11 @@ class ZstdLines(LineSink):
                 self._end_frame()
         self.whole = lines
         await self._sync_finished()
+
+    async def beyond(self, begin: Mapping[Key, Position], unit: TimeUnit) -> Mapping[Key, Position]:
+        """See :class:`TargetSink`."""
+        tails = (FramesTail(path) for path in self._file.written())
+        return await look_beyond(tails, begin, unit, self._tell)
 
     def check(self) -> None:
         """See :class:`Sink`."""

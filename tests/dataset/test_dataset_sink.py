@@ -20,11 +20,11 @@ from k2trio.continuity.items import Gap
 from k2trio.dataset import sink as module
 from k2trio.dataset.healing import Healing
 from k2trio.dataset.layout import JournalId
-from k2trio.dataset.lines import decode_lines, items_of
 from k2trio.dataset.owners import refuse_others
 from k2trio.dataset.sealing import seal_all
 from k2trio.dataset.sink import ParquetSink
 from k2trio.errors import ConfigError, SinkError
+from k2trio.sinks.parsing import decode_lines, items_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -341,7 +341,7 @@ async def test_what_was_whole_when_the_journal_could_not_grow_is_in_the_dataset(
 
 WRITER = """
 import sys, trio
-from k2trio.dataset.lines import decode_lines, items_of
+from k2trio.sinks.parsing import decode_lines, items_of
 from k2trio.dataset.healing import Healing
 from k2trio.dataset.owners import refuse_others
 from k2trio.dataset.sealing import seal_all

@@ -14,7 +14,6 @@ from world import START_MS
 
 from k2trio.continuity.items import Gap, Outage, VenueChanged
 from k2trio.dataset.columns import pieces
-from k2trio.dataset.lines import decode_lines
 from k2trio.dataset.rebuilding import items_of
 from k2trio.market import units
 from k2trio.market.payloads import Event, frame_of
@@ -22,6 +21,7 @@ from k2trio.market.streams import Kind, parse_stream
 from k2trio.repair import rows
 from k2trio.simulator import Market
 from k2trio.sinks.lines import encode_lines
+from k2trio.sinks.parsing import decode_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ import trio_websocket
 from processes import FAST, PATIENCE_S, k2trio, lines_of, simulator, started, stop
 from recordings import VENUE, seal, session, write_lines
 
-from k2trio.dataset.lines import decode_lines, items_of
+from k2trio.sinks.parsing import decode_lines, items_of
 
 if TYPE_CHECKING:
     import subprocess

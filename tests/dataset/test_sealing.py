@@ -32,12 +32,12 @@ from journaled import (
 
 from k2trio.dataset.catalogue import open_dataset
 from k2trio.dataset.columns import pieces
-from k2trio.dataset.lines import decode_lines
 from k2trio.dataset.schema import DECIMAL, LEVELS, MESSAGES, TIME, VERSION, VERSION_KEY
 from k2trio.dataset.sealing import seal_all
 from k2trio.dataset.seals import Seal, parse_seal, seal_path
 from k2trio.market.payloads import PAYLOADS, DepthSnapshot
 from k2trio.market.streams import Kind, parse_stream
+from k2trio.sinks.parsing import decode_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

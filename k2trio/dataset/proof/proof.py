@@ -10,9 +10,9 @@ import numpy as np
 
 from ...errors import UnknownStreamError, Unreadable
 from ...market.streams import Kind, parse_stream
+from ...sinks.parsing import Line
 from ..archives import COINM, USDM
 from ..columns import pieces
-from ..lines import Line
 from ..schema import OTHER
 from ..sources import SealedFile
 from .account import Account
