@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 import msgspec
 
-from ..dataset.lines import Line, decode_lines, item_of
 from ..errors import UnknownStreamError, Unreadable
 from ..market.payloads import NS, Origin
 from ..market.streams import parse_stream
 from ..sinks.lines import FIRST_BYTES
+from ..sinks.parsing import Line, decode_lines, item_of
 from .records import MAX_STREAMS
 
 if TYPE_CHECKING:

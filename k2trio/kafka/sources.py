@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
     from ..dataset.columns import Piece
-    from ..dataset.lines import Line
+    from ..sinks.parsing import Line
     from .client import Stretch
 
 CHUNK_BYTES = 8 << 20
