@@ -79,7 +79,8 @@ class Settings(FeedSettings):
         default=64 << 20,
         ge=1 << 20,
         le=1 << 36,
-        description="Memory (bytes) for what Kafka has not committed yet; then OVERFLOW decides.",
+        description="Memory (bytes) for what Kafka has not committed yet, of each shard; then"
+        " OVERFLOW decides.",
     )
     group: GroupName = Field(
         default="k2trio",

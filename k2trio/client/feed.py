@@ -214,6 +214,11 @@ class Feed(Generic[P]):
         return list(self.subscribed)
 
     @property
+    def received(self) -> int:
+        """Messages that came, those of streams that are gone included."""
+        return sum(count for _, count in self._arbiter.received)
+
+    @property
     def tracks(self) -> Sequence[Track]:
         """What is known of each stream that brought something; to look at, not to change."""
         return self._arbiter.tracks

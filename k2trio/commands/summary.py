@@ -37,7 +37,7 @@ async def sum_up(feed: Feed) -> None:
     while True:
         await trio.sleep(INTERVAL_S)
         tracks, now = feed.tracks, trio.current_time()
-        received = sum(track.received for track in tracks)
+        received = feed.received
         repaired = sum(track.ledger.repaired for track in tracks)
         log.info(
             "summary",

@@ -63,10 +63,7 @@ class _Look(NamedTuple):
 
     at: float
     received: dict[Track, int]
-
-    @property
-    def total(self) -> int:
-        return sum(self.received.values())
+    total: int
 
 
 class Reporter:
@@ -93,14 +90,14 @@ class Reporter:
         self.books: FeedBooks | None = None
         self.log: Callable[[], LogReport | None] = lambda: None
         self.output_problem: Callable[[], str | None] = lambda: None
-        self._looks = deque([_Look(self._started_at, {})])
+        self._looks = deque([_Look(self._started_at, {}, 0)])
         self._trends: trends.Trends[Track] = trends.Trends(self._started_at)
 
     async def watch(self) -> None:
         """Look at the counters, for ever; without it, rates are since the start."""
         while True:
             await trio.sleep(LOOK_S)
-            look = _look(trio.current_time(), self._feed.tracks)
+            look = _look(trio.current_time(), self._feed)
             self._looks.append(look)
             self._forget(look.at)
             if look.at - self._trends.at >= trends.STEP_S:
@@ -111,7 +108,7 @@ class Reporter:
         now = trio.current_time()
         feed, history = self._feed, self._history
         tracks, lines, endpoints = feed.tracks, feed.lines, feed.endpoints.all
-        look = _look(now, tracks)
+        look = _look(now, feed)
         self._forget(now)
         before = self._looks[0]
         health = feed.status()
@@ -227,8 +224,8 @@ class _Row(NamedTuple):
     track: Track | None
 
 
-def _look(now: float, tracks: Sequence[Track]) -> _Look:
-    return _Look(now, {track: track.received for track in tracks})
+def _look(now: float, feed: Feed) -> _Look:
+    return _Look(now, {track: track.received for track in feed.tracks}, feed.received)
 
 
 def _rate(messages: int, look: _Look, before: _Look) -> float:
