@@ -73,7 +73,7 @@ class Settings(FeedSettings):
         description="How often (s) what was written to Kafka is committed, with its positions.",
     )
     kafka_commit_records: int = Field(
-        default=20_000, ge=1, le=1_000_000, description="Records of a transaction, at most."
+        default=20_000, ge=1, le=500_000, description="Records of a transaction, at most."
     )
     kafka_buffer_bytes: int = Field(
         default=64 << 20,

@@ -54,9 +54,9 @@ def _opened(target: Target, settings: Settings, tell: Callable[..., object]) -> 
         journal = settings.journal if target.remote else None
         return ParquetSink(target.where, journal, tell)
     if target.form is Form.KAFKA:
-        from ..kafka.opening import shard_sink
+        from ..kafka.opening import open_cluster, shard_sink
 
-        return shard_sink(settings, target.where, tell)
+        return shard_sink(settings, open_cluster(settings, target.where), target.where, tell)
     if target.form is Form.ZSTD and target.path is not None:
         from ..sinks.zst import ZstdLines
 

@@ -33,7 +33,7 @@ async def write_shards(settings: Settings, transitions: TransitionLog) -> None:
 
     log = logs.get_logger()
     cluster = open_cluster(settings, target.where)
-    make_sink = functools.partial(shard_sink, settings, target.where, log.warning)
+    make_sink = functools.partial(shard_sink, settings, cluster, target.where, log.warning)
     try:
         await trio.to_thread.run_sync(make_sink(0).make_positions_topic)
     except SinkError as error:

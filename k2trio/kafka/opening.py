@@ -28,16 +28,15 @@ def open_cluster(settings: Settings, where: str) -> Cluster:
 
 
 def shard_sink(
-    settings: Settings, where: str, tell: Callable[..., object], shard: int = 0
+    settings: Settings, cluster: Cluster, where: str, tell: Callable[..., object], shard: int = 0
 ) -> KafkaSink:
     """The sink of one shard, which asks no broker yet.
 
     :param where: the URL of the output.
     :param tell: is told what happens to it, as an event with its context.
-    :raises ConfigError: as :func:`open_cluster` does.
     """
     transactions = Transactions(
-        open_cluster(settings, where),
+        cluster,
         parse_kafka_url(where),
         settings.group,
         shard,
