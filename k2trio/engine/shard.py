@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from ..errors import ConnectionFailed, SinkError
-from ..kafka.transactions import Fenced
+from ..kafka.ownership import Fenced
 from ..observe.standing import ShardStanding
 from .warm import Warm
 

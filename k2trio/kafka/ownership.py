@@ -8,6 +8,17 @@ import uuid
 
 import msgspec
 
+from ..errors import K2Error, SinkError
+
+
+class Fenced(SinkError):  # noqa: N818 - the field's word for it
+    """Another process writes the shard now; what this one has not committed is in no topic."""
+
+
+class Unavailable(K2Error):  # noqa: N818 - the field's word for it
+    """The brokers did not do it yet; to be tried again."""
+
+
 OWNER_KEY = b"owner"
 """Key of the record; all others of the topic are of positions."""
 

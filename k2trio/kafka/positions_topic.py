@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from ..continuity.positions import Position
 from ..errors import SinkError
-from .ownership import OWNER_KEY, Owner
+from .ownership import OWNER_KEY, Owner, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +59,8 @@ def entries(positions: Iterable[Position], owner: Owner) -> list[tuple[bytes, by
 def read_standing(cluster: Cluster, topic: str, shard: int) -> Standing:
     """Read a shard's partition to its end; blocks.
 
-    :raises SinkError: if a record is none of ours, or no broker answers.
+    :raises Unavailable: if no broker answers.
+    :raises SinkError: if a record is none of ours, or the brokers refuse.
     """
     standing = Standing({}, None)
     consumer = Consumer(
@@ -77,7 +78,7 @@ def read_standing(cluster: Cluster, topic: str, shard: int) -> Standing:
         while True:
             message = consumer.poll(READ_TIMEOUT_S)
             if message is None:
-                raise SinkError(
+                raise Unavailable(
                     f"cannot read {topic}: no broker of {cluster.bootstrap} answered within "
                     f"{READ_TIMEOUT_S:g} s"
                 )
@@ -89,7 +90,7 @@ def read_standing(cluster: Cluster, topic: str, shard: int) -> Standing:
             elif error.fatal():
                 raise SinkError(f"cannot read {topic}: {error.str()}")
     except KafkaException as error:
-        raise SinkError(f"cannot read {topic}: {error.args[0].str()}") from error
+        raise Unavailable(f"cannot read {topic}: {error.args[0].str()}") from error
     finally:
         consumer.close()
 

@@ -16,7 +16,7 @@ from ..market.cost import EVENT_BYTES, cost_of
 from ..market.payloads import Event
 from ..observe.standing import ShardStanding
 from ..sinks.target_sink import TargetSink
-from .transactions import Unavailable
+from .ownership import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

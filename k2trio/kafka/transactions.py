@@ -19,7 +19,7 @@ from ..continuity.positions import positions_after
 from ..errors import K2Error, SinkError
 from ..market.units import MS
 from .cluster import BY_BROKER, check_shards
-from .ownership import Owner
+from .ownership import Fenced, Owner, Unavailable
 from .positions_topic import CONFIG, Standing, entries, read_standing
 from .records import Recorder
 
@@ -42,14 +42,6 @@ QUEUED_KIB = 1 << 20
 SERVE_EVERY = 2_048
 """Records between two looks at what the library has to tell."""
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001 - so it is named
-
-
-class Fenced(SinkError):  # noqa: N818 - the field's word for it
-    """Another process writes the shard now; what this one has not committed is in no topic."""
-
-
-class Unavailable(K2Error):  # noqa: N818 - the field's word for it
-    """The brokers did not do it yet; to be tried again."""
 
 
 class _Stage(enum.Enum):

@@ -12,6 +12,7 @@ from processes import LOGGED, Ended, exporter_url, k2trio, simulator, started, s
 from topics import unique
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
     from engine_log import StreamAccount
@@ -39,11 +40,13 @@ class Run:
         topics = [f"{self.group}.{kind}" for kind in KINDS]
         return {stream: one for (_, stream), one in accounts_of(self._kafka, topics).items()}
 
-    def wait_for(self, stream: str, last: int) -> None:
+    def wait_for(self, writer: subprocess.Popen[bytes], stream: str, last: int) -> None:
         """Until the log has an id."""
         deadline = time.monotonic() + PATIENCE_S
         while (one := self.accounts().get(stream)) is None or (one.last or 0) < last:
-            assert time.monotonic() < deadline, one
+            if writer.poll() is not None or time.monotonic() > deadline:
+                writer.kill()
+                raise AssertionError(f"{one}\n{writer.communicate()[1].decode()}")
             time.sleep(0.1)
 
 
@@ -61,10 +64,10 @@ def test_a_program_that_is_killed_again_and_again_writes_everything_once(kafka: 
     with simulator("--rate", "200") as exchange:
         run = Run(kafka, exchange)
         for _ in range(3):
-            with started("run", **run.variables):
-                run.wait_for("btcusdt@trade", emitted(exchange, "btcusdt@trade") + 100)
+            with started("run", **run.variables) as process:
+                run.wait_for(process, "btcusdt@trade", emitted(exchange, "btcusdt@trade") + 100)
         with started("run", **run.variables) as last:
-            run.wait_for("btcusdt@trade", emitted(exchange, "btcusdt@trade") + 100)
+            run.wait_for(last, "btcusdt@trade", emitted(exchange, "btcusdt@trade") + 100)
             ended = stop(last, signal.SIGTERM)
     assert (ended.code, ended.err) == (0, "")
     accounts = run.accounts()
@@ -80,13 +83,13 @@ def test_a_second_program_ends_the_first_in_one_line(kafka: str) -> None:
     with simulator("--rate", "100") as exchange:
         run = Run(kafka, exchange)
         with started("run", **run.variables) as first:
-            run.wait_for("btcusdt@trade", emitted(exchange, "btcusdt@trade") + 10)
+            run.wait_for(first, "btcusdt@trade", emitted(exchange, "btcusdt@trade") + 10)
             with started("run", **run.variables) as second:
                 out, err = first.communicate(timeout=PATIENCE_S)
                 assert (first.returncode, out) == (1, b"")
                 (line,) = err.decode().splitlines()
                 assert line.startswith(f"k2trio: {run.group}-0 is written by another process now (")
-                run.wait_for("btcusdt@trade", emitted(exchange, "btcusdt@trade") + 10)
+                run.wait_for(second, "btcusdt@trade", emitted(exchange, "btcusdt@trade") + 10)
                 assert stop(second, signal.SIGTERM).code == 0
     assert [wrong for one in run.accounts().values() for wrong in one.wrong] == []
 
@@ -123,7 +126,7 @@ def test_files_beside_it_go_on_where_they_are(kafka: str, tmp_path: Path) -> Non
         run.variables["OUTPUT"] += f",{file}"
         for _ in range(2):
             with started("run", **run.variables) as process:
-                run.wait_for("btcusdt@trade", emitted(exchange, "btcusdt@trade") + 60)
+                run.wait_for(process, "btcusdt@trade", emitted(exchange, "btcusdt@trade") + 60)
                 process.kill()
     accounts = run.accounts()
     assert [wrong for one in accounts.values() for wrong in one.wrong] == []
@@ -138,7 +141,7 @@ def test_members_part_the_shards_and_tell_whose_they_are(kafka: str) -> None:
             owned = wait_until_parted(pages, 3)
             assert sorted(shard for shards in owned for shard in shards) == [0, 1, 2]
             assert all(owned), "one of them has all"
-            run.wait_for("btcusdt@trade", emitted(exchange, "btcusdt@trade") + 50)
+            run.wait_for(one, "btcusdt@trade", emitted(exchange, "btcusdt@trade") + 50)
             ends = [stop(process, signal.SIGTERM) for process in (one, two)]
     assert [ended.code for ended in ends] == [0, 0]
     accounts = run.accounts()

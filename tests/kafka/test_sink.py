@@ -14,8 +14,8 @@ from k2trio.continuity.items import Gap, Outage
 from k2trio.errors import ConfigError, SinkError
 from k2trio.kafka import sink as sink_module
 from k2trio.kafka import transactions as transactions_module
+from k2trio.kafka.ownership import Fenced, Unavailable
 from k2trio.kafka.properties import load_properties
-from k2trio.kafka.transactions import Fenced, Unavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -216,6 +216,24 @@ async def test_a_broker_that_sleeps_longer_than_a_transaction_lasts_loses_nothin
             else:
                 break
     assert failures, "the broker took it as if nothing had been"
+    assert log.account() == (5, 5, [])
+
+
+async def test_a_writer_that_begins_anew_waits_for_a_broker_that_is_away(
+    own_kafka: KafkaNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("k2trio.kafka.positions_topic.READ_TIMEOUT_S", 1.0)
+    log = Written(own_kafka.address)
+    writer = log.transactions()
+    writer.make_positions_topic()
+    await in_thread(writer.open)
+    writer.close()
+    await in_thread(own_kafka.stop)
+    with pytest.raises(Unavailable, match="no broker of .* answered within 1 s"):
+        await in_thread(lambda: writer.attempt(trades(1, 5)))
+    await in_thread(own_kafka.start)
+    monkeypatch.undo()
+    await in_thread(lambda: writer.attempt(trades(1, 5)))
     assert log.account() == (5, 5, [])
 
 
