@@ -229,7 +229,7 @@ async def test_a_writer_that_begins_anew_waits_for_a_broker_that_is_away(
     await in_thread(writer.open)
     writer.close()
     await in_thread(own_kafka.stop)
-    with pytest.raises(Unavailable, match="no broker of .* answered within 1 s"):
+    with pytest.raises(Unavailable, match=r"no broker of .* answered within 1 s"):
         await in_thread(lambda: writer.attempt(trades(1, 5)))
     await in_thread(own_kafka.start)
     monkeypatch.undo()
