@@ -328,9 +328,11 @@ class Feed(Generic[P]):
         self._outbox.close(FeedClosed("the feed was left, or has ended; open another one"))
 
     async def _add(self, streams: list[str]) -> None:
-        for line in await self._shards.subscribe(streams):
-            if self._nursery is not None:
-                self._nursery.start_soon(self._run_line, line)
+        await self._shards.subscribe(streams, self._start)
+
+    def _start(self, line: Line) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(self._run_line, line)
 
     async def _run_line(self, line: Line) -> None:
         try:

@@ -73,25 +73,33 @@ class Shards:
         carriers = self.carriers.get(track.stream.name, ())
         return sum(line.connections(track.venue) for line in carriers) > 1
 
-    async def subscribe(self, streams: Sequence[str]) -> list[Line]:
+    async def subscribe(self, streams: Sequence[str], run: Callable[[Line], object]) -> None:
         """Add streams to the lines that have room; the others get new lines.
 
-        :returns: the new lines, which want to be run.
+        :param run: starts a new line.
         :raises SubscriptionRejected: if the exchange refuses one; the others stay.
         :raises ConnectionFailed: if the connection ends first; the streams are kept.
         """
         new = [name for name in dict.fromkeys(streams) if name not in self.carriers]
         self._left(new)  # whatever is known of them is of a time before
+        first: ConnectionFailed | SubscriptionRejected | None = None
         try:
             for lines in self._shards:
                 room = self._per_line - len(lines[0].streams)
                 take, new = new[:room], new[room:]
                 if take:
                     self.carriers = {**self.carriers, **dict.fromkeys(take, lines)}
-                    await _ask_all(lines, functools.partial(Line.subscribe, streams=take))
-            return [line for rest in shard(new, self._per_line) for line in self._add(rest)]
+                    try:
+                        await _ask_all(lines, functools.partial(Line.subscribe, streams=take))
+                    except (ConnectionFailed, SubscriptionRejected) as failure:
+                        first = first or failure  # the others are carried all the same
+            for rest in shard(new, self._per_line):
+                for line in self._add(rest):
+                    run(line)
         finally:
             self._note_streams()
+        if first is not None:
+            raise first
 
     async def unsubscribe(self, streams: Collection[str]) -> None:
         """Remove streams; a line that is left with none ends.

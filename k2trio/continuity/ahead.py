@@ -13,7 +13,7 @@ import msgspec
 from ..market.payloads import Event
 from ..market.streams import Kind, parse_stream
 from ..market.units import MS
-from .items import Gap
+from .items import Gap, Outage
 from .positions import position_after
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Ahead:
             left = item if position is None else self._left(item, position)
             if left is None:
                 continue
-            if position is not None and isinstance(left, Event | Gap):
+            if position is not None and (isinstance(left, Event | Gap) or _may_begin_anew(left)):
                 del self._positions[key]
             out.append(left)
         return out
@@ -61,9 +61,11 @@ class Ahead:
             return msgspec.structs.replace(item, first=max(item.first, _next(there)))
         if isinstance(item, Event):
             after = position_after(item, self._unit)
-            if _updates_a_bar(item) and None not in (after.time, there.time):
-                return item if (after.time or 0) > (there.time or 0) else None
-            return item if after.position > there.position else None
+            if not _updates_a_bar(item):
+                return item if after.position > there.position else None
+            if there.time is None:  # behind a gap; an open bar is its own position
+                return item if after.position >= there.position else None
+            return item if (after.time or 0) > there.time else None
         return item if there.received is None or item.until > there.received else None
 
 
@@ -73,6 +75,14 @@ def _updates_a_bar(event: Event[Any]) -> bool:
     The close that a repair brings has another time than that which came over a connection.
     """
     return parse_stream(event.stream).kind is Kind.KLINE and not event.data.bar.closed
+
+
+def _may_begin_anew(item: Item) -> bool:
+    """Whether what follows may be of another numbering: kinds that prove no gap tell no ``reset``.
+
+    Nothing is repaired of them, so nothing follows that is there already.
+    """
+    return isinstance(item, Outage) and not parse_stream(item.stream).order.repair.has_history
 
 
 def _next(there: Position) -> int:

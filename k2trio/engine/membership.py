@@ -14,6 +14,7 @@ import trio
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, TopicPartition
 
 from ..errors import SinkError
+from ..kafka.cluster import REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 POLL_S = 0.1
 """How long the library is asked for news at once (s); how soon a cancellation is heard."""
+LASTING = (*REFUSALS, KafkaError.INVALID_SESSION_TIMEOUT, KafkaError.INCONSISTENT_GROUP_PROTOCOL)
+"""Errors that end a membership; the library sees to all others by itself."""
 HEARTBEATS = 5
 """Signs of life within the session's time-out."""
 
@@ -89,7 +92,7 @@ class Membership:
                 trio.from_thread.check_cancelled()
                 message = consumer.poll(POLL_S)
                 error = None if message is None else message.error()
-                if error is not None and not error.retriable():
+                if error is not None and (error.fatal() or error.code() in LASTING):
                     cure = ""
                     if error.code() == KafkaError.INVALID_SESSION_TIMEOUT:
                         cure = "; the brokers' group.min.session.timeout.ms says what is allowed"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from ..errors import ConnectionFailed, SinkError
-from ..kafka.ownership import Fenced
 from ..observe.standing import ShardStanding
 from .warm import Warm
 
@@ -119,31 +118,40 @@ class Shard:
         """Others write it already; what was not committed is theirs to fetch."""
         self._tell("shard_lost", shard=self.number)
         if self.sink is not None:
-            self.sink.abandon()
+            self._keep(self.sink.abandon())
             self.sink = None
         self._scope.cancel()
 
     async def take(self, items: Sequence[Item]) -> None:
         """Take what came of its streams."""
-        if self.sink is not None:
-            if self.warm is not None:
-                self.warm.pass_by(items)
-            await self.sink.write(items)
-        elif self.warm is not None:
+        sink = self.sink
+        if sink is None:
+            self._keep(items)
+            return
+        try:
+            await sink.write(items)
+        except SinkError:
+            if sink is self.sink:
+                raise
+        if sink.whole < len(items):
+            self._keep(items)  # it was given up, or lost, while these waited for room
+
+    def _keep(self, items: Sequence[Item]) -> None:
+        """Keep what this member does not write, for the time when it does."""
+        if self.warm is not None:
             self.warm.add(items, trio.current_time())
 
     async def _take_over(self, given_at: float, let_go: trio.Event) -> None:
         while True:
             sink = self._make_sink()
-            with sink:
-                try:
-                    positions = await sink.positions()
-                except Fenced:
-                    raise
-                except SinkError as error:
-                    self._tell("takeover_failed", shard=self.number, detail=str(error))
-                else:
-                    await self._write(sink, positions, given_at, let_go)
+            try:
+                positions = await sink.positions()
+            except SinkError as error:
+                self._tell("takeover_failed", shard=self.number, detail=str(error))
+            else:
+                await self._write(sink, positions, given_at, let_go)
+            finally:
+                await sink.aclose()
             await trio.sleep(RETRY_S)
 
     async def _write(
@@ -159,6 +167,7 @@ class Shard:
         # From here to where the sink is set nothing else runs, so nothing falls in between.
         if self.warm is not None:
             tail = self.warm.take(mine)
+            sink.committed = self.warm.pass_by
             sink.put(tail.items)
             anew = tail.uncovered
         if anew:
@@ -168,9 +177,10 @@ class Shard:
         try:
             now = trio.current_time()
             self._took_over(Takeover(self.number, now - given_at, len(anew)))
-            if self.warm is None:
-                await self._subscribe()
-            await sink.tend()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sink.tend)
+                if self.warm is None:
+                    await self._subscribe()
         finally:
             self.sink = None
             await self._finish(sink)
@@ -182,6 +192,7 @@ class Shard:
             await sink.flush()
         except SinkError as error:
             self._tell("not_committed", shard=self.number, detail=str(error))
+        self._keep(sink.abandon())
 
     async def _subscribe(self) -> None:
         with contextlib.suppress(ConnectionFailed):  # the next connection subscribes to them

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
+import trio
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -14,17 +16,45 @@ from ..errors import ConfigError, SinkError
 from .properties import without_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Future
+
+
+T = TypeVar("T")
 
 ANSWER_TIMEOUT_S = 10.0
 """How long a broker may take for a question about topics (s)."""
 LOOK_AGAIN_S = 0.1
 """Between two looks for a topic that another broker has just made (s)."""
+STEP_S = 1.0
+"""How long a call may block before it is looked whether anybody still waits for it (s)."""
+REFUSALS = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError._AUTHENTICATION,  # noqa: SLF001 - so it is named
+    KafkaError.TOPIC_EXCEPTION,  # no name for one
+    KafkaError.POLICY_VIOLATION,
+    KafkaError.INVALID_CONFIG,
+)
+"""What does not get better by waiting."""
+SILENCE = (
+    KafkaError._TIMED_OUT,  # noqa: SLF001 - so they are named
+    KafkaError._TRANSPORT,  # noqa: SLF001
+    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+)
+PRODUCING = {"queue.buffering.max.messages": 1_000_000, "queue.buffering.max.kbytes": 1 << 20}
+"""Room in the library, in records and KiB: more than a transaction takes."""
 BY_BROKER = -1
 """As many replicas, or partitions, as the brokers give by default."""
 _log = logging.getLogger("k2trio.kafka")
 _log.setLevel(logging.CRITICAL + 1)  # what the library would print is told with what it was asked
+
+
+class NotYet(SinkError):  # noqa: N818 - says what it is
+    """The brokers did not answer in time, or could not do it now."""
 
 
 class Cluster:
@@ -59,8 +89,12 @@ class Cluster:
 
         :raises ConfigError: if not; no value is repeated.
         """
+        transactional = {"transactional.id": "check", **PRODUCING}
+        member = {"group.id": "check", "session.timeout.ms": 10_000}
         try:
-            AdminClient(self.client())
+            # Each of them refuses something that the others take; they ask nobody anything yet.
+            Producer({**self.client(), **transactional})
+            Consumer({**self.client(), **member})
         except KafkaException as error:
             said = without_values(error.args[0].str(), self._properties)
             raise ConfigError(f"KAFKA_PROPERTIES cannot be used: {said}") from None
@@ -72,53 +106,79 @@ class Cluster:
     def make_topic(self, topic: str, partitions: int, config: Mapping[str, str]) -> int:
         """Make a topic, unless it is there; blocks. Returns how many partitions it has.
 
-        :raises SinkError: if no broker answers, or they refuse.
+        :raises NotYet: if no broker answers.
+        :raises SinkError: if they refuse.
         """
         admin = AdminClient(self.client())
+        # Who may not make topics may still write to one that is there.
+        if found := self._partitions(admin, topic):
+            return found
         new = NewTopic(topic, partitions, BY_BROKER, config=dict(config))
         made: Future[None] = admin.create_topics([new], request_timeout=ANSWER_TIMEOUT_S)[topic]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         try:
-            made.result(ANSWER_TIMEOUT_S)
+            self._stepwise(made.result, f"make the topic {topic}")
         except KafkaException as error:
             reason = error.args[0]
             if reason.code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise self._refused(f"make the topic {topic}", reason) from error
-        except TimeoutError as error:
-            raise self.silent(f"make the topic {topic}") from error
-        return self._partitions(admin, topic)
+        until = time.monotonic() + ANSWER_TIMEOUT_S
+        # The broker that is asked may not have heard of it yet.
+        while not (found := self._partitions(admin, topic)):
+            if time.monotonic() > until:
+                raise NotYet(f"cannot look at the topic {topic} at {self.bootstrap}: it is unknown")
+            admin.poll(LOOK_AGAIN_S)
+        return found
 
-    def silent(self, what: str) -> SinkError:
+    def silent(self, what: str) -> NotYet:
         """That nobody answered."""
-        return SinkError(
+        return NotYet(
             f"cannot {what}: no broker of {self.bootstrap} answered within "
             f"{ANSWER_TIMEOUT_S:g} s; are they up, and reachable from here?"
         )
 
     def _partitions(self, admin: AdminClient, topic: str) -> int:
-        """How many a topic has, once the broker that is asked has heard of it."""
+        """How many a topic has; 0 if it is not there."""
+
+        def look(timeout: float) -> Any:
+            return admin.list_topics(topic, timeout=timeout)
+
+        try:
+            found = self._stepwise(look, f"look at the topic {topic}").topics[topic]
+        except KafkaException as error:
+            raise self._refused(f"look at the topic {topic}", error.args[0]) from error
+        if found.error is not None and found.error.code() in REFUSALS:
+            raise self._refused(f"look at the topic {topic}", found.error)
+        return len(found.partitions) if found.error is None else 0
+
+    def _stepwise(self, ask: Callable[[float], T], what: str) -> T:
+        """Ask in steps, between which a cancellation is heard.
+
+        :raises NotYet: if there is no answer in time.
+        """
         until = time.monotonic() + ANSWER_TIMEOUT_S
         while True:
+            give_way()
             try:
-                found = admin.list_topics(topic, timeout=ANSWER_TIMEOUT_S).topics[topic]
+                return ask(STEP_S)
+            except TimeoutError:
+                pass
             except KafkaException as error:
-                raise self._refused(f"look at the topic {topic}", error.args[0]) from error
-            if found.error is None and found.partitions:
-                return len(found.partitions)
-            if time.monotonic() > until:
-                raise SinkError(
-                    f"cannot look at the topic {topic} at {self.bootstrap}: it is unknown"
-                )
-            time.sleep(LOOK_AGAIN_S)
+                if error.args[0].code() not in SILENCE:
+                    raise
+            if time.monotonic() >= until:
+                raise self.silent(what)
 
     def _refused(self, what: str, reason: KafkaError) -> SinkError:
-        transport = (
-            KafkaError._TIMED_OUT,  # noqa: SLF001 - so they are named
-            KafkaError._TRANSPORT,  # noqa: SLF001
-            KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
-        )
-        if reason.code() in transport:
+        if reason.code() in SILENCE:
             return self.silent(what)
-        return SinkError(f"cannot {what} at {self.bootstrap}: {reason.str()}")
+        kind = SinkError if reason.code() in REFUSALS else NotYet
+        return kind(f"cannot {what} at {self.bootstrap}: {reason.str()}")
+
+
+def give_way() -> None:
+    """In a thread of Trio's: raise if nobody waits for what it does any more."""
+    with contextlib.suppress(RuntimeError):  # it is none
+        trio.from_thread.check_cancelled()
 
 
 def check_shards(topic: str, partitions: int, shards: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -9,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from ..continuity.positions import Position
 from ..errors import SinkError
+from .cluster import REFUSALS, STEP_S, give_way
 from .ownership import OWNER_KEY, Owner, Unavailable
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from .cluster import Cluster
 
+FENCE_KEY = b"fence"
+"""Key of the record with which a new owner begins."""
 READ_TIMEOUT_S = 10.0
 """How long the broker may be silent while positions are read (s)."""
 CONFIG = {
@@ -56,13 +60,14 @@ def entries(positions: Iterable[Position], owner: Owner) -> list[tuple[bytes, by
     return [*told, (OWNER_KEY, _encode(owner))]
 
 
-def read_standing(cluster: Cluster, topic: str, shard: int) -> Standing:
+def read_standing(cluster: Cluster, topic: str, shard: int, fence: bytes | None = None) -> Standing:
     """Read a shard's partition to its end; blocks.
 
+    :param fence: value of a record of ours that was committed: what stands before it is all.
     :raises Unavailable: if no broker answers.
     :raises SinkError: if a record is none of ours, or the brokers refuse.
     """
-    standing = Standing({}, None)
+    standing, said = Standing({}, None), "no answer"
     consumer = Consumer(
         {
             **cluster.consuming(),
@@ -73,26 +78,36 @@ def read_standing(cluster: Cluster, topic: str, shard: int) -> Standing:
             "fetch.wait.max.ms": 10,  # the end is known by a fetch that finds nothing
         }
     )
+    until = time.monotonic() + READ_TIMEOUT_S
     try:
         consumer.assign([TopicPartition(topic, shard, 0)])
-        while True:
-            message = consumer.poll(READ_TIMEOUT_S)
+        while time.monotonic() < until:
+            give_way()
+            message = consumer.poll(STEP_S)
+            error = None if message is None else message.error()
             if message is None:
-                raise Unavailable(
-                    f"cannot read {topic}: no broker of {cluster.bootstrap} answered within "
-                    f"{READ_TIMEOUT_S:g} s"
-                )
-            error = message.error()
+                continue
             if error is None:
-                standing = _with(standing, message, topic)
+                if message.key() == FENCE_KEY:
+                    if message.value() == fence:
+                        return standing
+                else:
+                    standing = _with(standing, message, topic)
+                until = time.monotonic() + READ_TIMEOUT_S
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - so it is named
-                return standing
-            elif error.fatal():
+                if fence is None:
+                    return standing
+            elif error.fatal() or error.code() in REFUSALS:
                 raise SinkError(f"cannot read {topic}: {error.str()}")
+            else:
+                said = error.str()
     except KafkaException as error:
         raise Unavailable(f"cannot read {topic}: {error.args[0].str()}") from error
     finally:
         consumer.close()
+    raise Unavailable(
+        f"cannot read {topic} at {cluster.bootstrap} within {READ_TIMEOUT_S:g} s: {said}"
+    )
 
 
 def _with(standing: Standing, message: Message, topic: str) -> Standing:

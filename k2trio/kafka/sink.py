@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import itertools
 import threading
@@ -36,6 +37,8 @@ MAX_RETRY_S = 2.0
 """Between two attempts, at most (s)."""
 FLUSH_TIMEOUT_S = 4.0
 """How long the last commit may take (s)."""
+CLOSE_TIMEOUT_S = 2.0
+"""How long the library may take to end its threads (s); then they end by themselves."""
 SYNC_TIMEOUT_S = 30.0
 """How long a state file waits for what it is to speak of (s)."""
 
@@ -67,6 +70,9 @@ class KafkaSink(TargetSink):
     ) -> None:
         super().__init__()
         self.name: str = transactions.name
+        self.committed: Callable[[Sequence[Item]], object] | None = None
+        """Called with items that were committed."""
+        self._one_thread = trio.CapacityLimiter(1)
         self._commit_s: float | None = None
         self._retries = 0
         self._transactions = transactions
@@ -86,6 +92,7 @@ class KafkaSink(TargetSink):
         self._changed = trio.Event()
         self._one_commit = trio.Lock()
         self._broken: SinkError | None = None
+        self._over = False
         self._problem: str | None = None
         self._taken = self._committed = 0
         self._progress = threading.Condition()
@@ -116,13 +123,13 @@ class KafkaSink(TargetSink):
         :raises ConfigError: if the group has another number of shards.
         :raises SinkError: if the brokers do not let us write within a bound.
         """
-        await _in_thread(self.make_positions_topic)
+        await self._in_thread(self.make_positions_topic)
         standing, pause_s = None, RETRY_S
         why = ""
         with trio.move_on_after(OPEN_TIMEOUT_S):
             while standing is None:
                 try:
-                    standing = await _in_thread(self._transactions.open)
+                    standing = await self._in_thread(self._transactions.open)
                 except Unavailable as error:
                     why = str(error)
                     await trio.sleep(pause_s)
@@ -144,15 +151,17 @@ class KafkaSink(TargetSink):
         """
         self.whole = 0
         self.check()
-        while self._bytes >= self._buffer_bytes:
+        while self._bytes >= self._buffer_bytes and not self._over:
             await self._change()
             self.check()
         self.put(items)
 
     def put(self, items: Sequence[Item]) -> None:
         """Take items without waiting for room; :meth:`write` does not exceed it by more than one
-        batch.
+        batch. When it was abandoned, nothing is whole.
         """
+        if self._over:
+            return
         new = self._ahead.rest(items) if self._ahead else items
         if new and not self._pending:
             self._since = trio.current_time()
@@ -170,7 +179,10 @@ class KafkaSink(TargetSink):
             raise self._broken
 
     def sync(self) -> None:
-        """See :class:`Sink`."""
+        """See :class:`Sink`.
+
+        :raises TimeoutError: if it takes too long; that may be tried again.
+        """
         with self._progress:
             taken = self._taken
             done = self._progress.wait_for(
@@ -178,7 +190,8 @@ class KafkaSink(TargetSink):
             )
         self.check()
         if not done:
-            raise SinkError(f"Kafka did not commit within {SYNC_TIMEOUT_S:g} s: {self._problem}")
+            why = f"Kafka did not commit within {SYNC_TIMEOUT_S:g} s: {self._problem}"
+            raise TimeoutError(errno.ETIMEDOUT, why)
 
     async def flush(self) -> None:
         """See :class:`Sink`."""
@@ -195,12 +208,20 @@ class KafkaSink(TargetSink):
                 )
             )
 
-    def abandon(self) -> None:
-        """Commit nothing more: somebody else fetches what is not committed."""
+    def abandon(self) -> list[Item]:
+        """Take and commit nothing more; returns what is not committed, for somebody else to do."""
+        self._over = True
+        left = list(self._pending)
         self._pending.clear()
         self._costs.clear()
         self._bytes = self._attempted = 0
         self._tell_change()
+        return left
+
+    async def aclose(self) -> None:
+        """Let go of the library's threads without waiting for them on this one."""
+        with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
+            await trio.to_thread.run_sync(self._transactions.close, abandon_on_cancel=True)
 
     def reopen(self) -> None:
         """See :class:`TargetSink`; there is no file."""
@@ -234,7 +255,7 @@ class KafkaSink(TargetSink):
             pause_s = RETRY_S
             while True:
                 try:
-                    await _in_thread(functools.partial(self._transactions.attempt, gathered))
+                    await self._in_thread(functools.partial(self._transactions.attempt, gathered))
                 except Unavailable as error:
                     if not self._pending:
                         return  # it was abandoned meanwhile
@@ -246,6 +267,8 @@ class KafkaSink(TargetSink):
                     raise self._break(error) from error
                 else:
                     break
+            if self.committed is not None and self._pending:
+                self.committed(gathered)
             self._forget(count, began)
 
     def _forget(self, count: int, began: float) -> None:
@@ -277,14 +300,13 @@ class KafkaSink(TargetSink):
         self._tell_change()
         return error
 
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Run what blocks in steps of a second, between which it hears a cancellation."""
+        return await trio.to_thread.run_sync(work, limiter=self._one_thread)
+
     async def _change(self) -> None:
         await self._changed.wait()
 
     def _tell_change(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    """Run what blocks for a bounded time; it is waited for, whatever is cancelled."""
-    return await trio.to_thread.run_sync(work)

@@ -11,6 +11,7 @@ Producer".
 from __future__ import annotations
 
 import enum
+import uuid
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -18,9 +19,9 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ..continuity.positions import positions_after
 from ..errors import K2Error, SinkError
 from ..market.units import MS
-from .cluster import BY_BROKER, check_shards
+from .cluster import BY_BROKER, PRODUCING, REFUSALS, NotYet, check_shards, give_way
 from .ownership import Fenced, Owner, Unavailable
-from .positions_topic import CONFIG, Standing, entries, read_standing
+from .positions_topic import CONFIG, FENCE_KEY, Standing, entries, read_standing
 from .records import Recorder
 
 if TYPE_CHECKING:
@@ -35,13 +36,17 @@ ATTEMPT_S = 1.0
 """How long a call may wait for a broker; what is not done then goes on with the next call (s)."""
 TRANSACTION_TIMEOUT_S = 60.0
 """After so much silence of its owner a broker aborts a transaction (s)."""
-QUEUED_MESSAGES = 1_000_000
-"""Records that the library holds; more than a transaction has."""
-QUEUED_KIB = 1 << 20
-"""The same in KiB."""
 SERVE_EVERY = 2_048
 """Records between two looks at what the library has to tell."""
-FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001 - so it is named
+INIT_STEPS = 5
+"""How often the brokers are asked for leave to write before it is told that they did not answer."""
+FENCED = (
+    KafkaError._FENCED,  # noqa: SLF001 - so they are named
+    KafkaError._FATAL,  # noqa: SLF001
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.PRODUCER_FENCED,
+)
+"""What a producer does not survive."""
 
 
 class _Stage(enum.Enum):
@@ -161,7 +166,7 @@ class Transactions:
     def _make(self, topic: str) -> None:
         try:
             self._cluster.make_topic(topic, BY_BROKER, {})
-        except SinkError as error:
+        except NotYet as error:
             raise Unavailable(str(error)) from error
         self._topics.add(topic)
 
@@ -170,15 +175,14 @@ class Transactions:
         or committed when this returns.
         """
         self.close()
-        producer = Producer(
+        self._producer = producer = Producer(
             {
                 "compression.type": "lz4",
                 "linger.ms": 5,
                 "batch.size": 1 << 20,
                 "partitioner": "murmur2_random",  # as Java's clients have it
-                "queue.buffering.max.messages": QUEUED_MESSAGES,
-                "queue.buffering.max.kbytes": QUEUED_KIB,
                 **self._cluster.client(),
+                **PRODUCING,
                 "transactional.id": self.name,
                 "transaction.timeout.ms": int(TRANSACTION_TIMEOUT_S * 1000),
                 "enable.idempotence": True,
@@ -187,18 +191,34 @@ class Transactions:
                 "error_cb": self._note,
             }
         )
-        self._producer = producer
+        # How far the others came is what stands before a record of ours: the end of a partition may
+        # be told too early, where its leader has just changed.
+        fence = uuid.uuid4().hex.encode()
         try:
-            producer.init_transactions(ATTEMPT_S * 5)
+            self._initialise(producer)
+            producer.begin_transaction()
+            producer.produce(self._positions_topic, fence, FENCE_KEY, self.shard)
+            producer.commit_transaction(ATTEMPT_S * INIT_STEPS)
         except KafkaException as error:
             reason = error.args[0]
             self.close()
-            if reason.retriable() or reason.code() in FENCED:
-                raise Unavailable(self._why(reason.str())) from error
-            raise SinkError(f"cannot write to {self._cluster.bootstrap}: {reason.str()}") from error
-        standing = read_standing(self._cluster, self._positions_topic, self.shard)
+            if reason.code() in REFUSALS:
+                raise self._refused(reason) from error
+            raise Unavailable(self._why(reason.str())) from error
+        standing = read_standing(self._cluster, self._positions_topic, self.shard, fence)
         self._stage = _Stage.IDLE
         return standing
+
+    def _initialise(self, producer: Producer) -> None:
+        for step in range(INIT_STEPS):
+            give_way()
+            try:
+                producer.init_transactions(ATTEMPT_S)
+            except KafkaException as error:
+                if step == INIT_STEPS - 1 or not error.args[0].retriable():
+                    raise
+            else:
+                return
 
     def _reopened(self) -> bool:
         """Begin anew after a failure that the producer does not survive.
@@ -222,13 +242,18 @@ class Transactions:
 
     def _failure(self, reason: KafkaError) -> K2Error:
         """What an error of the library means; moves to where the next attempt goes on."""
+        if reason.code() in REFUSALS:
+            return self._refused(reason)
         if reason.fatal() or reason.code() in FENCED:
             self.close()
-        elif reason.txn_requires_abort():
+        elif reason.txn_requires_abort() or reason.code() == KafkaError._STATE:  # noqa: SLF001 - so it is named
             self._stage = _Stage.ABORTING
         elif not reason.retriable():
-            return SinkError(f"cannot write to {self._cluster.bootstrap}: {reason.str()}")
+            return self._refused(reason)
         return Unavailable(self._why(reason.str()))
+
+    def _refused(self, reason: KafkaError) -> SinkError:
+        return SinkError(f"cannot write to {self._cluster.bootstrap}: {reason.str()}")
 
     def _note(self, error: KafkaError) -> None:
         self._said = error.str()

@@ -69,6 +69,21 @@ def test_outages_and_changes_that_were_told_are_left_out() -> None:
     assert ahead.rest([told, changed, new, quote(6, 12.0)]) == [new, quote(6, 12.0)]
 
 
+def test_an_outage_of_a_kind_without_gaps_may_hide_a_new_numbering() -> None:
+    ahead = ahead_of(quote(1_000_000, 10.0))
+    outage = Outage("v", BOOK, 10.0, 20.0)
+    assert ahead.rest([outage, quote(6, 20.0), quote(7, 21.0)]) == [
+        outage,
+        quote(6, 20.0),
+        quote(7, 21.0),
+    ]
+
+
+def test_behind_a_gap_the_updates_of_the_open_bar_are_new() -> None:
+    ahead = ahead_of(Gap("v", MINUTES, NOW_MS, NOW_MS, "jump"))
+    assert ahead.rest([bar(0, 60, closed=True), bar(1, 62)]) == [bar(1, 62)]
+
+
 def test_a_position_without_a_time_counts_by_its_id() -> None:
     ahead = Ahead({("v", MINUTES): Position("v", MINUTES, NOW_MS + MINUTE)})
     assert ahead.rest([bar(0, 60, closed=True), bar(1, 120, closed=True)]) == [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 from sinks import STREAM, VENUE, Written, trades
 from topics import fill, held, new_topic, unique
 
@@ -113,6 +114,58 @@ async def test_whoever_opens_a_shard_fences_the_one_before(kafka: str) -> None:
             await new.write(trades(11, 15))
             await new.flush()
     assert log.account() == (15, 15, [])
+
+
+async def test_a_zombie_in_the_middle_of_a_transaction_is_told_who_writes(kafka: str) -> None:
+    """More than the library sends at once: the error is heard while records are produced."""
+    log = Written(kafka)
+    old = log.transactions()
+    old.make_positions_topic()
+    await in_thread(old.open)
+    await in_thread(lambda: old.attempt(trades(1, 5)))
+    await in_thread(log.transactions().open)
+    batch = trades(6, 60_000)
+    with pytest.raises(Unavailable):  # heard in the midst of producing
+        await in_thread(lambda: old.attempt(batch))
+    with pytest.raises(Fenced, match="written by another process now"):
+        await in_thread(lambda: old.attempt(batch))
+    assert log.account() == (5, 5, [])
+
+
+async def test_what_was_abandoned_is_not_overtaken_by_what_waited_for_room(kafka: str) -> None:
+    log = Written(kafka)
+    for _ in range(10):  # whoever is woken first
+        async with log.writing(interval_s=60, buffer_bytes=1) as sink:
+            await sink.write(trades(1, 10))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sink.write, trades(11, 20))
+                await trio.testing.wait_all_tasks_blocked()
+                left = sink.abandon()
+            assert [event.data.trade_id for event in left] == list(range(1, 11))
+            assert sink.whole == 0
+            await sink.flush()
+    assert log.account() == (0, None, [])
+
+
+async def test_a_writer_that_waits_for_room_hears_that_the_end_was_too_slow(
+    own_kafka: KafkaNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink_module, "FLUSH_TIMEOUT_S", 1.0)
+    log = Written(own_kafka.address)
+    with log.sink(buffer_bytes=1) as sink:
+        await sink.positions()
+        await sink.write(trades(1, 10))
+        await in_thread(own_kafka.stop)
+        async with trio.open_nursery() as nursery:
+
+            async def wait() -> None:
+                with pytest.raises(SinkError, match="10 messages are not in Kafka"):
+                    await sink.write(trades(11, 20))
+
+            nursery.start_soon(wait)
+            with trio.fail_after(10), pytest.raises(SinkError):
+                await sink.flush()
+        await sink.aclose()
 
 
 async def test_a_transaction_that_was_left_is_not_seen(kafka: str) -> None:
@@ -229,7 +282,7 @@ async def test_a_writer_that_begins_anew_waits_for_a_broker_that_is_away(
     await in_thread(writer.open)
     writer.close()
     await in_thread(own_kafka.stop)
-    with pytest.raises(Unavailable, match=r"no broker of .* answered within 1 s"):
+    with pytest.raises(Unavailable, match=r"cannot read .*\.positions at .* within 1 s"):
         await in_thread(lambda: writer.attempt(trades(1, 5)))
     await in_thread(own_kafka.start)
     monkeypatch.undo()
