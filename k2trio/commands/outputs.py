@@ -83,21 +83,18 @@ async def remembered(
                 stored = {(one.venue, one.stream): one for one in load_state(settings.state, unit)}
             begin = {key: earlier(one, own.get(key, one)) for key, one in stored.items()}
             there = await sink.beyond({**own, **begin}, unit)
-            new = {key: there[key] for key, one in stored.items() if _is_later(there[key], one)}
+            # Where Kafka has less than the state file, the streams begin there.
+            new = {
+                key: there[key]
+                for key, one in stored.items()
+                if begin[key] is one and there[key].position != one.position
+            }
             if new and settings.state is not None:
                 await _advance(settings.state, {**stored, **new}, unit)
                 tell("resumed_behind_state", streams=len(new), state=str(settings.state))
     except SinkError as error:
         raise ConfigError(str(error)) from error
     return own.values()
-
-
-def _is_later(there: Position, stored: Position) -> bool:
-    """Whether outputs hold more than the state file says; they never hold less of what they hold.
-
-    Where Kafka has less than the state file, the streams begin there.
-    """
-    return earlier(there, stored) is not there
 
 
 async def _advance(path: Path, positions: Mapping[Key, Position], unit: TimeUnit) -> None:

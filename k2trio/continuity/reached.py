@@ -56,7 +56,7 @@ class Reached:
         """What was written next."""
         for item in items:
             walk = self._walks.get(key_of(item))
-            if walk is not None and isinstance(item, Event | Gap) and not _is_snapshot(item):
+            if walk is not None and isinstance(item, Event | Gap):
                 walk.take(item)
 
     def positions(self) -> dict[Key, Position]:
@@ -68,7 +68,7 @@ class Reached:
                 told = unit_near(at.time, at.received)
                 if told is not None and told is not self._unit:
                     continue  # a run with another TIME_UNIT wrote that
-            if earlier(at, found[key]) is not at:
+            if at.position != found[key].position:
                 found[key] = at
         return found
 
@@ -87,6 +87,8 @@ class _Walk:
         self._begin = begin
         self._unit = unit
         self._joined = self._broken = self._renumbered = False
+        self._before: Position | None = None
+        """Where what was written last ends."""
         kind = parse_stream(begin.stream).kind
         self._first_of = key_getters(kind)[0]
         self._time_of = time_getter(kind)
@@ -94,6 +96,23 @@ class _Walk:
     def take(self, item: Event[Any] | Gap) -> None:
         """What was written next."""
         after = position_after(item, self._unit)
+        if _is_snapshot(item):
+            self._take_snapshot(after)
+        else:
+            self._follow(item, after)
+            self._before = after
+
+    def _take_snapshot(self, after: Position) -> None:
+        """It may be the item at which the stream is known to have been, behind updates that came
+        before it and are not in it. Else it is as if it was not there.
+        """
+        if (after.position, after.time) == (self._begin.position, self._begin.time):
+            before = self._before
+            self._joined, self._broken, self._renumbered = True, False, False
+            newer = before is not None and before.position > after.position
+            self.at = before if before is not None and newer else self._begin
+
+    def _follow(self, item: Event[Any] | Gap, after: Position) -> None:
         reset = isinstance(item, Gap) and item.reason == "reset"
         if after.position == self._begin.position and self._fits(after):
             self._joined, self._broken, self._renumbered = True, False, reset

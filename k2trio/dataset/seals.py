@@ -84,7 +84,10 @@ def parse_seal(data: bytes, name: str) -> Seal:
     try:
         seal = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Unreadable(f"{name} is no seal of ours ({error})") from error
+        raise Unreadable(
+            f"{name} is no seal of ours ({error}); put it back from a copy, or remove it, and the "
+            f"sealed files of {PurePosixPath(name).stem}, and run heal: it fetches what REST has"
+        ) from error
     if seal.version > SEAL_VERSION:
         raise Unreadable(f"{name} is of version {seal.version}; update k2trio to read it")
     return seal

@@ -98,6 +98,16 @@ CASES: dict[str, tuple[Position, list[Item], int]] = {
         [diff(11, 20, 1), diff(21, 25, 2), snapshot(23, 2), diff(26, 30, 3)],
         30,
     ),
+    "from a snapshot": (
+        Position(VENUE, DIFFS, 40, START_MS + 4000),
+        [diff(11, 20, 1), gap(21, 40, "snapshot", DIFFS), snapshot(40, 4), diff(41, 44, 5)],
+        44,
+    ),
+    "from a snapshot behind newer updates": (
+        Position(VENUE, DIFFS, 40, START_MS + 4000),
+        [diff(31, 38, 1), diff(39, 41, 2), snapshot(40, 4), diff(42, 44, 5)],
+        44,
+    ),
     "a snapshot in place of updates": (
         at(20, DIFFS),
         [diff(11, 20, 1), gap(21, 40, "snapshot", DIFFS), snapshot(40, 4), diff(41, 44, 5)],

@@ -175,6 +175,34 @@ def test_a_file_that_was_cut_short_and_one_that_is_gone_are_made_anew(
         assert rows(torn, kind) == rows(whole, kind)
 
 
+def test_a_seal_that_was_cut_short_names_its_cure(
+    recorded: list[str], exchange: Simulator, tmp_path: Path
+) -> None:
+    lines = [line for line in recorded if f'"stream":"{TRADES}"' in line]
+    third = len(lines) // 3
+    torn = tmp_path / "torn"
+    (torn / "_journal").mkdir(parents=True)
+    for hour in range(3):
+        part = lines[hour * third : (hour + 1) * third]
+        text = "".join(f"{line}\n" for line in part)
+        (torn / "_journal" / f"20261126T1{hour}-1.jsonl").write_text(text)
+    assert k2trio("seal", str(torn)).returncode == 0
+    seal = torn / "_sealed" / "20261126T11-1.json"
+    os.truncate(seal, 100)
+    code, _, err = heal(torn, exchange)
+    assert code != 0
+    (line,) = err.splitlines()
+    assert f"{seal} is no seal of ours" in line
+    assert "remove it, and the sealed files of 20261126T11-1, and run heal" in line
+    seal.unlink()
+    for path in torn.rglob("20261126T11-1.*.parquet"):
+        path.unlink()
+    assert verdict(torn)[0] == 1
+    assert heal(torn, exchange)[0] == 0
+    code, after = verdict(torn)
+    assert (code, after[TRADES]["messages"]) == (0, 3 * third)
+
+
 def test_of_a_broken_file_that_rest_cannot_bring_back_the_time_is_declared(
     recorded: list[str], exchange: Simulator, tmp_path: Path
 ) -> None:
