@@ -72,7 +72,7 @@ class Resume:
         """Let streams go on after these positions, whatever was known of them."""
         for one in positions:
             track = self._arbiter.begin(one.venue, one.stream)
-            track.resume(one.position, self._limit, one.time, one.received)
+            track.resume(one.position, self._limit, one.time, one.received, one.trade)
 
     def note(self, items: Sequence[Item]) -> None:
         """The consumer has dealt with these."""
@@ -159,5 +159,7 @@ class Resume:
             if track.contiguous or isinstance(track, KlineTrack):
                 after = position_after(item, self._unit)
                 time = after.time if track.contiguous else None
-                positions[venue, stream] = Position(venue, stream, after.position, time)
+                positions[venue, stream] = Position(
+                    venue, stream, after.position, time, trade=after.trade
+                )
         return list(positions.values())

@@ -43,6 +43,18 @@ class AggTrack(Track):
         self._due_trade: int | None = None
         """The trade that comes next; None where that cannot be told."""
 
+    def resume(
+        self,
+        position: int,
+        limit: int,
+        time: int | None = None,
+        received: float | None = None,
+        trade: int | None = None,
+    ) -> None:
+        """Begin after an aggregate, and the last trade in it; see :meth:`Track.resume`."""
+        super().resume(position, limit, time, received)
+        self._due_trade = None if trade is None else trade + 1
+
     def offer(
         self, event: Event[Any], now: float, out: list[Item], source: Source | None = None
     ) -> None:

@@ -58,7 +58,12 @@ class KlineTrack(Track):
         return self._open_bar
 
     def resume(
-        self, position: int, limit: int, time: int | None = None, received: float | None = None
+        self,
+        position: int,
+        limit: int,
+        time: int | None = None,
+        received: float | None = None,
+        trade: int | None = None,
     ) -> None:
         """Begin with the bar that was open; see :meth:`Track.resume`."""
         self._open_bar = position

@@ -38,6 +38,7 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
         anew meanwhile are told from copies. Of klines the event time of the last update.
     :ivar received: Unix time in seconds at which the last message was received; from then on an
         outage is declared where nothing proves what came meanwhile.
+    :ivar trade: the last trade of an aggregate: another one may have the same id.
     """
 
     venue: str
@@ -45,6 +46,7 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
     position: Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
     time: Integer | None = None
     received: float | None = None
+    trade: Integer | None = None
 
 
 def position_after(item: Event[Any] | Gap, unit: TimeUnit = MS) -> Position:
@@ -65,7 +67,10 @@ def position_after(item: Event[Any] | Gap, unit: TimeUnit = MS) -> Position:
         taken = int(item.received * unit.per_second)
         return Position(item.venue, item.stream, last, taken, item.received)
     time, last = _time_and_last(stream, item.data, unit)
-    return Position(item.venue, item.stream, last, time, item.received)
+    trade: int | None = None
+    if stream.kind is Kind.AGG_TRADE and 0 <= item.data.first_trade_id <= item.data.last_trade_id:
+        trade = item.data.last_trade_id
+    return Position(item.venue, item.stream, last, time, item.received, trade)
 
 
 def _time_and_last(stream: Stream, data: Any, unit: TimeUnit) -> tuple[int | None, int]:
@@ -88,6 +93,12 @@ def earlier(one: Position, other: Position) -> Position:
 
 
 def positions_after(items: Iterable[Item], unit: TimeUnit = MS) -> dict[tuple[str, str], Position]:
-    """Where each stream of a venue is behind items: by venue and stream, of those in them."""
-    last = {(item.venue, item.stream): item for item in items if isinstance(item, Event | Gap)}
+    """Where each stream of a venue is behind items: by venue and stream, of those in them, in the
+    order of their last items.
+    """
+    last: dict[Key, Event[Any] | Gap] = {}
+    for item in reversed(list(items)):
+        if isinstance(item, Event | Gap):
+            last.setdefault(key_of(item), item)
+    last = dict(reversed(last.items()))
     return {key: position_after(item, unit) for key, item in last.items()}

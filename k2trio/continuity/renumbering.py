@@ -200,6 +200,11 @@ class Doubts:
         """All suspects."""
         return [suspect.held for chain in self.chains for suspect in chain.suspects]
 
+    @property
+    def newest(self) -> list[Held]:
+        """The last suspect of each chain."""
+        return [chain.suspects[-1].held for chain in self.chains]
+
     def hear(
         self,
         one: Suspect,

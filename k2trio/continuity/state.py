@@ -56,6 +56,7 @@ def _converted(position: Position, told: TimeUnit, unit: TimeUnit) -> Position:
         _bounded(position.position, told, unit) if is_time else position.position,
         None if time is None else _bounded(time, told, unit),
         position.received,
+        position.trade,
     )
 
 

@@ -21,6 +21,8 @@ from .ledger import Coverage, Ledger
 from .numbering import MAX_GAP_IDS, Shared
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..market.payloads import Event
     from ..market.streams import Repair, Stream
 
@@ -34,6 +36,8 @@ class Track(Judging):
     """
 
     __slots__ = (
+        "_away_since",
+        "_cut",
         "_resume_limit",
         "began_at",
         "first",
@@ -64,6 +68,10 @@ class Track(Judging):
         self.wants_snapshot: bool = False
         self.repair_kind: Repair = stream.order.repair
         self._resume_limit: int | None = None
+        self._cut: Sequence[Event] = ()
+        """Of what waited when no connection carried the stream any more, the last messages."""
+        self._away_since: float | None = None
+        """When the message was received that it goes on after, of a kind with ids."""
         self.unheard_at: int | None = None
 
     def __repr__(self) -> str:
@@ -124,7 +132,12 @@ class Track(Judging):
         return None if self.next is None else self.next - 1
 
     def resume(
-        self, position: int, limit: int, time: int | None = None, received: float | None = None
+        self,
+        position: int,
+        limit: int,
+        time: int | None = None,
+        received: float | None = None,
+        trade: int | None = None,
     ) -> None:
         """Begin after what an earlier run delivered, going back ``limit`` ids at most.
 
@@ -136,8 +149,12 @@ class Track(Judging):
         self._resume_by(limit)
 
     def _was_away(self, received: float | None) -> None:
-        """What came since then of a kind that proves nothing is an outage."""
-        if not self.contiguous and received is not None:
+        """What came since then of a kind that proves nothing is an outage; of one with ids it may
+        have been of a new numbering.
+        """
+        if self.contiguous:
+            self._away_since, self._doubtful_at = received, self.next
+        elif received is not None:
             self.delivered_at, self.interrupted = received, True
 
     def forget(self) -> None:
@@ -175,10 +192,11 @@ class Track(Judging):
             self.interrupted = self.delivered_at is not None
         else:
             until = held.event.received
-            out.append(self._gap(self.next, self.next, "reset", self.delivered_at, until))
-            if self.delivered_at is not None and self._doubtful_at == self.next:
+            since = self._away_since if self.delivered_at is None else self.delivered_at
+            out.append(self._gap(self.next, self.next, "reset", since, until))
+            if since is not None and self._doubtful_at == self.next:
                 # What looked like a copy, or was not heard, may have been of the new numbering.
-                self._declare_outage(self.delivered_at, held.event.received, out)
+                self._declare_outage(since, until, out)
         self.first = self.next = held.first
         self.ledger.clear()
 
@@ -242,6 +260,8 @@ class Track(Judging):
             self._doubtful_at = self.next  # should ids begin anew now, more may be missing
         else:
             self.interrupted = self.delivered_at is not None
+            waiting = [*self.held[-1:], *(self.doubts.newest if self.doubts else ())]
+            self._cut = [held.event for held in waiting]
 
     def coverage(self) -> Coverage:
         """The ledger of this stream."""
@@ -284,6 +304,8 @@ class Track(Judging):
         self.next = last + 1
         if not self.contiguous:
             self._raise_ceiling(last)
+            if self._cut and any(one is event for one in self._cut):
+                self.interrupted, self._cut = True, ()
         out.append(event)
 
     def _gap(

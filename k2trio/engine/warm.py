@@ -110,9 +110,15 @@ class Warm:
 
 def _is_at(one: Position, other: Position) -> bool:
     """Whether both are behind the same message; when it was received nobody else knows."""
-    return one.position == other.position and (
-        one.time == other.time or None in (one.time, other.time)
+    return (
+        one.position == other.position
+        and _may_be_same(one.time, other.time)
+        and _may_be_same(one.trade, other.trade)
     )
+
+
+def _may_be_same(one: int | None, other: int | None) -> bool:
+    return one == other or None in (one, other)
 
 
 def _goes_over(item: Event | Gap, position: Position) -> bool:

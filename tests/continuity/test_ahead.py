@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from msgspec import structs
-from numbered import MINUTE, MINUTES, NOW_MS, TRADES, bar, trade
+from numbered import MINUTE, MINUTES, NOW_MS, TRADES, agg, bar, trade
 
 from k2trio.continuity.ahead import Ahead
 from k2trio.continuity.items import Gap, Outage, VenueChanged
@@ -62,11 +62,18 @@ def test_gaps_of_bars_go_on_with_the_bar_that_is_open() -> None:
     assert ahead.rest([gap]) == [structs.replace(gap, first=NOW_MS + 2 * MINUTE)]
 
 
-def test_outages_and_changes_that_were_told_are_left_out() -> None:
+def test_outages_and_changes_are_left_out_with_the_messages_that_they_are_of() -> None:
     ahead = ahead_of(quote(5, 10.0))
     told, new = Outage("v", BOOK, 1.0, 10.0), Outage("v", BOOK, 10.0, 12.0)
     changed = VenueChanged("v", BOOK, "w", 1.0, 9.0)
-    assert ahead.rest([told, changed, new, quote(6, 12.0)]) == [new, quote(6, 12.0)]
+    assert ahead.rest([told, changed, quote(5, 10.0)]) == []
+    assert ahead.rest([new, quote(6, 12.0)]) == [new, quote(6, 12.0)]
+
+
+def test_an_outage_is_told_though_the_clock_was_set_back() -> None:
+    ahead = ahead_of(quote(5, 10.0))
+    outage = Outage("v", BOOK, 10.0, 2.0)
+    assert ahead.rest([outage, quote(6, 2.0)]) == [outage, quote(6, 2.0)]
 
 
 def test_an_outage_of_a_kind_without_gaps_may_hide_a_new_numbering() -> None:
@@ -89,3 +96,8 @@ def test_a_position_without_a_time_counts_by_its_id() -> None:
     assert ahead.rest([bar(0, 60, closed=True), bar(1, 120, closed=True)]) == [
         bar(1, 120, closed=True)
     ]
+
+
+def test_of_two_aggregates_of_one_id_the_second_is_new() -> None:
+    first, second = agg(6, 52, 52, 2), agg(6, 53, 53, 2)
+    assert ahead_of(first).rest([first, second]) == [second]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from numbered import MINUTE, MINUTES, NOW_MS, NOW_S, TRADES, Bench, bar
+from numbered import AGGS, MINUTE, MINUTES, NOW_MS, NOW_S, TRADES, Bench, agg, bar
 from numbered import trade as numbered_trade
 
 from k2trio.continuity.arbiter import Arbiter
@@ -92,6 +92,38 @@ def test_updates_on_their_way_that_a_snapshot_contains_are_no_new_numbering() ->
     assert track.fall_quiet(10.0, 1.0)
     assert track.snapshot(snapshot, bench.items)
     assert bench.offer(*late, *new) == new
+
+
+def test_ids_that_began_anew_while_the_stream_was_elsewhere_are_told_with_the_time() -> None:
+    """Messages of the new numbering may have come then."""
+    bench = Bench()
+    last, *new = numbered_trade(1_000, 1), *[numbered_trade(n, 60 + n) for n in (5, 6, 7)]
+    one = position_after(last)
+    bench.arbiter.track("v", TRADES).resume(one.position, 100, one.time, one.received)
+    since, until = last.received, new[0].received
+    assert bench.offer(*new) == [
+        Gap("v", TRADES, 1_001, 1_001, "reset", since, until),
+        Outage("v", TRADES, since, until),
+        *new,
+    ]
+
+
+def test_the_second_of_two_aggregates_of_one_id_is_named_after_a_restart() -> None:
+    one = position_after(agg(6, 52, 52, 2))
+    bench = Bench()
+    bench.arbiter.track("v", AGGS).resume(one.position, 100, one.time, one.received, one.trade)
+    second, third = agg(6, 53, 53, 3), agg(7, 54, 60, 4)
+    assert bench.offer(second, third) == [second, third]
+    bench = Bench()
+    bench.arbiter.track("v", AGGS).resume(one.position, 100, one.time, one.received, one.trade)
+    gap, event = bench.offer(third)
+    assert isinstance(gap, Gap)
+    assert (gap.first, gap.reason, event) == (7, "shared_id", third)
+
+
+def test_positions_are_in_the_order_of_their_last_items() -> None:
+    found = positions_after([numbered_trade(7, 7), quote(1), numbered_trade(8, 8)])
+    assert list(found) == [("v", BOOK), ("v", TRADES)]
 
 
 def test_a_stream_that_begins_anew_lets_go_of_what_it_held() -> None:

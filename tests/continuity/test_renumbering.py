@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -25,12 +25,11 @@ from numbered import (
     trade,
 )
 
+from k2trio.continuity.items import Outage
 from k2trio.continuity.numbering import BARREN_S, COPY_LAG_S, FORGOTTEN_S, MAX_GAP_IDS
 from k2trio.continuity.renumbering import CONTESTED_MESSAGES, CONTESTED_S
 from k2trio.market.cost import cost_of
-
-if TYPE_CHECKING:
-    from k2trio.market.payloads import Event
+from k2trio.market.payloads import BookTicker, Event
 
 LIVE = [*range(500, 505)]
 
@@ -417,3 +416,16 @@ def test_what_is_contested_is_bounded_in_memory() -> None:
     assert told(bench.offer(large(5), source=one)) == [(501, 501, "reset"), *range(6)]
     bench.offer(*[trade(n, 20 + n) for n in range(6, 8)], source=one)
     assert bench.arbiter.track("v", TRADES).doubts is None
+
+
+def test_an_outage_between_two_messages_that_wait_to_be_believed_is_told() -> None:
+    """The connection was lost after the first of them."""
+    bench = Bench()
+    book = "btcusdt@bookTicker"
+    old, one, two = [
+        Event(BookTicker(number, "BTCUSDT", "1", "1", "2", "1"), book, "v", at, b"")
+        for number, at in ((5, 1.0), (50_000_005, 2.0), (50_000_009, 9.0))
+    ]
+    assert bench.offer(old, one) == [old]
+    bench.arbiter.interrupt("v", [book])
+    assert bench.offer(two) == [Outage("v", book, 1.0, 2.0), one, Outage("v", book, 2.0, 9.0), two]

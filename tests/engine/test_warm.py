@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec import structs
-from numbered import MINUTES, TRADES, bar, trade
+from numbered import MINUTES, TRADES, agg, bar, trade
 
 from k2trio.continuity.items import Gap, Item, Outage
 from k2trio.continuity.positions import Position, position_after, positions_after
@@ -72,6 +72,12 @@ def test_the_same_id_at_another_time_is_another_message() -> None:
 
 def test_updates_of_a_book_may_be_cut_differently_elsewhere() -> None:
     assert warm(diff(1, 4), diff(5, 9)).take(behind(diff(1, 6))).items == [diff(5, 9)]
+
+
+def test_of_two_aggregates_of_one_id_the_second_is_handed_over() -> None:
+    first, second, third = agg(6, 52, 52, 2), agg(6, 53, 53, 2), agg(7, 54, 60, 4)
+    assert warm(first, second, third).take(behind(first)).items == [second, third]
+    assert warm(first, second, third).take(behind(second)).items == [third]
 
 
 def test_gaps_are_positions_too() -> None:
