@@ -133,6 +133,7 @@ class Shard:
         except SinkError:
             if sink is self.sink:
                 raise
+        self._renew_books(sink)
         if sink.whole < len(items):
             self._keep(items)  # it was given up, or lost, while these waited for room
 
@@ -140,6 +141,12 @@ class Shard:
         """Keep what this member does not write, for the time when it does."""
         if self.warm is not None:
             self.warm.add(items, trio.current_time())
+
+    def _renew_books(self, sink: KafkaSink) -> None:
+        """Books that go on from another venue than they are at in the log want a snapshot."""
+        if sink.moved:
+            self._feed.resync(*sink.moved)
+            sink.moved.clear()
 
     async def _take_over(self, given_at: float, let_go: trio.Event) -> None:
         while True:
@@ -169,6 +176,7 @@ class Shard:
             tail = self.warm.take(mine)
             sink.committed = self.warm.pass_by
             sink.put(tail.items)
+            self._renew_books(sink)
             anew = tail.uncovered
         if anew:
             self._on_the_way({(one.venue, one.stream) for one in anew})

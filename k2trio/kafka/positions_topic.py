@@ -41,7 +41,7 @@ _decode_owner = msgspec.json.Decoder(Owner).decode
 class Standing(NamedTuple):
     """What a shard's partition says.
 
-    :ivar positions: by venue and stream.
+    :ivar positions: by venue and stream, in the order in which they were written.
     :ivar owner: who committed last; None if nobody has.
     """
 
@@ -123,5 +123,6 @@ def _with(standing: Standing, message: Message, topic: str) -> Standing:
             f"{topic} holds a record that is none of k2trio's (partition {message.partition()}, "
             f"offset {message.offset()}: {error}); name another GROUP"
         ) from error
+    standing.positions.pop((position.venue, position.stream), None)  # it is the last one now
     standing.positions[position.venue, position.stream] = position
     return standing

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from ..continuity.ahead import Ahead
+from ..continuity.whereabouts import Whereabouts
 from ..errors import SinkError
 from ..market.cost import EVENT_BYTES, cost_of
 from ..market.payloads import Event
@@ -54,6 +55,8 @@ class KafkaSink(TargetSink):
     :param max_records: of one transaction.
     :param buffer_bytes: memory for what is not committed; more has to wait.
     :param unit: of the times in messages.
+    :ivar moved: streams that went on from another venue than they were at in the log; for the one
+        who takes care of their books to clear.
     """
 
     whole: int
@@ -73,6 +76,7 @@ class KafkaSink(TargetSink):
         self.committed: Callable[[Sequence[Item]], object] | None = None
         """Called with items that were committed."""
         self._one_thread = trio.CapacityLimiter(1)
+        self.moved: list[str] = []
         self._commit_s: float | None = None
         self._retries = 0
         self._transactions = transactions
@@ -83,6 +87,7 @@ class KafkaSink(TargetSink):
         self._tell = tell
         self._standing: Mapping[Key, Position] = {}
         self._ahead = Ahead({}, unit)
+        self._whereabouts = Whereabouts(())
         self._pending: deque[Item] = deque()
         self._costs: deque[int] = deque()
         self._bytes = 0
@@ -138,6 +143,7 @@ class KafkaSink(TargetSink):
             raise SinkError(f"cannot write to Kafka within {OPEN_TIMEOUT_S:g} s: {why}")
         self._standing = standing.positions
         self._ahead = Ahead(standing.positions, self._unit)
+        self._whereabouts = Whereabouts(standing.positions.values())
         return standing.positions
 
     async def beyond(self, begin: Mapping[Key, Position], unit: TimeUnit) -> Mapping[Key, Position]:
@@ -163,6 +169,8 @@ class KafkaSink(TargetSink):
         if self._over:
             return
         new = self._ahead.rest(items) if self._ahead else items
+        if self._whereabouts:
+            new = self._whereabouts.told(new, self.moved)
         if new and not self._pending:
             self._since = trio.current_time()
         costs = [cost_of(one) if isinstance(one, Event) else EVENT_BYTES for one in new]
