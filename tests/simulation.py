@@ -37,12 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hours", type=float, default=100.0, help="simulated hours of a campaign")
     parser.add_argument("--length", type=float, help="hours per seed; default: the seed decides")
     parser.add_argument("--no-faults", action="store_true", help="a calm exchange")
+    parser.add_argument("--takeovers", action="store_true", help="a log that changes hands")
     parser.add_argument("--diary", action="store_true", help="print what happened (with --seed)")
     parser.add_argument(
         "--kind", type=FaultKind, action="append", default=[], help="draw only such faults"
     )
     options = parser.parse_args(arguments)
-    draw: Any = {"faults": not options.no_faults, "kinds": options.kind}
+    draw: Any = {
+        "faults": not options.no_faults,
+        "kinds": options.kind,
+        "takeovers": options.takeovers,
+    }
     if options.seed is None:
         return bool(campaign(options.first, options.hours, options.length, **draw))
     if options.diary:
@@ -62,6 +67,9 @@ def print_diary(plan: Plan) -> None:
     run: Any = live(plan)
     for fault in plan.faults:
         run.diary.append((fault.at, fault))
+    if run.group is not None:
+        run.diary += [(at, f"member {number}: {what}") for at, number, what in run.group.diary]
+        run.diary += [(at, takeover) for at, takeover in run.group.takeovers]
     for at, what in sorted(run.diary, key=lambda entry: entry[0]):
         print(f"{at:12.3f} {what}")  # noqa: T201
     for item in run.items:

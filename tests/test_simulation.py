@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SEEDS = range(200)
 HOURS = 0.6
+TAKEOVER_SEEDS = range(10)
+"""Their logs change hands in any case."""
 CATALOGUE = [
     FaultKind.IDS_RESET,
     FaultKind.ABSURD_KEY,
@@ -45,6 +47,20 @@ KINDS_AT_LEAST = 40
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_invariant_holds(seed: int) -> None:
     run_seed(seed, HOURS)
+
+
+@pytest.mark.parametrize("seed", TAKEOVER_SEEDS)
+def test_every_invariant_holds_of_a_log_that_changes_hands(seed: int) -> None:
+    run_seed(seed, HOURS, takeovers=True)
+
+
+def test_the_seeds_take_over_cold_and_hot_and_in_every_way() -> None:
+    drawn = [make_plan(seed, HOURS, takeovers=True).takeovers for seed in TAKEOVER_SEEDS]
+    plans = [plan for plan in drawn if plan is not None]
+    assert {plan.standby for plan in plans} == {"cold", "hot"}
+    deeds = {one.deed for plan in plans for one in plan.handovers}
+    assert deeds == {"kill", "end", "move", "lose"}
+    assert any(make_plan(seed, HOURS).takeovers for seed in SEEDS), "all seeds draw them"
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -41,6 +41,7 @@ class Report:
     dials: int = 0
     reconnects: int = 0
     rotations: int = 0
+    takeovers: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     trace: str = ""
     steps: int = 0
@@ -62,6 +63,7 @@ class Report:
             dials=counts["Dialing"],
             reconnects=counts["Reconnecting"],
             rotations=counts["Rotated"],
+            takeovers=0 if run.group is None else len(run.group.takeovers),
             faults=Counter(str(fault.kind) for fault in run.plan.faults),
         )
 
@@ -72,10 +74,12 @@ def run_seed(
     *,
     faults: bool = True,
     kinds: Sequence[FaultKind] = (),
+    takeovers: bool = False,
     trace: bool = False,
 ) -> Report:
     """Run one seed and check every invariant; see :func:`run_checked`."""
-    return run_checked(make_plan(seed, hours, faults=faults, kinds=kinds), trace=trace)
+    plan = make_plan(seed, hours, faults=faults, kinds=kinds, takeovers=takeovers)
+    return run_checked(plan, trace=trace)
 
 
 def run_checked(plan: Plan, *, trace: bool = False) -> Report:
@@ -106,6 +110,7 @@ def campaign(
     *,
     faults: bool = True,
     kinds: Sequence[FaultKind] = (),
+    takeovers: bool = False,
 ) -> list[Violation]:
     """Run seeds from ``first`` on until so many hours are simulated; print as it goes.
 
@@ -116,7 +121,7 @@ def campaign(
     started = time.perf_counter()
     seeds = 0
     while total.hours < hours:
-        plan = make_plan(first + seeds, length, faults=faults, kinds=kinds)
+        plan = make_plan(first + seeds, length, faults=faults, kinds=kinds, takeovers=takeovers)
         seeds += 1
         try:
             _add(total, run_checked(plan))
@@ -132,7 +137,7 @@ def campaign(
 
 def _add(total: Report, report: Report) -> None:
     for name in ("hours", "delivered", "repaired", "missing", "outages", "duplicates", "dials",
-                 "reconnects", "rotations", "steps"):  # fmt: skip
+                 "reconnects", "rotations", "takeovers", "steps"):  # fmt: skip
         setattr(total, name, getattr(total, name) + getattr(report, name))
     total.faults += report.faults
 
@@ -142,6 +147,7 @@ def _print_total(total: Report, seeds: int, violations: int, seconds: float) -> 
         f"{seeds} seeds, {total.hours:,.0f} simulated hours ({total.hours / 24:,.0f} days) in "
         f"{seconds:,.0f} s = {total.hours / seconds:.1f} h/s; {total.delivered:,} delivered, "
         f"{total.repaired:,} repaired, {total.missing:,} declared missing, "
-        f"{total.reconnects:,} reconnects, {total.rotations:,} rotations, {violations} violations",
+        f"{total.reconnects:,} reconnects, {total.rotations:,} rotations, "
+        f"{total.takeovers:,} takeovers, {violations} violations",
         flush=True,
     )

@@ -10,8 +10,12 @@ import msgspec
 
 from k2trio.simulator import Fault, FaultKind, draw_schedule
 
+from .takeovers import are_drawn, length_of, with_takeovers
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .takeovers import Takeovers
 
 CALM_S = 900.0
 """The end of every run is free of faults (times ``Plan.pace``): it must have converged by then."""
@@ -39,6 +43,7 @@ class Plan:
     :ivar time_unit: that the client asks for.
     :ivar heeds_unit: whether connections of the first venue, and its REST hosts, know what it is
         asked. The second venue's do not.
+    :ivar takeovers: given, what the run brings is a log that several members write in turn.
     """
 
     seed: int
@@ -61,6 +66,8 @@ class Plan:
     kinds: tuple[FaultKind, ...] = ()
     time_unit: str = "ms"
     heeds_unit: tuple[bool, bool] = (True, True)
+    takeovers: Takeovers | None = None
+    asked_for_takeovers: bool = False
 
     @property
     def calm_s(self) -> float:
@@ -99,11 +106,16 @@ def make_plan(
     *,
     faults: bool = True,
     kinds: Sequence[FaultKind] = (),
+    takeovers: bool = False,
 ) -> Plan:
     """Draw a run. Most are sparse and long, some dense and short, a few crowded.
 
     :param kinds: of faults; default: all.
+    :param takeovers: whether its log changes hands in any case; else the seed decides.
     """
+    changes_hands = takeovers or (faults and not kinds and are_drawn(seed))
+    if changes_hands and hours is None:
+        hours = length_of(seed)
     rng = random.Random(f"plan/{seed}")
     dense = rng.random() < 0.15
     crowd = rng.random() < 0.15
@@ -133,12 +145,15 @@ def make_plan(
     rest_hosts = 2 if rng.random() < 0.3 else 1
     calm = CALM_S * pace
     schedule: list[Fault] = []
+    intervals = [300.0, 1200.0] if dense else [1200.0, 3600.0]
+    if changes_hands:
+        intervals = [60.0, 300.0]
     if faults:
         schedule = draw_schedule(
             rng,
             endpoints,
             max(60.0, horizon - calm),
-            mean_interval_s=rng.choice([300.0, 1200.0] if dense else [1200.0, 3600.0]) * pace**0.5,
+            mean_interval_s=rng.choice(intervals) * pace**0.5,
             max_duration_s=rng.choice([60.0, 600.0, 3000.0]),
             kinds=kinds or DRAWN_KINDS,
             rest=[rest_name("first", number) for number in range(rest_hosts)],
@@ -158,7 +173,7 @@ def make_plan(
     more = random.Random(f"plan/{seed}/more")
     if more.random() < 0.2:
         streams.append("btcusdt@blockTrade")
-    return Plan(
+    plan = Plan(
         seed=seed,
         hours=length,
         symbols=tuple(symbols),
@@ -180,7 +195,9 @@ def make_plan(
         kinds=tuple(kinds),
         time_unit=more.choice(["ms", "us"]),
         heeds_unit=(more.random() < 0.8, more.random() < 0.8),
+        asked_for_takeovers=takeovers,
     )
+    return with_takeovers(plan) if changes_hands else plan
 
 
 def rest_name(venue: str, number: int) -> str:
@@ -192,4 +209,8 @@ def command(plan: Plan) -> str:
     """The command line that repeats a run."""
     quiet = "" if plan.faults else " --no-faults"
     kinds = "".join(f" --kind {kind}" for kind in plan.kinds)
-    return f"python tests/simulation.py --seed {plan.seed} --length {plan.hours:g}{quiet}{kinds}"
+    hands = " --takeovers" if plan.asked_for_takeovers else ""
+    return (
+        f"python tests/simulation.py --seed {plan.seed} --length {plan.hours:g}"
+        f"{quiet}{kinds}{hands}"
+    )

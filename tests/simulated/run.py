@@ -20,19 +20,23 @@ from k2trio.observe import transitions as on
 from k2trio.sharing.stores import Memory
 
 from .determinism import deterministic
+from .log import Log
+from .members import Group, blocking_calls_in_virtual_time
 from .neighbour import live_beside
 from .world import make_world
 
 if TYPE_CHECKING:
     from k2trio.client.feed import Feed
+    from k2trio.client.opening import FeedOptions
     from k2trio.continuity.items import Item
     from k2trio.observe.transitions import Transition
     from k2trio.policy.failover import Endpoint
     from k2trio.settings import Settings
-    from k2trio.simulator import Exchange, Truth
+    from k2trio.simulator import Exchange, MemoryNetwork, Truth
     from k2trio.simulator.rest.quota import Quota
 
     from .plan import Plan
+    from .takeovers import Takeovers
 
 START_S = 1_767_225_600.0
 
@@ -61,6 +65,8 @@ class Run:
     duplicates: int = 0
     books: dict[tuple[str, str], BookTruth] = field(default_factory=dict)
     """Venue and symbol → what its book was."""
+    group: Group | None = None
+    """Who wrote the log that the items are, if several did; nobody else keeps a diary then."""
 
     @property
     def last_venue(self) -> str:
@@ -109,12 +115,15 @@ def wall_time(plan: Plan, now: float) -> float:
     return START_S + now + sum(by for at, by in plan.wall_jumps if at <= now)
 
 
-def arrival(plan: Plan, received: float) -> float:
-    """The time of the run at which the wall clock showed ``received``; the last one, if twice."""
+def arrival(plan: Plan, received: float, by: float = float("inf")) -> float:
+    """The time of the run at which the wall clock showed ``received``; the last one, if twice.
+
+    :param by: by when that was, at the latest.
+    """
     edges = sorted(at for at, _ in plan.wall_jumps)
     for since, until in reversed(list(zip([0.0, *edges], [*edges, plan.horizon_s], strict=True))):
         at = received - (wall_time(plan, since) - since)
-        if since <= at + 1e-6 and at <= until:
+        if since <= at + 1e-6 and at <= min(until, by):
             return at
     return received - START_S
 
@@ -172,24 +181,29 @@ async def run_plan(plan: Plan) -> Run:
             alive = any(line.connected for line in run.feed.lines)
             run.counted["lost_while_connected"] += alive and plan.redundancy == 1
 
-    ledger = Memory() if plan.neighbour else None
+    options: FeedOptions = {
+        "dial": dial,
+        "log": False,
+        "wall_clock": wall_clock,
+        "suspended": suspended,
+        "backfill_transport": network.rest_transport(),
+        "ledger": Memory() if plan.neighbour or plan.takeovers else None,
+    }
+    ledger = options["ledger"] if plan.neighbour else None
     async with trio.open_nursery() as nursery:
         await nursery.start(network.run)
         if ledger is not None:
             for exchange in exchanges.values():
                 quota = run.quotas[exchange.venue]
                 nursery.start_soon(live_beside, ledger, plan, exchange, quota, network.client)
-        async with open_feed(
-            settings=settings,
-            dial=dial,
-            observers=[observe],
-            log=False,
-            rng=random.Random(f"jitter/{plan.seed}"),
-            wall_clock=wall_clock,
-            suspended=suspended,
-            backfill_transport=network.rest_transport(),
-            ledger=ledger,
-        ) as feed:
+        if plan.takeovers is not None:
+            nursery.start_soon(_withdraw, network, plan.horizon_s - plan.calm_s)
+            await _write_in_turn(run, plan.takeovers, options)
+            nursery.cancel_scope.cancel()
+            return run
+        options["observers"] = [observe]
+        options["rng"] = random.Random(f"jitter/{plan.seed}")
+        async with open_feed(settings=settings, **options) as feed:
             run.feed = feed
             nursery.start_soon(consume, feed)
             nursery.start_soon(measure, feed)
@@ -207,3 +221,19 @@ async def run_plan(plan: Plan) -> Run:
         run.closed_after_s = trio.current_time() - closing_at
         nursery.cancel_scope.cancel()
     return run
+
+
+async def _withdraw(network: MemoryNetwork, at: float) -> None:
+    await trio.sleep_until(at)
+    network.faults.withdraw()
+
+
+async def _write_in_turn(run: Run, takeovers: Takeovers, options: FeedOptions) -> None:
+    """Let members write the log that the run's items are."""
+    seed = run.plan.seed
+    log = Log(random.Random(f"log/{seed}"), takeovers.away)
+    run.items, run.times = log.items, log.times
+    run.group = Group(seed, takeovers, run.settings, log, options)
+    with blocking_calls_in_virtual_time(seed):
+        await run.group.run(run.plan.horizon_s)
+    run.feed = run.group.last_feed

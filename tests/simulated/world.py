@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from k2trio.settings import Settings
 from k2trio.simulator import (
@@ -59,8 +59,22 @@ def make_world(plan: Plan) -> tuple[MemoryNetwork, dict[str, Exchange], Settings
         transport_timeout=45 * plan.pace,
         health_check_interval=30 * plan.pace,
         health_check_timeout=60 * plan.pace,
+        **_of_members(plan),
     )
     return network, exchanges, settings, quotas
+
+
+def _of_members(plan: Plan) -> dict[str, Any]:
+    """Settings of those who write the log in turn."""
+    if plan.takeovers is None:
+        return {}
+    return {
+        "output": ["kafka://log.test:9092/{kind}"],
+        "standby": plan.takeovers.standby,
+        "shards": plan.takeovers.shards,
+        "kafka_commit_interval": plan.takeovers.commit_interval_s,
+        "hot_buffer": plan.takeovers.hot_buffer_s,
+    }
 
 
 def _venue(plan: Plan, name: str, board: FaultBoard, seed: int) -> Exchange:

@@ -54,7 +54,7 @@ def what_was_sent_is_delivered_or_named(run: Run) -> None:
                 _check_shared(stream, shared, items)
         elif not run.plan.slow_consumer:
             # What a connection has unread when it is rotated away is not named yet.
-            _check_times(run, venue, stream, items)
+            _check_times(run, venue, stream, timed)
 
 
 # -- kinds with ids
@@ -73,9 +73,9 @@ def _check_ids(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, fl
     lost = _lost(sent, spans)
     if any(isinstance(item, Gap) and item.reason in _LEAPS for item, _ in timed):
         # At the edges of a numbering ids name nothing; times do, if the feed was away just then.
-        away = _sent_in_outages(run, history, [item for item, _ in timed])
+        away = _sent_in_outages(run, history, timed)
         lost = [one for one in lost if not _at_edge(one, sent) and not away.issuperset(_ids(one))]
-        if _renumbered_in_outage(run, truth.renumbered, [item for item, _ in timed]):
+        if _renumbered_in_outage(run, truth.renumbered, timed):
             # Of what it sent before it began anew, the exchange has forgotten when that was, and of
             # what it sent long ago, too.
             ends, begins = {last for _, last in sent[:-1]}, {first for first, _ in sent[1:]}
@@ -103,23 +103,25 @@ def _ids(span: Span) -> range:
     return range(span[0], span[1] + 1)
 
 
-def _sent_in_outages(run: Run, history: History, items: Sequence[Item]) -> set[int]:
+def _sent_in_outages(run: Run, history: History, timed: Sequence[tuple[Item, float]]) -> set[int]:
     """Ids of messages that were sent within the outages that the feed told of."""
     times, ids = history
     away: set[int] = set()
-    for outage in items:
+    for outage, told_at in timed:
         if isinstance(outage, Outage):
-            since, until = (arrival(run.plan, at) for at in (outage.since, outage.until))
+            since, until = (arrival(run.plan, at, told_at) for at in (outage.since, outage.until))
             places = slice(bisect_right(times, since - MOMENT_S), bisect_right(times, until))
             away.update(ids[places])
     return away
 
 
-def _renumbered_in_outage(run: Run, renumbered: Iterable[float], items: Sequence[Item]) -> bool:
+def _renumbered_in_outage(
+    run: Run, renumbered: Iterable[float], timed: Sequence[tuple[Item, float]]
+) -> bool:
     """Whether ids began anew in a time that the feed told of."""
     spans = [
-        (arrival(run.plan, item.since), arrival(run.plan, item.until))
-        for item in items
+        (arrival(run.plan, item.since, told_at), arrival(run.plan, item.until, told_at))
+        for item, told_at in timed
         if isinstance(item, Outage) or (isinstance(item, Gap) and item.reason in _LEAPS)
         if item.since is not None and item.until is not None
     ]
@@ -152,8 +154,10 @@ def _spans(
         if isinstance(item, Gap):
             if item.reason == "reset" and not _is_followed(item, follower, first_of):
                 continue
+            # A book as REST has it is a moment ahead of its stream.
+            ahead_s = MOMENT_S if item.reason == "snapshot" else 0
             first = item.first
-            last = min(item.last, numberings.reach(first, at))
+            last = min(item.last, numberings.reach(first, at + ahead_s))
             if last < first:
                 continue
         else:
@@ -247,6 +251,12 @@ def _check_shared(stream: str, shared: int, items: Sequence[Item]) -> None:
     ]
     if not seen or not min(seen) < shared < max(seen) or set(gaps) - {"shared_id"}:
         return
+    # What is told of the aggregate that follows may be of the second of the two.
+    gaps += [
+        item.reason
+        for item in items
+        if isinstance(item, Gap) and item.reason == "shared_id" and item.first == shared + 1
+    ]
     if any(isinstance(item, Gap) and item.last == shared - 1 for item in items):
         return  # where the ids leapt to it just then, the first of the two is told as a stray
     events = sum(isinstance(item, Event) and first_of(item.data) == shared for item in items)
@@ -256,9 +266,9 @@ def _check_shared(stream: str, shared: int, items: Sequence[Item]) -> None:
 # -- kinds without ids
 
 
-def _check_times(run: Run, venue: str, stream: str, items: Sequence[Item]) -> None:
+def _check_times(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, float]]) -> None:
     """What was sent between two messages is there, or an outage lies between them."""
-    truth = run.truth(venue)
+    truth, start_us = run.truth(venue), run.exchange(venue).market.start_us
     sent = list(truth.watch(stream).messages)
     forgets = len(sent) == truth.watch(stream).messages.maxlen
     _, last_of = key_getters(parse_stream(stream).kind)
@@ -267,7 +277,7 @@ def _check_times(run: Run, venue: str, stream: str, items: Sequence[Item]) -> No
     stalled = {loss.last for loss in kept if loss.deed == "stalled"}
     at: int | None = None
     outage = False
-    for item in items:
+    for item, told_at in timed:
         if isinstance(item, VenueChanged):
             continue
         if not isinstance(item, Event):
@@ -278,6 +288,11 @@ def _check_times(run: Run, venue: str, stream: str, items: Sequence[Item]) -> No
             continue
         start = 0 if at is None else at + 1
         found = next((n for n in range(start, len(sent)) if sent[n].last == key), None)
+        if found is not None and outage:  # it may have begun anew since, and have the id again
+            came = arrival(run.plan, item.received, told_at) + MOMENT_S
+            latest = start_us + came * 1e6
+            again = (n for n in range(found, len(sent)) if sent[n].last == key)
+            found = max((n for n in again if sent[n].time_us <= latest), default=found)
         if found is None:
             excused = forgets or outage or at is None
             demand(excused, 2, f"{venue} {stream}: {key} was never emitted there")
