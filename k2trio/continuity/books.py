@@ -38,8 +38,11 @@ class BookTrack(Track):
 
     # What a base declares is declared again where it is set, for ``pyright --verifytypes``.
     next: int | None
+    first: int | None
     paused: bool
     wants_snapshot: bool
+    unheard_at: int | None
+    delivered_at: float | None
 
     __slots__ = ("_ahead", "_begins", "_contained", "_quiet_at", "quiet_since")
 
