@@ -154,10 +154,10 @@ def _spans(
         if isinstance(item, Gap):
             if item.reason == "reset" and not _is_followed(item, follower, first_of):
                 continue
-            # A book as REST has it is a moment ahead of its stream.
-            ahead_s = MOMENT_S if item.reason == "snapshot" else 0
-            first = item.first
-            last = min(item.last, numberings.reach(first, at + ahead_s))
+            first, last = item.first, item.last
+            # A book as REST has it is ahead of its stream, and of the newest numbering.
+            if item.reason != "snapshot":
+                last = min(last, numberings.reach(first, at))
             if last < first:
                 continue
         else:
