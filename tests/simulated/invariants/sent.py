@@ -217,8 +217,11 @@ def _lost(sent: Sequence[Span], spans: Sequence[Span]) -> list[Span]:
             missing = [one for one in missing if one[0] >= inside[0][0]]
             begun = True
         lost += missing
-    if lost and lost[-1][0] > spans[-1][1] and lost[-1][1] == sent[-1][1]:
-        lost.pop()  # whether the feed keeps up is another invariant
+    # Whether the feed keeps up is another invariant. Among what was sent after the last message
+    # there may be ids that an earlier numbering had, too.
+    first, last = sent[-1]
+    while lost and lost[-1][0] > spans[-1][1] and first <= lost[-1][0] <= lost[-1][1] <= last:
+        lost.pop()
     return lost
 
 
