@@ -60,7 +60,6 @@ def test_the_seeds_take_over_cold_and_hot_and_in_every_way() -> None:
     assert {plan.standby for plan in plans} == {"cold", "hot"}
     deeds = {one.deed for plan in plans for one in plan.handovers}
     assert deeds == {"kill", "end", "move", "lose"}
-    assert any(make_plan(seed, HOURS).takeovers for seed in SEEDS), "all seeds draw them"
 
 
 @pytest.mark.parametrize("seed", range(20))

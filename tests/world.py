@@ -144,6 +144,7 @@ async def open_world(
     suspended: Any = lambda: 0.0,
     observers: Sequence[Observer] = (),
     dial: Callable[[MemoryNetwork], Dialer] | None = None,
+    may_be_empty: bool = False,
 ) -> AsyncGenerator[World]:
     """A feed that runs against simulated endpoints; see :func:`place`.
 
@@ -201,6 +202,7 @@ async def open_world(
             wall_clock=wall_clock,
             suspended=suspended,
             backfill_transport=network.rest_transport(),
+            may_be_empty=may_be_empty,
         ) as feed:
             world = World(network, exchanges, rests, chosen, feed, diary)
 

@@ -135,7 +135,8 @@ async def open_feed(
     :param ledger: what feeds of this program share their budgets by, instead of ``SHARED_BUDGET``.
     :param positions: where streams are to go on, as an earlier run left them: what came since is
         repaired, or declared. Of these and of what ``STATE`` says the earlier counts.
-    :param may_be_empty: whether ``streams`` may be none, as all come by :meth:`Feed.subscribe`.
+    :param may_be_empty: whether ``streams`` may be none, at the start and later: without any the
+        feed has no connection, and :meth:`Feed.subscribe` opens one.
     :raises ConfigError: for settings or stream names that cannot work, and for a state file that
         another program uses.
     :raises UsageError: outside of Trio; it names the entry for asyncio, and that for no loop.
@@ -166,6 +167,7 @@ async def open_feed(
             sync=sync,
             ledger=ledger,
             positions=positions,
+            may_be_empty=may_be_empty,
         )
         async with _running(feed):
             yield feed
@@ -222,6 +224,7 @@ def build(
     sync: Callable[[], None] | None,
     ledger: Store | None,
     positions: Iterable[Position],
+    may_be_empty: bool,
 ) -> Feed:
     """Make the parts of a feed and tie them together; nothing runs yet."""
     # Looked up once: it is asked for the time with every batch.
@@ -291,7 +294,7 @@ def build(
         suspended,
     )
     resume = Resume(arbiter, settings, emit, sync, positions)
-    shards = Shards(streams, endpoints, runtime, arbiter.leave)
+    shards = Shards(streams, endpoints, runtime, arbiter.leave, may_be_empty=may_be_empty)
     repairs = Repairs(arbiter, rest, settings, delivery.publish, metrics, shards.redundant)
     # The clock itself, not trio.current_time: they may be scraped when Trio has ended.
     now = trio.lowlevel.current_clock().current_time
@@ -300,13 +303,14 @@ def build(
     metrics.watch_latency(latency.histograms)
     metrics.watch_unknown(lambda: len(staleness.unknown))
     metrics.watch_repairs(lambda: rest.waiting, lambda: repairs.broken_books(now()))
-    quiet = QuietBooks(arbiter, rest, repairs.notice)
     tasks: list[Callable[[], Awaitable[None]]] = [
         repairs.run,
-        functools.partial(quiet.watch, lambda: shards.sessions),
         functools.partial(staleness.watch, lambda: shards.sessions),
         resume.save_regularly,
     ]
+    if settings.depth_snapshot_levels:
+        quiet = QuietBooks(arbiter, rest, repairs.notice)
+        tasks.append(functools.partial(quiet.watch, lambda: shards.sessions))
     if log is not None:
         listeners.append(log)
         tasks.append(log.sum_up)

@@ -24,6 +24,7 @@ class Shards:
 
     :param streams: names; :data:`Settings.streams_per_connection` of them make a shard.
     :param left: told of streams that no line carries.
+    :param may_be_empty: whether a line ends with its last stream; else it waits for others.
     :ivar carriers: every stream → its lines; whenever the streams change, it is another mapping.
     """
 
@@ -33,9 +34,12 @@ class Shards:
         endpoints: Endpoints,
         runtime: Runtime,
         left: Callable[[Collection[str]], None],
+        *,
+        may_be_empty: bool,
     ) -> None:
         self._endpoints = endpoints
         self._left = left
+        self._may_be_empty = may_be_empty
         self._runtime = runtime
         self._per_line = runtime.settings.streams_per_connection
         self._shards: list[list[Line]] = []
@@ -102,14 +106,15 @@ class Shards:
             raise first
 
     async def unsubscribe(self, streams: Collection[str]) -> None:
-        """Remove streams; a line that is left with none ends.
+        """Remove streams.
 
         :raises ConnectionFailed: if the connection ends first; the streams are removed anyhow.
         """
         staying = {name: lines for name, lines in self.carriers.items() if name not in streams}
         going = [name for name in self.carriers if name not in staying]
         self.carriers = staying
-        for lines in [one for one in self._shards if set(one[0].streams) <= set(streams)]:
+        emptied = [one for one in self._shards if set(one[0].streams) <= set(streams)]
+        for lines in emptied if self._may_be_empty else ():
             self._shards.remove(lines)
             for line in lines:
                 line.end()

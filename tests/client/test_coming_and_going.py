@@ -22,7 +22,7 @@ def streams_since(world: Any, at: int) -> set[str]:
 
 
 async def test_a_feed_without_streams_is_well_and_has_no_connection(autojump_clock: Any) -> None:
-    async with open_world(rate=5) as world:
+    async with open_world(rate=5, may_be_empty=True) as world:
         await trio.sleep(5)
         await world.feed.unsubscribe(*world.feed.streams)
         await trio.sleep(1)

@@ -131,7 +131,12 @@ async def test_a_replacement_waits_for_its_first_message_without_looking_at_the_
     autojump_clock: Any,
 ) -> None:
     """Minutes, where the market is quiet. What the old connection brings is told at once."""
-    settings = {"rotate_after": 100, "health_check_timeout": 0, "health_check_interval": 600}
+    settings = {
+        "rotate_after": 100,
+        "health_check_timeout": 0,
+        "health_check_interval": 600,
+        "depth_snapshot_levels": 0,  # nor is it looked for quiet books
+    }
     faults = [burst(20, count=3), burst(3000)]
     async with open_world(faults, rate=0, endpoints=["a"], settings=settings) as world:
         await trio.sleep(1000)

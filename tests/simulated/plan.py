@@ -10,7 +10,7 @@ import msgspec
 
 from k2trio.simulator import Fault, FaultKind, draw_schedule
 
-from .takeovers import are_drawn, length_of, with_takeovers
+from .takeovers import length_of, with_takeovers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,6 @@ class Plan:
     time_unit: str = "ms"
     heeds_unit: tuple[bool, bool] = (True, True)
     takeovers: Takeovers | None = None
-    asked_for_takeovers: bool = False
 
     @property
     def calm_s(self) -> float:
@@ -111,10 +110,9 @@ def make_plan(
     """Draw a run. Most are sparse and long, some dense and short, a few crowded.
 
     :param kinds: of faults; default: all.
-    :param takeovers: whether its log changes hands in any case; else the seed decides.
+    :param takeovers: whether its log changes hands.
     """
-    changes_hands = takeovers or (faults and not kinds and are_drawn(seed))
-    if changes_hands and hours is None:
+    if takeovers and hours is None:
         hours = length_of(seed)
     rng = random.Random(f"plan/{seed}")
     dense = rng.random() < 0.15
@@ -146,7 +144,7 @@ def make_plan(
     calm = CALM_S * pace
     schedule: list[Fault] = []
     intervals = [300.0, 1200.0] if dense else [1200.0, 3600.0]
-    if changes_hands:
+    if takeovers:
         intervals = [60.0, 300.0]
     if faults:
         schedule = draw_schedule(
@@ -195,9 +193,8 @@ def make_plan(
         kinds=tuple(kinds),
         time_unit=more.choice(["ms", "us"]),
         heeds_unit=(more.random() < 0.8, more.random() < 0.8),
-        asked_for_takeovers=takeovers,
     )
-    return with_takeovers(plan) if changes_hands else plan
+    return with_takeovers(plan) if takeovers else plan
 
 
 def rest_name(venue: str, number: int) -> str:
@@ -209,7 +206,7 @@ def command(plan: Plan) -> str:
     """The command line that repeats a run."""
     quiet = "" if plan.faults else " --no-faults"
     kinds = "".join(f" --kind {kind}" for kind in plan.kinds)
-    hands = " --takeovers" if plan.asked_for_takeovers else ""
+    hands = " --takeovers" if plan.takeovers else ""
     return (
         f"python tests/simulation.py --seed {plan.seed} --length {plan.hours:g}"
         f"{quiet}{kinds}{hands}"

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from .plan import Plan
 
-SHARE = 0.1
-"""Share of the runs that are written by members of a group."""
 KINDS = ("trade", "aggTrade", "depth", "bookTicker", "kline_1m", "ticker", "depth5")
 LENGTHS_HOURS = (1.0, 4.0)
 TOGETHER = 0.3
@@ -52,11 +50,6 @@ class Takeovers:
     hot_buffer_s: float
     handovers: tuple[Handover, ...]
     away: tuple[tuple[float, float], ...]
-
-
-def are_drawn(seed: int) -> bool:
-    """Whether a seed's run has them, if nobody wants to know; no other draw depends on it."""
-    return random.Random(f"takeovers/{seed}").random() < SHARE
 
 
 def length_of(seed: int) -> float:

@@ -291,7 +291,8 @@ def _check_times(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, 
             continue
         start = 0 if at is None else at + 1
         found = next((n for n in range(start, len(sent)) if sent[n].last == key), None)
-        if found is not None and outage:  # it may have begun anew since, and have the id again
+        # Where the log changed hands, ids may have begun anew since, and come to this one again.
+        if found is not None and outage and run.group is not None:
             came = arrival(run.plan, item.received, told_at) + MOMENT_S
             latest = start_us + came * 1e6
             again = (n for n in range(found, len(sent)) if sent[n].last == key)
