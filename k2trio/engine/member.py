@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ..continuity.positions import key_of
 from .membership import Membership
 from .parting import part, shard_of
 from .shard import Shard
@@ -63,7 +64,6 @@ class Member:
             settings.kafka_session_timeout,
             self,
         )
-        self._held = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._shard_of = {name: shard_of(name, settings.shards) for name in settings.stream_names}
         self._on_the_way: dict[int, list[Item]] = {}
@@ -120,6 +120,4 @@ class Member:
         """Drop what was taken of streams of a shard that begin anew."""
         items = self._on_the_way.get(number)
         if items is not None:
-            self._on_the_way[number] = [
-                item for item in items if (item.venue, item.stream) not in keys
-            ]
+            self._on_the_way[number] = [item for item in items if key_of(item) not in keys]

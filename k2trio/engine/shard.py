@@ -81,11 +81,8 @@ class Shard:
 
     def standing(self, now: float) -> ShardStanding:
         """How it stands, as this member sees it."""
-        return (
-            ShardStanding(self.number, owned=False)
-            if self.sink is None
-            else self.sink.standing(now)
-        )
+        sink = self.sink
+        return ShardStanding(self.number, owned=False) if sink is None else sink.standing(now)
 
     async def hold(self) -> None:
         """Take it over and write it, until :meth:`give_up` or :meth:`lose`.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..continuity.items import Gap
 from ..continuity.positions import key_of, position_after, positions_after
-from ..market.cost import EVENT_BYTES, cost_of
+from ..market.cost import cost_of_item
 from ..market.keys import key_getters
 from ..market.payloads import Event
 from ..market.streams import Rule, parse_stream
@@ -58,7 +58,7 @@ class Warm:
     def add(self, items: Sequence[Item], now: float) -> None:
         """Keep items, and let go of old ones."""
         for item in items:
-            cost = cost_of(item) if isinstance(item, Event) else EVENT_BYTES
+            cost = cost_of_item(item)
             self._kept.append(Kept(now, cost, item))
             self.bytes += cost
         oldest = now - self._keep_s

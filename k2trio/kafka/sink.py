@@ -14,8 +14,7 @@ import trio
 from ..continuity.ahead import Ahead
 from ..continuity.whereabouts import Whereabouts
 from ..errors import SinkError
-from ..market.cost import EVENT_BYTES, cost_of
-from ..market.payloads import Event
+from ..market.cost import cost_of_item
 from ..observe.standing import ShardStanding
 from ..sinks.target_sink import TargetSink
 from .ownership import Unavailable
@@ -173,7 +172,7 @@ class KafkaSink(TargetSink):
             new = self._whereabouts.told(new, self.moved)
         if new and not self._pending:
             self._since = trio.current_time()
-        costs = [cost_of(one) if isinstance(one, Event) else EVENT_BYTES for one in new]
+        costs = list(map(cost_of_item, new))
         self._pending += new
         self._costs += costs
         self._bytes += sum(costs)

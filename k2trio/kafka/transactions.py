@@ -1,8 +1,9 @@
 """Transactions: messages and the positions behind them, committed together or not at all.
 
-Everything here blocks, for a second at most, and is called from one thread at a time: the library
-has threads of its own, and its calls that wait for a broker go on where they were when they are
-called again. So a broker that is away for an hour keeps nobody from being cancelled.
+Everything here blocks, in steps of a second between which a cancellation is heard, and is called
+from one thread at a time: the library has threads of its own, and its calls that wait for a broker
+go on where they were when they are called again. So a broker that is away for an hour keeps nobody
+from being cancelled.
 
 Source: KIP-98 (transactions), KIP-360 (fencing), librdkafka's introduction, "Transactional
 Producer".

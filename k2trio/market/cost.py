@@ -14,6 +14,11 @@ BOOK_FACTOR = 9
 _BOOKS = (Depth, PartialDepth, DepthSnapshot)
 
 
+def cost_of_item(item: object) -> int:
+    """Bytes that an event takes, or what stands in the place of events: gaps and the like."""
+    return cost_of(item) if isinstance(item, Event) else EVENT_BYTES
+
+
 def cost_of(event: Event) -> int:
     """Bytes that an event takes, rather too many than too few."""
     factor = BOOK_FACTOR if isinstance(event.data, _BOOKS) else FRAME_FACTOR
