@@ -16,7 +16,7 @@ _BOOKS = (Depth, PartialDepth, DepthSnapshot)
 
 def cost_of_item(item: object) -> int:
     """Bytes that an event takes, or what stands in the place of events: gaps and the like."""
-    return cost_of(item) if isinstance(item, Event) else EVENT_BYTES
+    return cost_of(item) if isinstance(item, Event) else EVENT_BYTES  # pyright: ignore[reportUnknownArgumentType]
 
 
 def cost_of(event: Event) -> int:
