@@ -6,7 +6,7 @@ import bisect
 import json
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,6 +30,7 @@ class StreamAccount:
     """What a stream's records are, in the order of their partition.
 
     :ivar last: the last id.
+    :ivar gaps: how many were declared, by kind and reason.
     :ivar wrong: what must not be, a sentence each.
     """
 
@@ -37,7 +38,7 @@ class StreamAccount:
     last: int | None = None
     records: int = 0
     repaired: int = 0
-    gaps: int = 0
+    gaps: Counter[str] = field(default_factory=Counter[str])
     outages: int = 0
     wrong: list[str] = field(default_factory=list[str])
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=6))
@@ -50,7 +51,7 @@ class StreamAccount:
         self.recent.append(_shown(headers, value))
         if item == b"gap":
             gap = json.loads(value)["gap"]
-            self.gaps += 1
+            self.gaps[f"{parse_stream(self.stream).kind.value} {gap['reason']}"] += 1
             if self.last is not None and gap["first"] != self.last + 1:
                 then = f"then a gap from {gap['first']}: {list(self.recent)}"
                 self.wrong.append(f"{self.stream}: {self.last}, {then}")

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,7 +107,7 @@ class Outcome:
     records: int
     seconds: float
     wrong: list[str]
-    gaps: int
+    gaps: Counter[str]
     outages: int
     repaired: int
     codes: list[int]
@@ -252,7 +253,7 @@ def _through_trouble(node: KafkaNode, exchange: Simulator, folder: Path, plan: P
         sum(account.records for account in accounts.values()),
         time.monotonic() - began,
         wrong,
-        sum(account.gaps for account in accounts.values()),
+        sum((account.gaps for account in accounts.values()), Counter[str]()),
         sum(account.outages for account in accounts.values()),
         sum(account.repaired for account in accounts.values()),
         codes,
@@ -320,10 +321,12 @@ def told(outcome: Outcome) -> list[str]:
         )
 
     done = ", ".join(f"{count} {name}" for name, count in sorted(outcome.troubles.items()))
+    gaps = ", ".join(f"{count} {kind}" for kind, count in sorted(outcome.gaps.items()))
     return [
         f"trouble: {done}",
         f"{outcome.records:,} records, {outcome.records / outcome.seconds:,.0f} a second; "
-        f"{outcome.repaired:,} by REST, {outcome.gaps} gaps, {outcome.outages} outages declared",
+        f"{outcome.repaired:,} by REST, {outcome.outages} outages declared",
+        f"gaps declared: {gaps or 'none'}",
         f"takeover: {spread(outcome.takeovers_s, 's')}",
         f"received to read, calm: {spread(outcome.calm_s, 'ms', 1000)}",
         f"received to read, all: {spread(outcome.all_s, 'ms', 1000)}",
