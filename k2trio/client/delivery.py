@@ -20,6 +20,7 @@ from .agreement import Agreement
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from ..compiled._core import Run
     from ..continuity.arbiter import Arbiter
     from ..continuity.held import Source, Stray
     from ..continuity.items import Item
@@ -66,16 +67,23 @@ class Delivery:
         """(line, venue, stream) → the id that the line has to bring next."""
 
     def take(
-        self, source: Source, venue: str, events: Sequence[Event], arrived: float, began: float
+        self,
+        source: Source,
+        venue: str,
+        events: Sequence[Event],
+        arrived: float,
+        began: float,
+        runs: Sequence[Run] = (),
     ) -> None:
         """Take a batch of events of a connection to a venue; never waits.
 
         :param arrived: when it was read.
         :param began: when decoding it began: later, if it waited for the consumer.
+        :param runs: see :meth:`Arbiter.offer`.
         """
         now = trio.current_time()
         self.last_data_at = now
-        items, duplicates = self._arbiter.offer(venue, events, now, source)
+        items, duplicates = self._arbiter.offer(venue, events, now, source, runs)
         last = events[-1]
         event_time = getattr(last.data, "event_time", None)
         lag_s = last.received - event_time / self._per_second if event_time else None

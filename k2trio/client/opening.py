@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import trio
 
+from ..compiled import why_not
 from ..continuity.arbiter import Arbiter
 from ..continuity.state import locked
 from ..errors import ConfigError, SinkError, leaves
@@ -18,7 +19,7 @@ from ..market.streams import parse_stream, symbols_of
 from ..observe.latency import Meter
 from ..observe.metrics import Metrics
 from ..observe.telling import TransitionLog, tell_logging
-from ..observe.transitions import BreakerChanged
+from ..observe.transitions import BreakerChanged, NotCompiled
 from ..policy.breaker import CircuitBreaker, Signal, State
 from ..policy.failover import Endpoint, Endpoints
 from ..repair.gaps import Repairs
@@ -316,6 +317,8 @@ def build(
         tasks.append(log.sum_up)
     if sharing is not None:
         tasks.append(sharing.run)
+    if why_not:
+        emit(NotCompiled(why_not))
     parts = Parts(
         arbiter,
         outbox,

@@ -12,6 +12,7 @@ from .suspend import suspended_s
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from ..compiled._core import Run
     from ..continuity.held import Source
     from ..market.payloads import Event
     from ..observe.transitions import Observer
@@ -26,7 +27,7 @@ class Runtime:
     """See the module.
 
     :ivar deliver: takes a batch of events of a connection to a venue, with when it was read and
-        when decoding it began; never waits.
+        when decoding it began, and what is known of it already; never waits.
     :ivar full: whether the consumer has enough to do.
     :ivar room: returns when it has not.
     :ivar interrupted: told when no line carries some streams of a venue any more.
@@ -41,7 +42,7 @@ class Runtime:
     """
 
     settings: Settings
-    deliver: Callable[[Source, str, Sequence[Event], float, float], None]
+    deliver: Callable[[Source, str, Sequence[Event], float, float, Sequence[Run]], None]
     full: Callable[[], bool]
     room: Callable[[], Awaitable[None]]
     interrupted: Callable[[str, Sequence[str]], None]

@@ -229,7 +229,9 @@ class Session:
         events, control = self._decoder.decode(batch.payloads, batch.received)
         if events:
             self._note_data(batch.arrived, events)
-            self._runtime.deliver(self, self.endpoint.venue, events, batch.arrived, began)
+            self._runtime.deliver(
+                self, self.endpoint.venue, events, batch.arrived, began, self._decoder.runs
+            )
         for message in control:
             self._take_control(message, batch.arrived)
 

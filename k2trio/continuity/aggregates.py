@@ -16,6 +16,7 @@ from .renumbering import Place
 from .track import Track
 
 if TYPE_CHECKING:
+    from ..compiled._core import Run
     from ..market.payloads import Event
     from ..market.streams import Stream
     from .held import Held, Source
@@ -82,6 +83,12 @@ class AggTrack(Track):
             return None
         self._due_trade = due_trade
         return after
+
+    def _takes_run(self, run: Run) -> bool:
+        if run.begin != self._due_trade:
+            return False
+        self._due_trade = run.due
+        return True
 
     def _place(self, event: Event, first: int, last: int, now: float) -> Place:
         place = super()._place(event, first, last, now)

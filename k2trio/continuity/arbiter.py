@@ -27,6 +27,7 @@ from .track import Track
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
+    from ..compiled._core import Run
     from ..market.payloads import Event
     from ..market.units import TimeUnit
     from .held import Source, Stray
@@ -168,18 +169,37 @@ class Arbiter:
         track.strays.clear()
 
     def offer(
-        self, venue: str, events: Sequence[Event], now: float, source: Source | None = None
+        self,
+        venue: str,
+        events: Sequence[Event],
+        now: float,
+        source: Source | None = None,
+        runs: Sequence[Run] = (),
     ) -> Decision:
         """Take a batch of one venue and one read, so that all of it has the same ``received``.
+
+        :param runs: what it has of some streams, where that is known: of those, all.
 
         Where a batch has many messages of each stream, those of a stream are looked at together:
         mostly they are simply the next ones. What is left is decided one by one.
         """
         tracks = self._tracks.setdefault(venue, {})
         self._shared.clock.note(events[-1].received, now)
-        streams = [event.stream for event in events]
         followed: Collection[str] = ()
-        if len(streams) >= RUN_MESSAGES:
+        if runs:
+            received = events[-1].received
+            plain = [
+                run
+                for run in runs
+                if run.in_order
+                and (track := tracks.get(run.stream)) is not None
+                and track.follow_run(run, received, now)
+            ]
+            if sum([run.messages for run in plain]) == len(events):
+                return Decision(list(events), 0)
+            followed = {run.stream for run in plain}
+        streams = [event.stream for event in events]
+        if not runs and len(streams) >= RUN_MESSAGES:
             one = streams.count(streams[0]) == len(streams)
             names = {streams[0]} if one else set(streams)
             if len(names) * RUN_MESSAGES <= len(streams):

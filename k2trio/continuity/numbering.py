@@ -20,6 +20,7 @@ from .times import AHEAD_S, Clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..compiled._core import Run
     from ..market.payloads import Event
     from ..market.units import TimeUnit
 
@@ -145,20 +146,37 @@ class Numbering:
         :returns: False if that is not so; then nothing was taken.
         """
         due = self.next
-        if due is None or self.held or self.interrupted or self.wary or not self.received:
-            return False
-        first = self.first_of(payloads[0])
-        if first < due or (self.contiguous and (first > due or self.paused)):
+        if due is None or not self._may_follow(due, self.first_of(payloads[0])):
             return False  # mostly the later one of two lines: no need to look at the rest
         after = self._after_run(due, payloads)
         if after is None:
             return False
-        self.next = after
-        self.delivered_at = received
-        self.delivered_time = self.time_of(payloads[-1])
-        self.received += len(payloads)
-        self.seen_at = now
+        self._followed(after, self.time_of(payloads[-1]), len(payloads), received, now)
         return True
+
+    def follow_run(self, run: Run, received: float, now: float) -> bool:
+        """The same of messages that are known to follow each other."""
+        due = self.next
+        if due is None or not self._may_follow(due, run.first) or not self._takes_run(run):
+            return False
+        self._followed(run.after, run.time, run.messages, received, now)
+        return True
+
+    def _may_follow(self, due: int, first: int) -> bool:
+        if self.held or self.interrupted or self.wary or not self.received:
+            return False
+        return first >= due and not (self.contiguous and (first > due or self.paused))
+
+    def _followed(
+        self, after: int, time: int | None, messages: int, received: float, now: float
+    ) -> None:
+        self.next, self.delivered_at, self.delivered_time = after, received, time
+        self.received += messages
+        self.seen_at = now
+
+    def _takes_run(self, run: Run) -> bool:
+        """Whether a run of which the first is as due is plain; then what it says is taken."""
+        return not self.grows or run.after <= self.ceiling
 
     def _after_run(self, due: int, payloads: list[Any]) -> int | None:
         """What comes next after these payloads, of which the first is as due; None if they are no

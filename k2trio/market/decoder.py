@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import msgspec
 
 from ..errors import UnknownStreamError
+from . import compiled_decoder as compiled
 from .belonging import Belonging, belongs
 from .keys import TIMELESS, time_getter
 from .payloads import PAYLOADS, SEPARATOR, Event, Integer, Payload
@@ -20,6 +21,9 @@ from .units import MS, TimeUnit, UnitWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from ..compiled._core import Decoder as Core
+    from ..compiled._core import Run
 
 P = TypeVar("P")
 
@@ -204,12 +208,22 @@ class Decoder:
     :param unit: of the times that were asked for; see ``units.py``.
     :param accepts: whether a stream that is not known was subscribed; what was not is malformed, so
         that a peer cannot make up streams without end.
+    :param pure: whether to do without the compiled core.
+    :ivar runs: what the last batch had of each stream, as far as the compiled core saw it: of a
+        stream that is there, all messages of the batch.
     """
 
     def __init__(
-        self, venue: str, accepts: Callable[[str], bool] = lambda _: True, unit: TimeUnit = MS
+        self,
+        venue: str,
+        accepts: Callable[[str], bool] = lambda _: True,
+        unit: TimeUnit = MS,
+        *,
+        pure: bool = False,
     ) -> None:
         self.venue = venue
+        self.runs: Sequence[Run] = ()
+        self._core: Core | None = None if pure else compiled.compiled_decoder(venue)
         self._unit = UnitWatch(unit)
         self._accepts = accepts
         self._streams: dict[str, Stream] = {}
@@ -241,6 +255,7 @@ class Decoder:
         :param received: Unix time in seconds at which they were read.
         :returns: the events in order, and what was not an event in order.
         """
+        self.runs = ()
         if self._unit.fits or not self._tells_time:
             return self._decode(payloads, received)
         return self._decode_by_unit(payloads, received)
@@ -262,6 +277,22 @@ class Decoder:
         return events, [*told, *control]
 
     def _decode(
+        self, payloads: Sequence[bytes], received: float
+    ) -> tuple[list[Event], list[Control]]:
+        if self._core is None or not isinstance(payloads, list):
+            return self._decode_purely(payloads, received)
+        items, odd, self.runs = self._core.decode(payloads, received)
+        if not odd:
+            return items, []
+        more, control = self._decode_purely([items[index] for index in odd], received)
+        streams = {event.stream for event in more}
+        self.runs = [run for run in self.runs if run.stream not in streams]
+        by_frame = {id(event.frame): event for event in more}
+        for index in odd:
+            items[index] = by_frame.get(id(items[index]))
+        return [item for item in items if item is not None], control
+
+    def _decode_purely(
         self, payloads: Sequence[bytes], received: float
     ) -> tuple[list[Event], list[Control]]:
         names = self._names
@@ -311,6 +342,8 @@ class Decoder:
     def _prepare(self) -> None:
         """Choose how to parse, by the streams that are known."""
         streams = self._streams
+        if self._core is not None:
+            compiled.expect(self._core, streams.values())
         self._names = {name: name for name in streams}
         self._belonging = Belonging(streams)
         kinds = {stream.kind for stream in streams.values()}

@@ -9,6 +9,7 @@ Source: Binance spot API docs, "WebSocket Streams".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Generic, Literal, TypeAlias
 
 import msgspec
@@ -80,22 +81,26 @@ class Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Depth(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="depthUpdate"):
-    """Changes of the book (stream ``<symbol>@depth[@100ms]``)."""
+    """Changes of the book (stream ``<symbol>@depth[@100ms]``).
+
+    Levels are a list, or what the compiled core makes in its place: a sequence that is checked when
+    it is decoded, compares and prints like that list, and makes its levels when it is touched.
+    """
 
     event_time: Id = field(name="E")
     symbol: str = field(name="s")
     first_update_id: Id = field(name="U")
     last_update_id: Id = field(name="u")
-    bids: list[Level] = field(name="b")
-    asks: list[Level] = field(name="a")
+    bids: Sequence[Level] = field(name="b")
+    asks: Sequence[Level] = field(name="a")
 
 
 class PartialDepth(msgspec.Struct, frozen=True, gc=False):
     """The best levels of the book (stream ``<symbol>@depth<levels>``); carries no symbol."""
 
     last_update_id: Id = field(name="lastUpdateId")
-    bids: list[Level]
-    asks: list[Level]
+    bids: Sequence[Level]
+    asks: Sequence[Level]
 
 
 class DepthSnapshot(PartialDepth, frozen=True, gc=False, eq=False):

@@ -39,6 +39,7 @@ _LEVELS: dict[type[Any], int] = {
     on.BecameStable: logging.INFO,
     on.Closed: logging.INFO,
     on.Connected: logging.INFO,
+    on.NotCompiled: logging.INFO,
     on.Flowing: logging.INFO,
     on.Rotating: logging.INFO,
     on.Rotated: logging.INFO,

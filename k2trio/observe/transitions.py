@@ -253,6 +253,13 @@ class GivingUp:
 
 
 @dataclass(frozen=True, slots=True)
+class NotCompiled:
+    """The feed runs without the compiled core: the same, but slower."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class StateNotSaved:
     """The state file could not be written; it is tried again until the attempts are used up."""
 
@@ -290,6 +297,7 @@ Transition: TypeAlias = (
     | TimeUnitDiffers
     | GivingUp
     | StateNotSaved
+    | NotCompiled
 )
 
 Observer = Callable[[Transition], None]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import NamedTuple
 
+from ..compiled import core
 from ..errors import MessageTooBig, ProtocolViolation
 
 MAX_PARTS = 4096
@@ -39,10 +40,12 @@ class Scan(NamedTuple):
 class FrameScanner:
     """Sans-I/O: bytes in, messages out. After a close frame or a violation it ignores the rest.
 
+    :param pure: whether to do without the compiled core.
     :ivar violation: why the stream cannot be read on, once that is so.
     """
 
-    def __init__(self, max_message_bytes: int) -> None:
+    def __init__(self, max_message_bytes: int, *, pure: bool = False) -> None:
+        self._cut_run = _cut_run if pure or core is None else core.cut
         self._max = max_message_bytes
         self._rest = bytearray()
         self._wanted = 0
@@ -77,7 +80,7 @@ class FrameScanner:
         self._wanted = 0
         while True:
             if self._parts is None:
-                at = _cut_run(data, at, longest, texts)
+                at = self._cut_run(data, at, longest, texts)
             if size - at < 2:
                 break
             head = data[at] << 8 | data[at + 1]

@@ -1,0 +1,35 @@
+from typing import Any, NamedTuple, final
+
+class Run(NamedTuple):
+    stream: str
+    messages: int
+    in_order: bool
+    first: int
+    after: int
+    time: int | None
+    begin: int
+    due: int
+
+@final
+class Levels:
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Any: ...
+
+@final
+class Decoder:
+    def __new__(
+        cls,
+        event: type,
+        event_fields: tuple[str, ...],
+        level: type,
+        level_fields: tuple[str, ...],
+        layouts: tuple[tuple[Any, ...], ...],
+        venue: str,
+        origin: str,
+    ) -> Decoder: ...
+    def expect(self, streams: list[tuple[str, int, str | None, str | None]], /) -> None: ...
+    def decode(
+        self, payloads: list[bytes], received: float, /
+    ) -> tuple[list[Any], list[int], list[Run]]: ...
+
+def cut(data: bytes, at: int, longest: int, texts: list[bytes], /) -> int: ...

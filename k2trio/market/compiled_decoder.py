@@ -1,0 +1,48 @@
+"""The compiled core as a decoder of this market's payloads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..compiled import core
+from .layouts import LAYOUTS, layout_of
+from .payloads import Event, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..compiled._core import Decoder as Core
+    from .streams import Stream
+
+MAX_STREAMS = 1024
+"""Streams that it knows; a connection has no more."""
+
+_KINDS = list(LAYOUTS)
+_LAYOUTS = tuple(layout_of(kind) for kind in _KINDS)
+
+
+def compiled_decoder(venue: str) -> Core | None:
+    """A decoder of live events of a venue; None where there is no compiled core."""
+    if core is None:
+        return None
+    made: Core = core.Decoder(
+        Event,
+        ("data", "stream", "venue", "received", "frame", "origin"),
+        Level,
+        ("price", "quantity"),
+        _LAYOUTS,
+        venue,
+        "live",
+    )
+    return made
+
+
+def expect(decoder: Core, streams: Iterable[Stream]) -> None:
+    """Let it know these streams, as far as it has layouts of their kinds."""
+    known = [stream for stream in streams if stream.kind in LAYOUTS]
+    decoder.expect(
+        [
+            (stream.name, _KINDS.index(stream.kind), stream.symbol, stream.interval)
+            for stream in known[:MAX_STREAMS]
+        ]
+    )
