@@ -30,6 +30,7 @@ settings = Settings(
     streams=tuple(options.streams),
     streams_per_connection=options.streams_per_connection,
     ca_file=options.ca,
+    depth_snapshot_levels=0,  # nobody here keeps a book, and the server has no snapshots
     busy_poll=BUSY_POLL_S if options.variant == "busy" else 0,
 )
 

@@ -1,3 +1,4 @@
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, final
 
 class Run(NamedTuple):
@@ -31,5 +32,17 @@ class Decoder:
     def decode(
         self, payloads: list[bytes], received: float, /
     ) -> tuple[list[Any], list[int], list[Run]]: ...
+
+@final
+class Lines:
+    def __new__(
+        cls,
+        event: type,
+        event_fields: tuple[str, ...],
+        head: Callable[[str, str], bytes],
+        middle: Callable[[float, str], bytes],
+        other: Callable[[Any], bytes],
+    ) -> Lines: ...
+    def __call__(self, items: Iterable[Any], /) -> bytes: ...
 
 def cut(data: bytes, at: int, longest: int, texts: list[bytes], /) -> int: ...

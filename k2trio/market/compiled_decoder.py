@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MAX_STREAMS = 1024
 """Streams that it knows; a connection has no more."""
 
+EVENT_FIELDS = ("data", "stream", "venue", "received", "frame", "origin")
+"""The fields of events, in the order in which the core wants to be told of them."""
+
 _KINDS = list(LAYOUTS)
 _LAYOUTS = tuple(layout_of(kind) for kind in _KINDS)
 
@@ -27,7 +30,7 @@ def compiled_decoder(venue: str) -> Core | None:
         return None
     made: Core = core.Decoder(
         Event,
-        ("data", "stream", "venue", "received", "frame", "origin"),
+        EVENT_FIELDS,
         Level,
         ("price", "quantity"),
         _LAYOUTS,

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..compiled import core
 from ..continuity.items import Gap, VenueChanged
+from ..market.compiled_decoder import EVENT_FIELDS
 from ..market.payloads import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ..continuity.items import Item, Outage
 
@@ -34,8 +36,8 @@ def _head(venue: str, stream: str) -> bytes:
     return _encode({"venue": venue, "stream": stream})[:-1]
 
 
-def encode_lines(items: Iterable[Item]) -> bytes:
-    """Each item as one line, newline included.
+def encode_lines_purely(items: Iterable[Item]) -> bytes:
+    """Each item as one line, newline included; without the compiled core.
 
     A line is glued together from bytes that are made once: its head per stream, what stands before
     the payload once for all messages of a socket read.
@@ -46,9 +48,7 @@ def encode_lines(items: Iterable[Item]) -> bytes:
         if isinstance(item, Event):
             if item.received != received or item.origin != origin:
                 received, origin = item.received, item.origin
-                middle = b"".join(
-                    (b',"received":', _encode(received), b',"origin":', _encode(origin), _DATA)
-                )
+                middle = _middle(received, origin)
             data = item.raw
             # A payload may be pretty-printed; a line may not hold a line break (JSON strings
             # never do).
@@ -60,6 +60,15 @@ def encode_lines(items: Iterable[Item]) -> bytes:
     return b"".join(parts)
 
 
+def _middle(received: float, origin: str) -> bytes:
+    """What stands before a payload; the same for all messages of a socket read."""
+    return b"".join((b',"received":', _encode(received), b',"origin":', _encode(origin), _DATA))
+
+
+def _line(item: Item) -> bytes:
+    return encode_lines_purely((item,))
+
+
 def _remark(item: Gap | Outage | VenueChanged) -> bytes:
     if isinstance(item, Gap):
         gap = {"first": item.first, "last": item.last, "reason": item.reason}
@@ -69,3 +78,14 @@ def _remark(item: Gap | Outage | VenueChanged) -> bytes:
         change = {"previous": item.previous, "since": item.since, "until": item.until}
         return b',"venue_changed":' + _encode(change)
     return b',"outage":' + _encode({"since": item.since, "until": item.until})
+
+
+def _encoder() -> Callable[[Iterable[Item]], bytes]:
+    if core is None:
+        return encode_lines_purely
+    made: Callable[[Iterable[Item]], bytes] = core.Lines(Event, EVENT_FIELDS, _head, _middle, _line)
+    return made
+
+
+encode_lines: Callable[[Iterable[Item]], bytes] = _encoder()
+"""Makes each item one line, newline included."""
