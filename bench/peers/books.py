@@ -42,11 +42,15 @@ class K2trio:
         ]
 
     def prepare(self, update: dict[str, Any]) -> Any:
-        from k2trio import Depth, Event
+        """As a feed hands it out: what is read of it is the book's to pay for."""
+        from k2trio.market.decoder import Decoder
+        from k2trio.market.payloads import frame_of
 
-        sides = self._sides(update, "b", "a")
-        data = Depth(update["E"], "BTCUSDT", update["U"], update["u"], *sides)
-        return Event(data, "btcusdt@depth", "v", 1.0, b"")
+        payload = json.dumps({"e": "depthUpdate", **update}, separators=(",", ":"))
+        decoder = Decoder("v")
+        decoder.expect(["btcusdt@depth"])
+        ((event,), _) = decoder.decode([frame_of("btcusdt@depth", payload.encode())], 1.0)
+        return event
 
     def apply(self, update: Any) -> None:
         self.book.apply(update)

@@ -33,7 +33,7 @@ from ..errors import BookFault, ConfigError
 from ..market.payloads import BookTicker, Depth, DepthSnapshot, Event, Level, PartialDepth
 from ..market.streams import BOOK_KINDS, parse_stream
 from . import measures
-from .side import Side
+from .ladder import UnusualLevel, cross, purely, side_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,7 +97,7 @@ class OrderBook:
         self.event_time: int | None = None
         self.received: float | None = None
         self.faults: int = 0
-        self._bids, self._asks = Side(+1), Side(-1)
+        self._bids, self._asks = side_of(+1), side_of(-1)
         self._doubts = doubts
         self._fault: str | None = None
         """What is missing; None if nothing is."""
@@ -162,9 +162,14 @@ class OrderBook:
         if data.first_update_id > last + 1:
             return self.doubt(f"updates {last + 1} to {data.first_update_id - 1} are missing")
         bids, asks = self._bids, self._asks
-        bids.update(data.bids)
-        asks.update(data.asks)
-        if bids.crosses(asks):
+        try:
+            bids.update(data.bids)
+            asks.update(data.asks)
+        except UnusualLevel:
+            bids, asks = self._bids, self._asks = purely(bids), purely(asks)
+            bids.update(data.bids)  # what was made of it already is made again
+            asks.update(data.asks)
+        if cross(bids, asks):
             raise BookFault(f"crossed by update {data.last_update_id}")
         self.last_update_id = data.last_update_id
         if bids.exhausted or asks.exhausted:
@@ -186,10 +191,15 @@ class OrderBook:
         asked: int | None,
     ) -> None:
         """Become another book at once; ``asked`` is where its sides are cut, if that is known."""
-        new_bids, new_asks = Side(+1), Side(-1)
-        new_bids.update(bids)
-        new_asks.update(asks)
-        if new_bids.crosses(new_asks):
+        new_bids, new_asks = side_of(+1), side_of(-1)
+        try:
+            new_bids.update(bids)
+            new_asks.update(asks)
+        except UnusualLevel:
+            new_bids, new_asks = purely(new_bids), purely(new_asks)
+            new_bids.update(bids)
+            new_asks.update(asks)
+        if cross(new_bids, new_asks):
             raise BookFault(f"crossed at {last_update_id}")
         # Both sides are cut at the same number of levels: one that has fewer is whole.
         cut = max(len(bids), len(asks)) if asked is None else asked

@@ -110,10 +110,7 @@ class Side:
 
         :raises BookFault: for what is no price.
         """
-        whole, fraction = _parts(price)
-        if len(fraction) > self._decimals:
-            return None
-        key = self._sign * int(whole + fraction.ljust(self._decimals, "0"))
+        key = key_of(price, self._sign, self._decimals)
         return self._of_key[key].level if key in self._of_key else None
 
     def crosses(self, other: Side) -> bool:
@@ -152,23 +149,27 @@ class Side:
         if len(keys) > MAX_LEVELS:
             self._shed()
 
+    def take_over(self, levels: Iterable[Level], floor: int | None) -> None:
+        """Be what another side is.
+
+        :param floor: the key behind which nothing is known there, by :data:`FIRST_DECIMALS`.
+        """
+        self.update(levels)
+        self._floor = floor
+
     def limit(self) -> None:
         """Say that nothing is known behind the worst level."""
         self._floor = self._keys[0] if self._keys else None
 
     def reaching(self, price: Decimal) -> list[Level]:
         """The levels from the best to a price, that included; the best first."""
-        start = bisect_left(self._keys, self._bound(price))
+        start = bisect_left(self._keys, bound_of(price, self._sign, self._decimals))
         return [place.level for place in reversed(self._places[start:])]
 
     def covers(self, price: Decimal) -> bool:
         """Whether all levels from the best to a price are known, that included."""
-        return self._floor is None or self._bound(price) >= self._floor
-
-    def _bound(self, price: Decimal) -> int:
-        """The key of the worst price that is not worse than this one."""
-        scaled = EXACT.scaleb(EXACT.multiply(price, Decimal(self._sign)), self._decimals)
-        return int(scaled.to_integral_value(ROUND_CEILING, EXACT))
+        bound = bound_of(price, self._sign, self._decimals)
+        return self._floor is None or bound >= self._floor
 
     def _learn(self, price: str) -> _Place:
         """The place of a price that is written as it was not before."""
@@ -214,6 +215,23 @@ class Side:
             place.level = None
         del self._keys[:leaving], self._places[:leaving]
         self._floor = max(self._keys[0], self._keys[0] if self._floor is None else self._floor)
+
+
+def key_of(price: str, sign: int, decimals: int) -> int | None:
+    """The key of a price; None if it has more decimals than keys have.
+
+    :raises BookFault: for what is no price.
+    """
+    whole, fraction = _parts(price)
+    if len(fraction) > decimals:
+        return None
+    return sign * int(whole + fraction.ljust(decimals, "0"))
+
+
+def bound_of(price: Decimal, sign: int, decimals: int) -> int:
+    """The key of the worst price that is not worse than this one."""
+    scaled = EXACT.scaleb(EXACT.multiply(price, Decimal(sign)), decimals)
+    return int(scaled.to_integral_value(ROUND_CEILING, EXACT))
 
 
 def _parts(price: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from booked import STREAM, diff, snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k2trio.book.ladder import purely
 from k2trio.book.order_book import BookState, OrderBook
 from k2trio.continuity.items import Gap, Outage, VenueChanged
 from k2trio.errors import ConfigError
@@ -323,10 +324,11 @@ def test_levels_that_are_not_known_for_certain_are_left_out_of_what_is_computed(
 
 def test_looking_at_a_fine_price_or_distance_leaves_the_book_as_it_was() -> None:
     book = book_of(snapshot(1, {"99": "1", "98.5": "2"}, {"101": "1", "102": "1"}))
-    before = repr(vars(book)["_bids"]._keys)
+    bids = vars(book)["_bids"] = purely(vars(book)["_bids"])
+    before = repr(bids._keys)
     fine = Decimal("1.500000000000000000001")
     assert book.depth_within(fine) == (3, 1)
     assert book.depth_within(fine - Decimal("0.01")) == (1, 1)
     assert book.quantity_at("98.500000000000000000001") == 0
     assert book.quantity_at("98.500000000000000000000") == 2
-    assert repr(vars(book)["_bids"]._keys) == before
+    assert repr(bids._keys) == before
