@@ -1,28 +1,43 @@
+# ruff: noqa: E402 - whether the core is wanted is said before k2trio is imported
 """k2trio, at the level that the variant names.
 
 ``frames``: batches of undecoded frames. ``typed``: the same and the decoder. ``batches``: the whole
 feed (continuity, ledger, metrics, bounded outbox) by ``feed.batches()``. ``events``: the whole feed
 by ``async for event in feed``, the way most users have it. ``busy``: the same with busy polling.
+``touched``: events, and each level of a book is looked at, which the compiled core makes then and
+not before. ``pure``: events without the compiled core. ``output``: what ``k2trio run`` does with a
+feed: each message as a line in a file.
 """
 
+import os
 import random
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
 import trio
 from meter import Latencies, Meter, parse_options
 
+options = parse_options()
+if options.variant == "pure":
+    os.environ["K2TRIO_PURE"] = "1"  # before k2trio is imported
+
+from k2trio.client.deliver import deliver
 from k2trio.client.feed import Feed
 from k2trio.client.opening import open_feed
+from k2trio.continuity.items import Item
 from k2trio.market.decoder import Decoder
+from k2trio.market.payloads import Depth, Event
 from k2trio.policy.breaker import CircuitBreaker
 from k2trio.policy.failover import Endpoint
 from k2trio.settings import Settings
+from k2trio.sinks.jsonl import JsonLines
 from k2trio.wire.connection import open_connection
 from k2trio.wire.dialer import TcpDialer
 from k2trio.wire.tls import make_ssl_context
 
 BUSY_POLL_S = 0.01
 
-options = parse_options()
 settings = Settings(
     websocket_url=f"{options.url}/stream",
     failover_urls=(),
@@ -75,8 +90,13 @@ async def feed_level(*, by_event: bool) -> None:
         meter = Meter(options)
         count, mark = 0, meter.mark
         if by_event:
-            async for _ in feed:
+            touched = options.variant == "touched"
+            async for event in feed:
                 count += 1
+                if touched and isinstance(event, Event) and isinstance(event.data, Depth):
+                    for side in (event.data.bids, event.data.asks):
+                        for _ in side:
+                            pass
                 if count >= mark:
                     check(feed)
                     mark = meter.reached(count)
@@ -89,7 +109,34 @@ async def feed_level(*, by_event: bool) -> None:
                 await trio.sleep(meter.rest_s())
 
 
+class Counted(JsonLines):
+    """A file, and how many messages are in it."""
+
+    def __init__(self, path: Path, feed: Feed) -> None:
+        super().__init__(path)
+        self._feed = feed
+        self._meter = Meter(options)
+        self._count, self._mark = 0, self._meter.mark
+
+    async def write(self, items: Sequence[Item]) -> None:
+        """See :class:`JsonLines`."""
+        await super().write(items)
+        self._count += len(items)
+        if self._count >= self._mark:
+            check(self._feed)
+            self._mark = self._meter.reached(self._count)
+
+
+async def output_level() -> None:
+    """All guarantees on, into a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with open_feed(settings=settings, rng=random.Random(1)) as feed:
+            await deliver(feed, Counted(Path(folder, "market.jsonl"), feed))
+
+
 match options.variant:
+    case "output":
+        trio.run(output_level)
     case "frames":
         trio.run(lambda: connection_level(typed=False))
     case "typed":

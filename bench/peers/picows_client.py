@@ -1,10 +1,12 @@
 """picows on uvloop, with a decoder behind it.
 
 Variants: ``msgspec`` (typed by stream, as k2trio does), ``frame`` (msgspec too, but the whole frame
-in one call, which needs payloads that say their type), ``orjson`` (the whole frame as a dict).
+in one call, which needs payloads that say their type), ``orjson`` (the whole frame as a dict),
+``file`` (nothing decoded: frames are appended to a file, a line each).
 """
 
 import asyncio
+import tempfile
 
 import msgspec
 import orjson
@@ -53,6 +55,25 @@ class CountWhole(CountTyped):
                 self.mark = self.meter.reached(self.count)
 
 
+class Append(WSListener):
+    """Appends what comes to a file, as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meter = Meter(options)
+        self.count, self.mark = 0, self.meter.mark
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Called for each frame."""
+        if frame.msg_type == TEXT:
+            self.file.write(frame.get_payload_as_memoryview())
+            self.file.write(b"\n")
+            self.count += 1
+            if self.count >= self.mark:
+                self.mark = self.meter.reached(self.count)
+
+
 class Time(WSListener):
     """Takes the time of each message, decoded."""
 
@@ -72,6 +93,8 @@ class Time(WSListener):
 async def main() -> None:
     """Run until the listener ends the process."""
     listener = CountTyped if options.variant == "msgspec" else CountWhole
+    if options.variant == "file":
+        listener = Append
     if options.latency:
         listener = Time
     await ws_connect(listener, options.stream_url, ssl_context=options.ssl_context())

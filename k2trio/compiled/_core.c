@@ -19,6 +19,7 @@
 
 #if PY_VERSION_HEX < 0x030C0000
 #include <structmember.h>
+#define Py_T_OBJECT_EX T_OBJECT_EX
 #endif
 
 #define MAX_FIELDS 32     /* of a payload */
@@ -127,14 +128,11 @@ skip_integer(Cursor *cursor, int may_be_negative, int64_t *value)
     }
     const char *first = at;
     int64_t found = 0;
-    if (end - at > MAX_DIGITS + 1) {
-        end = at + MAX_DIGITS + 1;  /* one more than there may be: that is seen below */
-    }
     while (at < end && (unsigned char)(*at - '0') < 10) {
-        found = found * 10 + (*at++ - '0');
-        if (at - first > MAX_DIGITS) {
+        if (at - first == MAX_DIGITS) {
             return 0;
         }
+        found = found * 10 + (*at++ - '0');
     }
     if (at == first || (*first == '0' && at - first > 1) || (negative && found == 0)) {
         return 0;
@@ -212,7 +210,8 @@ offset_of(PyTypeObject *type, PyObject *name)
         return -1;
     }
     Py_ssize_t offset = -1;
-    if (Py_TYPE(slot) == &PyMemberDescr_Type) {
+    if (Py_TYPE(slot) == &PyMemberDescr_Type
+        && ((PyMemberDescrObject *)slot)->d_member->type == Py_T_OBJECT_EX) {
         offset = ((PyMemberDescrObject *)slot)->d_member->offset;
     }
     if (offset < (Py_ssize_t)sizeof(PyObject)
@@ -495,14 +494,14 @@ levels_compare(PyObject *self, PyObject *other, int how)
 }
 
 static PyObject *
-levels_index(Levels *levels, PyObject *value)
+levels_index(Levels *levels, PyObject *args)
 {
-    PyObject *made = levels_made(levels);
-    if (made == NULL) {
-        return NULL;
-    }
-    Py_ssize_t index = PySequence_Index(made, value);
-    return index < 0 ? NULL : PyLong_FromSsize_t(index);
+    PyObject *list = levels_list(levels);
+    PyObject *index = list == NULL ? NULL : PyObject_GetAttrString(list, "index");
+    PyObject *found = index == NULL ? NULL : PyObject_CallObject(index, args);
+    Py_XDECREF(index);
+    Py_XDECREF(list);
+    return found;
 }
 
 static PyObject *
@@ -525,7 +524,7 @@ levels_reduce(Levels *levels, PyObject *Py_UNUSED(nothing))
 }
 
 static PyMethodDef levels_methods[] = {
-    {"index", (PyCFunction)levels_index, METH_O, "Where the first such level is."},
+    {"index", (PyCFunction)levels_index, METH_VARARGS, "Where the first such level is."},
     {"count", (PyCFunction)levels_count, METH_O, "How many such levels there are."},
     {"__reduce__", (PyCFunction)levels_reduce, METH_NOARGS, "A list of the same levels."},
     {NULL, NULL, 0, NULL},
@@ -624,7 +623,8 @@ layout_steps(Layout *layout, PyObject *steps)
                               &field)) {
             return -1;
         }
-        if (size < 1 || size > MAX_LITERAL || strchr("ecitbxulsvoz", step->what) == NULL) {
+        if (size < 1 || size > MAX_LITERAL || step->what < 1 || step->what > 127
+            || strchr("ecitbxulsvoz", step->what) == NULL) {
             PyErr_SetString(PyExc_ValueError, "a step that cannot be");
             return -1;
         }
@@ -1142,6 +1142,39 @@ stream_init(Decoder *self, Stream *stream, PyObject *told)
     return 0;
 }
 
+/* Know the streams of a tuple; where that fails, the caller forgets them. */
+static int
+streams_init(Decoder *self, PyObject *all)
+{
+    forget_streams(self);
+    size_t count = (size_t)PyTuple_GET_SIZE(all), places = 16;
+    while (places < 4 * count) {  /* at most a quarter is taken, so a search ends */
+        places *= 2;
+    }
+    self->streams = PyMem_Calloc(count ? count : 1, sizeof(Stream));
+    self->touched = PyMem_Calloc(count ? count : 1, sizeof(int32_t));
+    self->table = PyMem_Calloc(places, sizeof(int32_t));
+    if (self->streams == NULL || self->touched == NULL || self->table == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    memset(self->table, 0xff, places * sizeof(int32_t));
+    self->mask = places - 1;
+    for (size_t i = 0; i < count; i++) {
+        Stream *stream = &self->streams[i];
+        if (stream_init(self, stream, PyTuple_GET_ITEM(all, (Py_ssize_t)i)) < 0) {
+            return -1;
+        }
+        self->stream_count++;
+        uint64_t hash = hash_of(stream->key, stream->key_size);
+        while (self->table[hash & self->mask] >= 0) {
+            hash++;
+        }
+        self->table[hash & self->mask] = (int32_t)i;
+    }
+    return 0;
+}
+
 static PyObject *
 decoder_expect(Decoder *self, PyObject *told)
 {
@@ -1153,32 +1186,19 @@ decoder_expect(Decoder *self, PyObject *told)
         PyErr_SetString(PyExc_RuntimeError, "this decoder is at work");
         return NULL;
     }
-    forget_streams(self);
-    size_t count = (size_t)PyList_GET_SIZE(told), places = 16;
-    while (places < 4 * count) {  /* at most a quarter is taken, so a search ends */
-        places *= 2;
+    PyObject *all = PyList_AsTuple(told);  /* nobody can change it meanwhile */
+    if (all == NULL) {
+        return NULL;
     }
-    self->streams = PyMem_Calloc(count ? count : 1, sizeof(Stream));
-    self->touched = PyMem_Calloc(count ? count : 1, sizeof(int32_t));
-    self->table = PyMem_Calloc(places, sizeof(int32_t));
-    if (self->streams == NULL || self->touched == NULL || self->table == NULL) {
+    self->busy = 1;
+    int failed = streams_init(self, all) < 0;
+    if (failed) {
         forget_streams(self);
-        return PyErr_NoMemory();
     }
-    memset(self->table, 0xff, places * sizeof(int32_t));
-    self->mask = places - 1;
-    for (size_t i = 0; i < count; i++) {
-        Stream *stream = &self->streams[i];
-        if (stream_init(self, stream, PyList_GET_ITEM(told, (Py_ssize_t)i)) < 0) {
-            forget_streams(self);
-            return NULL;
-        }
-        self->stream_count++;
-        uint64_t hash = hash_of(stream->key, stream->key_size);
-        while (self->table[hash & self->mask] >= 0) {
-            hash++;
-        }
-        self->table[hash & self->mask] = (int32_t)i;
+    self->busy = 0;
+    Py_DECREF(all);
+    if (failed) {
+        return NULL;
     }
     Py_RETURN_NONE;
 }
@@ -1302,8 +1322,8 @@ typedef struct {
 static int
 put(Buffer *buffer, const char *bytes, Py_ssize_t size)
 {
-    if (buffer->room - buffer->size < size) {
-        if (size > PY_SSIZE_T_MAX / 4 || buffer->size > PY_SSIZE_T_MAX / 4) {
+    if (buffer->bytes == NULL || buffer->room - buffer->size < size) {
+        if (size > PY_SSIZE_T_MAX / 8 || buffer->size > PY_SSIZE_T_MAX / 8) {
             PyErr_NoMemory();
             return -1;
         }
@@ -1400,17 +1420,12 @@ head_of(Lines *self, PyObject *venue, PyObject *stream)
     return head;
 }
 
+/* The line of an event with these fields, which the caller owns; 0 where it is for the pure path. */
 static int
-put_event(Lines *self, Buffer *buffer, PyObject *event, Remembered *last)
+put_line(Lines *self, Buffer *buffer, PyObject *const *fields, Remembered *last)
 {
-    const Py_ssize_t *offset = self->event.offset;
-    PyObject *stream = *field_at(event, offset[STREAM]), *venue = *field_at(event, offset[VENUE]);
-    PyObject *frame = *field_at(event, offset[FRAME]), *origin = *field_at(event, offset[ORIGIN]);
-    PyObject *received = *field_at(event, offset[RECEIVED]);
-    if (stream == NULL || venue == NULL || frame == NULL || received == NULL || origin == NULL
-        || !PyUnicode_CheckExact(stream) || !PyBytes_CheckExact(frame)) {
-        return 0;  /* the pure path may make something of it */
-    }
+    PyObject *stream = fields[STREAM], *venue = fields[VENUE], *frame = fields[FRAME];
+    PyObject *received = fields[RECEIVED], *origin = fields[ORIGIN];
     if (received != last->received || origin != last->origin) {
         PyObject *middle = bytes_of(self->middle, received, origin);
         if (middle == NULL) {
@@ -1432,6 +1447,29 @@ put_event(Lines *self, Buffer *buffer, PyObject *event, Remembered *last)
                || put(buffer, payload.at, left(&payload)) < 0 || put(buffer, "}\n", 2) < 0;
     Py_DECREF(head);
     return done ? -1 : 1;
+}
+
+static int
+put_event(Lines *self, Buffer *buffer, PyObject *event, Remembered *last)
+{
+    PyObject *fields[EVENT_FIELDS];
+    for (int i = 0; i < EVENT_FIELDS; i++) {
+        fields[i] = *field_at(event, self->event.offset[i]);
+        if (fields[i] == NULL) {
+            return 0;  /* the pure path may make something of it */
+        }
+    }
+    if (!PyUnicode_CheckExact(fields[STREAM]) || !PyBytes_CheckExact(fields[FRAME])) {
+        return 0;
+    }
+    for (int i = 0; i < EVENT_FIELDS; i++) {
+        Py_INCREF(fields[i]);  /* code that runs meanwhile could take them from the event */
+    }
+    int done = put_line(self, buffer, fields, last);
+    for (int i = 0; i < EVENT_FIELDS; i++) {
+        Py_DECREF(fields[i]);
+    }
+    return done;
 }
 
 static int
@@ -1655,7 +1693,7 @@ decimal_of(const char *at, Py_ssize_t size, Py_ssize_t most_whole, Py_ssize_t mo
            int64_t *value, uint8_t *decimals)
 {
     const char *end = at + size, *first = at, *point = NULL;
-    int64_t found = 0;
+    uint64_t found = 0;  /* which 19 digits fit into */
     if (size < 1 || size > MAX_DIGITS + 1) {
         return 0;
     }
@@ -1664,7 +1702,7 @@ decimal_of(const char *at, Py_ssize_t size, Py_ssize_t most_whole, Py_ssize_t mo
             point = at;
         }
         else if ((unsigned char)(*at - '0') < 10) {
-            found = found * 10 + (*at - '0');
+            found = found * 10 + (uint64_t)(*at - '0');
         }
         else {
             return 0;
@@ -1676,7 +1714,7 @@ decimal_of(const char *at, Py_ssize_t size, Py_ssize_t most_whole, Py_ssize_t mo
         || (point != NULL && fraction == 0) || (*first == '0' && whole > 1)) {
         return 0;
     }
-    *value = found;
+    *value = (int64_t)found;
     *decimals = (uint8_t)fraction;
     return 1;
 }
@@ -1898,6 +1936,10 @@ static PyObject *
 best_levels(Ladder *self, Py_ssize_t count)
 {
     PyObject *list = PyList_New(count);
+    if (list != NULL && count > self->size) {  /* making it ran code that changed the side */
+        PyErr_SetString(PyExc_RuntimeError, "the side changed meanwhile");
+        Py_CLEAR(list);
+    }
     for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
         PyObject *level = level_on(self, self->size - 1 - i);
         if (level == NULL) {
@@ -2207,6 +2249,12 @@ core_clear(PyObject *module)
     return 0;
 }
 
+static void
+core_free(void *module)
+{
+    core_clear(module);
+}
+
 static PyModuleDef_Slot core_slots[] = {
     {Py_mod_exec, core_exec},
     {0, NULL},
@@ -2221,6 +2269,7 @@ static struct PyModuleDef module_def = {
     .m_slots = core_slots,
     .m_traverse = core_traverse,
     .m_clear = core_clear,
+    .m_free = core_free,
 };
 
 PyMODINIT_FUNC
