@@ -123,6 +123,20 @@ def test_what_the_exchange_wrote_is_taken_by_the_core() -> None:
     assert len(decoded[0][0]) == len(whole)
 
 
+@pytest.mark.parametrize(
+    "number",
+    ["0", "-0", "-1", "00", "01", "-", "", "1.0", "1e3", "1E400", "true", "null", '"1"']
+    + [sign + text for sign in ("", "-") for text in ("9" * 18, "1" + "0" * 18, "9" * 19)]
+    + [str(edge) for edge in (2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 2**64, 10**40)],
+)
+def test_the_same_comes_of_every_integer(number: str) -> None:
+    whole = next(frames(7, ("btcusdt@trade",)))
+    for key in (b"E", b"t", b"T"):
+        head, _, tail = whole.partition(b'"' + key + b'":')
+        one = b"".join((head, b'"', key, b'":', number.encode(), tail[tail.index(b",") :]))
+        assert outcome([text(one)], STREAMS, pure=False) == outcome([text(one)], STREAMS, pure=True)
+
+
 def test_events_share_what_they_have_in_common() -> None:
     whole = list(itertools.islice(frames(3, ("btcusdt@trade",)), 50))
     decoder = Decoder("venue")

@@ -60,6 +60,9 @@ def test_they_are_read_as_lists_are() -> None:
                 assert levels[at] == level == levels[at - len(plain)]
                 assert level in levels
                 assert levels.index(level) == plain.index(level)
+                assert levels.index(level, at, at + 1) == at
+                with pytest.raises(ValueError, match="not in"):
+                    levels.index(level, at + 1)
                 assert levels.count(level) == plain.count(level)
 
 
