@@ -26,6 +26,18 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs)
 
 
+RECEIVE_PATH = ["market", "wire", "continuity", "book", "sinks", "test_recorded.py"]
+"""Tests of what the compiled core does too."""
+
+
+@nox.session
+def pure(session: nox.Session) -> None:
+    """The tests of the receive path without the compiled core."""
+    install(session, "test")
+    tests = [f"tests/{name}" for name in RECEIVE_PATH]
+    session.run("python", "-m", "pytest", *tests, *session.posargs, env={"K2TRIO_PURE": "1"})
+
+
 # Rules of flake8-async that do not fit, and why.
 ASYNC_EXCEPTIONS = [
     "ASYNC9",  # a checkpoint on every path; off by default, and the hot path must do without

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
@@ -16,6 +17,12 @@ from k2trio.settings import ENV_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# How busy the machine is must not decide what passes.
+hypothesis.settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("suite")
 
 PROXY_VARIABLES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
