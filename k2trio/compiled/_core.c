@@ -27,6 +27,7 @@
 #define MAX_LITERAL 32    /* bytes of one */
 #define MAX_DIGITS 18     /* of an integer; each of them fits into 64 bits */
 #define MAX_STREAMS 1024  /* of a decoder */
+#define RUN_MESSAGES 4    /* a stream, on the average of a batch, from which on runs are told */
 #define MAX_HEADS 4096    /* that lines remember */
 
 /* ---- what bytes look like ------------------------------------------------------------------ */
@@ -1004,11 +1005,13 @@ run_of(Decoder *self, const Stream *stream)
     return run;
 }
 
+/* Where a batch has few messages of each stream, to look at each costs less than to tell. */
 static PyObject *
-runs_of(Decoder *self)
+runs_of(Decoder *self, Py_ssize_t messages)
 {
-    PyObject *runs = PyList_New(self->touched_count);
-    for (Py_ssize_t i = 0; runs != NULL && i < self->touched_count; i++) {
+    Py_ssize_t told = self->touched_count * RUN_MESSAGES <= messages ? self->touched_count : 0;
+    PyObject *runs = PyList_New(told);
+    for (Py_ssize_t i = 0; runs != NULL && i < told; i++) {
         PyObject *run = run_of(self, &self->streams[self->touched[i]]);
         if (run == NULL) {
             Py_CLEAR(runs);
@@ -1055,7 +1058,7 @@ decode(Decoder *self, PyObject *payloads, PyObject *received)
         }
         Py_DECREF(index);
     }
-    PyObject *runs = runs_of(self);
+    PyObject *runs = runs_of(self, count);
     if (runs != NULL) {
         return Py_BuildValue("(NNN)", items, odd, runs);
     }
