@@ -92,6 +92,18 @@ def simulation(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """The compiled core beside the pure path, with the sanitizers on.
+
+    ``nox -s fuzz -- --seconds 3600 --corpus FOLDER`` goes on with what an earlier run has found.
+    Needs Linux and a C compiler.
+    """
+    install(session, "test")
+    session.install("atheris>=3")
+    session.run("python", "tests/fuzz_core.py", *session.posargs)
+
+
+@nox.session
 def engine(session: nox.Session) -> None:
     """Members that write one log through ten minutes of trouble, cold and hot.
 
