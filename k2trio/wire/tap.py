@@ -1,12 +1,13 @@
-"""Stands between the transport and trio-websocket, and takes the text messages in batches.
+"""Reads a WebSocket: takes its text messages in batches, and leaves the rest to trio-websocket.
 
 :class:`FrameTap` is a :class:`trio.abc.Stream` that is handed to
 :func:`trio_websocket.wrap_client_stream`. That library does the upgrade, answers pings and matches
-pongs. Its reader task calls :meth:`FrameTap.receive_some`, which reads the socket, takes every
-text message for itself, and returns only what is left: pings and pongs, verbatim and in order. So
-data never waits in trio-websocket's per-message queue, and pings are answered even while the
-consumer is slow. A close frame ends the stream; ``connection.py`` answers it, since the library's
-own answer would be cancelled together with its reader.
+pongs. From then on :meth:`FrameTap.read`, a task of its own, reads the socket and takes every text
+message; what is left, pings and pongs, verbatim and in order, is what the library's reader gets
+from :meth:`FrameTap.receive_some`. So data never waits in trio-websocket's per-message queue, no
+message passes through its tasks, and pings are answered even while the consumer is slow. A close
+frame ends the stream; ``connection.py`` answers it, since the library's own answer would be
+cancelled together with its reader.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import trio
 
 from ..errors import ConnectionFailed, Dropped, ProtocolViolation, Reset
 from .answer import AnswerHead, refusal
+from .control import ControlFrames
 from .pings import PingThinner
 from .scanner import FrameScanner
+from .tcp import TcpStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +90,7 @@ class FrameTap(trio.abc.Stream):
         self._arrival: trio.Event | None = None
         self._room: trio.Event | None = None
         self._pings = PingThinner()
+        self._control = ControlFrames()
         self.stalls: int = 0
         self.failure: ConnectionFailed | None = None
         self.hand_over: Callable[[Batch], bool] | None = None
@@ -129,6 +133,7 @@ class FrameTap(trio.abc.Stream):
     def _end(self, failure: ConnectionFailed) -> None:
         """The same, where nothing will be read any more."""
         self._reading_over = True
+        self._control.end()
         self.fail(failure)
 
     async def next_batch(self) -> Batch:
@@ -152,36 +157,55 @@ class FrameTap(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """For trio-websocket's reader: the handshake response, then control frames only."""
-        if not self._upgraded:
-            return await self._receive_answer()
-        pings = self._pings
-        while True:
+        return await (self._control.take() if self._upgraded else self._receive_answer())
+
+    async def read(self) -> None:
+        """After the upgrade, read until nothing more can come; :attr:`failure` says why."""
+        stream, pings = self._stream, self._pings
+        plain = stream if isinstance(stream, TcpStream) else None
+        while not self._reading_over:
+            data: bytes | None
             if self._buffered_bytes >= self._max_buffered:
                 self._room = trio.Event()
                 self.stalls += 1
                 await self._room.wait()
-            data: bytes | None = None
-            if pings.pending:
+            if plain is not None and not pings.pending and not self._early:
+                # Nearly always; with no layers between.
+                try:
+                    await plain.readable()
+                    data = plain.read_now()
+                except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                    self._end(Reset(f"transport broke: {_cause(error)}"))
+                    return
+                if data is not None:
+                    self._take_in(data)
+                continue
+            data = None
+            try:
                 with trio.move_on_at(pings.pending_due()):
                     data = await self._read()
-            else:
-                data = await self._read()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
             if data is None:
-                return pings.due(b"")
-            if not data:
-                self._end(Dropped("the peer closed TCP without a close frame"))
-                return b""
-            scan = self._scanner.feed(data)
-            if scan.texts:
-                self._keep(scan.texts)
-            if self._scanner.violation is not None:
-                self._end(self._scanner.violation)
-                raise trio.BrokenResourceError from self._scanner.violation
-            if self._scanner.closed:
-                self._end(self._dropped())
-                return b""
-            if control := scan.pongs + pings.due(scan.ping):
-                return control
+                self._control.put(pings.due(b""))
+            else:
+                self._take_in(data)
+
+    def _take_in(self, data: bytes) -> None:
+        """Take what one read brought."""
+        if not data:
+            self._end(Dropped("the peer closed TCP without a close frame"))
+            return
+        self.last_bytes_at = trio.current_time()
+        scan = self._scanner.feed(data)
+        if scan.texts:
+            self._keep(scan.texts)
+        if self._scanner.violation is not None:
+            self._end(self._scanner.violation)
+        elif self._scanner.closed:
+            self._end(self._dropped())
+        elif control := scan.pongs + self._pings.due(scan.ping):
+            self._control.put(control)
 
     def _keep(self, texts: list[bytes]) -> None:
         self.last_text_at = now = self.last_bytes_at
@@ -217,6 +241,7 @@ class FrameTap(trio.abc.Stream):
             self.fail(refusal(answer, self._wall_clock()))
             raise trio.BrokenResourceError
         self._upgraded = True
+        self.last_bytes_at = trio.current_time()
         return answer
 
     async def _read(self) -> bytes:
@@ -228,7 +253,6 @@ class FrameTap(trio.abc.Stream):
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._end(Reset(f"transport broke: {_cause(error)}"))
             raise
-        self.last_bytes_at = trio.current_time()
         return data
 
     def _wake(self) -> None:
