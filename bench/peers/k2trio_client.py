@@ -3,13 +3,17 @@
 ``frames``: batches of undecoded frames. ``typed``: the same and the decoder. ``batches``: the whole
 feed (continuity, ledger, metrics, bounded outbox) by ``feed.batches()``. ``events``: the whole feed
 by ``async for event in feed``, the way most users have it. ``busy``: the same with busy polling.
+``handler``: the whole feed by ``feed.for_each(handler)``. ``uvloop``: the same, in uvloop.
 """
 
 import random
+import time
+from typing import Any
 
 import trio
 from meter import Latencies, Meter, parse_options
 
+import k2trio
 from k2trio.client.feed import Feed
 from k2trio.client.opening import open_feed
 from k2trio.market.decoder import Decoder
@@ -64,6 +68,27 @@ async def connection_level(*, typed: bool) -> None:
                 meter.reached(count)
 
 
+async def handler_level(open_feed: Any) -> None:
+    """All guarantees on, in Trio or in asyncio; a handler is called."""
+    async with open_feed(settings=settings, rng=random.Random(1)) as feed:
+        if options.latency:
+            take = Latencies(options).take
+            await feed.for_each(lambda event: take(event.data.trade_time))
+        meter = Meter(options)
+        count, mark = 0, meter.mark
+
+        def handle(_event: object) -> None:
+            nonlocal count, mark
+            count += 1
+            if count >= mark:
+                check(feed)
+                mark = meter.reached(count)
+                if pause_s := meter.rest_s():
+                    time.sleep(pause_s)  # the handler is plain: this is how it rests
+
+        await feed.for_each(handle)
+
+
 async def feed_level(*, by_event: bool) -> None:
     """All guarantees on."""
     async with open_feed(settings=settings, rng=random.Random(1)) as feed:
@@ -95,5 +120,11 @@ match options.variant:
         trio.run(lambda: connection_level(typed=True))
     case "batches":
         trio.run(lambda: feed_level(by_event=False))
+    case "handler":
+        trio.run(handler_level, open_feed)
+    case "uvloop":
+        import uvloop
+
+        uvloop.run(handler_level(k2trio.aio.open_feed))
     case _:
         trio.run(lambda: feed_level(by_event=True))
