@@ -22,11 +22,15 @@ from ..errors import ConnectionFailed, Dropped, ProtocolViolation, Reset
 from .answer import AnswerHead, refusal
 from .control import ControlFrames
 from .pings import PingThinner
+from .ready import HOST
 from .scanner import FrameScanner
 from .tcp import TcpStream
+from .tls import TlsStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .ready import Host, Ready
 
 READ_BYTES = 128 * 1024
 """One socket read. Smaller ones share the cost of a read, some 40 µs, among fewer messages; of
@@ -91,6 +95,8 @@ class FrameTap(trio.abc.Stream):
         self._room: trio.Event | None = None
         self._pings = PingThinner()
         self._control = ControlFrames()
+        self._stop_hosted: Callable[[], None] | None = None
+        """While another loop waits for the socket: what ends that."""
         self.stalls: int = 0
         self.failure: ConnectionFailed | None = None
         self.hand_over: Callable[[Batch], bool] | None = None
@@ -161,35 +167,90 @@ class FrameTap(trio.abc.Stream):
 
     async def read(self) -> None:
         """After the upgrade, read until nothing more can come; :attr:`failure` says why."""
-        stream, pings = self._stream, self._pings
-        plain = stream if isinstance(stream, TcpStream) else None
+        pings, ready, host = self._pings, ready_of(self._stream), HOST.get()
         while not self._reading_over:
-            data: bytes | None
             if self._buffered_bytes >= self._max_buffered:
                 self._room = trio.Event()
                 self.stalls += 1
                 await self._room.wait()
-            if plain is not None and not pings.pending and not self._early:
+            if ready is None or pings.pending or self._early:
+                await self._read_in_time(pings.pending_due())
+            elif host is not None and ready.hosted:
+                await self._read_hosted(ready, host)
+            else:
                 # Nearly always; with no layers between.
                 try:
-                    await plain.readable()
-                    data = plain.read_now()
+                    await ready.readable()
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                    self._end(Reset(f"transport broke: {_cause(error)}"))
-                    return
-                if data is not None:
-                    self._take_in(data)
-                continue
-            data = None
+                    self._broke(error)
+                else:
+                    self._read_now(ready)
+
+    async def _read_in_time(self, deadline: float) -> None:
+        """Read, unless a ping that was kept may be answered before something comes."""
+        data: bytes | None = None
+        try:
+            with trio.move_on_at(deadline):
+                data = await self._read()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+        if data is None:
+            self._control.put(self._pings.due(b""))
+        else:
+            self._take_in(data)
+
+    async def _read_hosted(self, ready: Ready, host: Host) -> None:
+        """Let the loop around Trio wait, and take what comes there, while that is all there is."""
+        fd, error = ready.fileno(), None
+        if fd < 0:
+            self._broke(trio.ClosedResourceError("this socket was already closed"))
+            return
+        over = trio.Event()
+
+        @trio.lowlevel.enable_ki_protection
+        def take() -> None:
+            nonlocal error
             try:
-                with trio.move_on_at(pings.pending_due()):
-                    data = await self._read()
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return
-            if data is None:
-                self._control.put(pings.due(b""))
-            else:
+                self._read_now(ready)
+            except BaseException as raised:  # noqa: BLE001 - it is raised by the task that reads
+                error = raised
+            if error is not None or self._wants_more_than_reading or not ready.hosted:
+                stop()
+
+        def stop() -> None:
+            if self._stop_hosted is not None:
+                self._stop_hosted = None
+                host.remove_reader(fd)
+                over.set()
+
+        self._stop_hosted = stop
+        host.add_reader(fd, take)
+        try:
+            await over.wait()
+        finally:
+            stop()
+            if error is not None:
+                raise error
+
+    @property
+    def _wants_more_than_reading(self) -> bool:
+        return (
+            self._reading_over
+            or bool(self._pings.pending)
+            or self._buffered_bytes >= self._max_buffered
+        )
+
+    def _read_now(self, ready: Ready) -> None:
+        try:
+            data = ready.read_now()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._broke(error)
+        else:
+            if data is not None:
                 self._take_in(data)
+
+    def _broke(self, error: BaseException) -> None:
+        self._end(Reset(f"transport broke: {_cause(error)}"))
 
     def _take_in(self, data: bytes) -> None:
         """Take what one read brought."""
@@ -204,7 +265,7 @@ class FrameTap(trio.abc.Stream):
             self._end(self._scanner.violation)
         elif self._scanner.closed:
             self._end(self._dropped())
-        elif control := scan.pongs + self._pings.due(scan.ping):
+        elif (scan.ping or scan.pongs) and (control := scan.pongs + self._pings.due(scan.ping)):
             self._control.put(control)
 
     def _keep(self, texts: list[bytes]) -> None:
@@ -251,7 +312,7 @@ class FrameTap(trio.abc.Stream):
         try:
             data = bytes(await self._stream.receive_some(READ_BYTES))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self._end(Reset(f"transport broke: {_cause(error)}"))
+            self._broke(error)
             raise
         return data
 
@@ -287,6 +348,8 @@ class FrameTap(trio.abc.Stream):
     async def aclose(self) -> None:
         """Close the transport. If trio-websocket does so, it has refused what the peer sent."""
         self.fail(ProtocolViolation("the answer to the upgrade breaks RFC 6455"))
+        if self._stop_hosted is not None:
+            self._stop_hosted()
         await self._stream.aclose()
 
     async def drain_until_close(self) -> None:
@@ -299,6 +362,13 @@ class FrameTap(trio.abc.Stream):
             if not data:
                 return
             self._scanner.feed(data)
+
+
+def ready_of(stream: trio.abc.Stream) -> Ready | None:
+    """The stream as one that can be read without waiting, if it can."""
+    if isinstance(stream, TlsStream):
+        return stream.ready
+    return stream if isinstance(stream, TcpStream) else None
 
 
 def _cause(error: BaseException) -> str:

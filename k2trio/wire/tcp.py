@@ -65,6 +65,15 @@ class TcpStream(trio.abc.Stream):
             if data is not None:
                 return data
 
+    @property
+    def hosted(self) -> bool:
+        """See :class:`~.ready.Ready`."""
+        return not self._busy_poll
+
+    def fileno(self) -> int:
+        """Of the socket; -1 when it is closed."""
+        return self._socket.fileno()
+
     async def readable(self) -> None:
         """Return when :meth:`read_now` is worth a try, after a checkpoint."""
         if self._more or (self._busy_poll and trio.current_time() < self._poll_until):

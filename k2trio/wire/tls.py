@@ -79,6 +79,7 @@ class TlsStream(trio.abc.Stream):
         remember: Callable[[ssl.SSLSession], None] | None = None,
     ) -> None:
         self._transport = transport
+        self._tcp = transport if isinstance(transport, TcpStream) else None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_hostname=server_hostname, session=session
@@ -89,8 +90,8 @@ class TlsStream(trio.abc.Stream):
 
     def proven(self) -> None:
         """To be called when a WebSocket was opened on it."""
-        if isinstance(self._transport, TcpStream):
-            self._transport.proven()
+        if self._tcp is not None:
+            self._tcp.proven()
 
     @property
     def resumed(self) -> bool:
@@ -128,6 +129,39 @@ class TlsStream(trio.abc.Stream):
             if not self._ended:
                 await self._fill()
         return b""
+
+    @property
+    def ready(self) -> TlsStream | None:
+        """Itself, if it can be read as :class:`~.ready.Ready` says."""
+        return None if self._tcp is None else self
+
+    @property
+    def hosted(self) -> bool:
+        """See :class:`~.ready.Ready`."""
+        return self._tcp is not None and self._tcp.hosted and not self._outgoing.pending
+
+    def fileno(self) -> int:
+        """Of the socket; -1 when it is closed."""
+        return -1 if self._tcp is None else self._tcp.fileno()
+
+    async def readable(self) -> None:
+        """Return when :meth:`read_now` is worth a try, after a checkpoint."""
+        if self._outgoing.pending:  # the answer to a key update
+            await self._flush()
+        if self._tcp is not None:
+            await self._tcp.readable()
+
+    def read_now(self) -> bytes | None:
+        """What has arrived; empty at the end of the stream, None if nothing has."""
+        data = None if self._tcp is None else self._tcp.read_now(TRANSPORT_BYTES)
+        if data is None:
+            return None
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+        plain = self._decrypt(self._incoming.pending + 1)  # it never gets longer
+        return plain if plain or self._ended else None
 
     def _decrypt(self, limit: int) -> bytes:
         parts: list[bytes] = []
