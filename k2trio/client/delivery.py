@@ -57,6 +57,7 @@ class Delivery:
         self._outbox = outbox
         self._metrics = metrics
         self._latency = latency
+        self._clock = latency.clock
         self._gap_opened = gap_opened
         self._emit = emit
         self._per_second = unit.per_second
@@ -73,7 +74,7 @@ class Delivery:
         :param arrived: when it was read.
         :param began: when decoding it began: later, if it waited for the consumer.
         """
-        now = trio.current_time()
+        now = self._clock()
         self.last_data_at = now
         items, duplicates = self._arbiter.offer(venue, events, now, source)
         last = events[-1]

@@ -45,42 +45,45 @@ class Handling(Generic[P]):
         self._began = began
         self._ended = ended
         self._latency = latency
-        self._error: BaseException | None = None
 
     async def run(self, outbox: Outbox, backend: Backend) -> None:
         """Hand over what waits, and then what comes, when it comes.
 
         :raises K2Error: what ended the feed, after the last batch.
         """
+        failure: BaseException | None = None
+        hand = self._hand
+
+        def take(items: list[Item[P]], since: float | None) -> None:
+            nonlocal failure
+            try:
+                hand(items, since)
+            except BaseException as error:  # noqa: BLE001 - it is raised by run()
+                failure = error
+                outbox.taker = None
+                if outbox.wake is not None:
+                    outbox.wake()
+
         while True:
             await backend.turn()
             items = outbox.take()
             if items is not None:
-                self._hand(items, outbox.since)
+                hand(items, outbox.since)
                 continue
-
-            def hand(items: list[Item[P]], since: float | None) -> None:
-                try:
-                    self._hand(items, since)
-                except BaseException as error:  # noqa: BLE001 - it is raised by run()
-                    self._error = error
-                    outbox.taker = None
-                    if outbox.wake is not None:
-                        outbox.wake()
-
-            outbox.taker = hand
+            outbox.taker = take
             try:
                 await backend.filled(outbox)
             finally:
                 outbox.taker = None
-                if self._error is not None:
-                    raise self._error
+                if failure is not None:
+                    raise failure
 
     def _hand(self, items: list[Item[P]], since: float | None) -> None:
+        latency = self._latency
+        began = latency.clock()
         self._began(items)
-        self._latency.handed_out(since)
         self._handle(items)
-        self._latency.asked()
+        latency.handled(since, began)
         self._ended(items)
 
 

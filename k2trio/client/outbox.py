@@ -68,7 +68,7 @@ class Outbox:
     @property
     def full(self) -> bool:
         """Whether producers should wait."""
-        return self._lose is None and self._filled_up()
+        return self._lose is None and (self.size >= self._limit or self.bytes >= self._limit_bytes)
 
     def put(self, items: list[Item], since: float | None = None) -> Sequence[Gap | Outage]:
         """Append a batch, or declare it lost if there is no room and the policy is to drop.
@@ -162,7 +162,7 @@ class Outbox:
             self._lost.pop(key, None)
         self._wake_producers()
 
-    def _filled_up(self, more: int = 1, more_bytes: int = 1) -> bool:
+    def _filled_up(self, more: int, more_bytes: int) -> bool:
         """Whether there is no room for so much more."""
         return self.size + more > self._limit or self.bytes + more_bytes > self._limit_bytes
 

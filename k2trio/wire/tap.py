@@ -84,6 +84,7 @@ class FrameTap(trio.abc.Stream):
         self._scanner = FrameScanner(max_message_bytes)
         self._max_buffered = max_buffered_bytes
         self._wall_clock = wall_clock
+        self._clock = trio.lowlevel.current_clock().current_time  # looked up once, for all reads
         self._early = b""
         self._upgraded = False
         self._half_sent = False
@@ -254,13 +255,17 @@ class FrameTap(trio.abc.Stream):
 
     def _take_in(self, data: bytes) -> None:
         """Take what one read brought."""
+        self.last_bytes_at = now = self._clock()
+        texts = self._scanner.few(data)
+        if texts:
+            self._keep(texts, now)
+            return
         if not data:
             self._end(Dropped("the peer closed TCP without a close frame"))
             return
-        self.last_bytes_at = trio.current_time()
         scan = self._scanner.feed(data)
         if scan.texts:
-            self._keep(scan.texts)
+            self._keep(scan.texts, now)
         if self._scanner.violation is not None:
             self._end(self._scanner.violation)
         elif self._scanner.closed:
@@ -268,8 +273,8 @@ class FrameTap(trio.abc.Stream):
         elif (scan.ping or scan.pongs) and (control := scan.pongs + self._pings.due(scan.ping)):
             self._control.put(control)
 
-    def _keep(self, texts: list[bytes]) -> None:
-        self.last_text_at = now = self.last_bytes_at
+    def _keep(self, texts: list[bytes], now: float) -> None:
+        self.last_text_at = now
         batch = Batch(texts, self._wall_clock(), now)
         if not self._batches and self.hand_over is not None and self.hand_over(batch):
             return
