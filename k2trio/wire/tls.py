@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 TRANSPORT_BYTES = 128 * 1024
 """One read of the transport. Records have overhead, so what comes out of it is a little less."""
+RECORD_BYTES = 16 * 1024
+"""What one record brings at most (RFC 8446, 5.1)."""
 
 
 def make_ssl_context(settings: Settings) -> ssl.SSLContext:
@@ -87,6 +89,8 @@ class TlsStream(trio.abc.Stream):
         self._remember = remember
         self._send_lock = trio.Lock()
         self._ended = False
+        self._more = False
+        """Whether there may be more to decrypt."""
 
     def proven(self) -> None:
         """To be called when a WebSocket was opened on it."""
@@ -138,7 +142,8 @@ class TlsStream(trio.abc.Stream):
     @property
     def hosted(self) -> bool:
         """See :class:`~.ready.Ready`."""
-        return self._tcp is not None and self._tcp.hosted and not self._outgoing.pending
+        waits = not self._more and not self._outgoing.pending
+        return waits and self._tcp is not None and self._tcp.hosted
 
     def fileno(self) -> int:
         """Of the socket; -1 when it is closed."""
@@ -148,19 +153,22 @@ class TlsStream(trio.abc.Stream):
         """Return when :meth:`read_now` is worth a try, after a checkpoint."""
         if self._outgoing.pending:  # the answer to a key update
             await self._flush()
-        if self._tcp is not None:
+        if self._more or self._tcp is None:
+            await trio.lowlevel.checkpoint()
+        else:
             await self._tcp.readable()
 
     def read_now(self) -> bytes | None:
         """What has arrived; empty at the end of the stream, None if nothing has."""
-        data = None if self._tcp is None else self._tcp.read_now(TRANSPORT_BYTES)
-        if data is None:
-            return None
-        if data:
-            self._incoming.write(data)
-        else:
-            self._incoming.write_eof()
-        plain = self._decrypt(self._incoming.pending + 1)  # it never gets longer
+        if not self._more:
+            data = None if self._tcp is None else self._tcp.read_now(TRANSPORT_BYTES)
+            if data is None:
+                return None
+            if data:
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+        plain = self._decrypt(self._incoming.pending + RECORD_BYTES)
         return plain if plain or self._ended else None
 
     def _decrypt(self, limit: int) -> bytes:
@@ -174,12 +182,15 @@ class TlsStream(trio.abc.Stream):
                     break
                 parts.append(part)
                 size += len(part)
+                if not self._incoming.pending and not self._tls.pending():
+                    break  # instead of asking for more, which is an exception
         except ssl.SSLWantReadError:
             pass
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             self._ended = True
         except ssl.SSLError as error:
             raise trio.BrokenResourceError from error
+        self._more = size >= limit
         if parts and self._remember is not None and (session := self._tls.session) is not None:
             self._remember(session)
             self._remember = None
