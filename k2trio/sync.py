@@ -149,7 +149,8 @@ class Feed(Generic[P]):
             self._items = iter(self._handover.ask())
 
     def _hand_to(self, handle: Callable[[list[Item[P]]], object]) -> None:
-        if waiting := [*self._items, *self._handover.rest()]:
+        waiting: list[Item[P]] = [*self._items, *self._handover.rest()]
+        if waiting:
             handle(waiting)
         work = self._seat.take(functools.partial(self._feed.for_each_batch, handle))
         try:

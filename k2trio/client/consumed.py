@@ -23,6 +23,7 @@ class Consumed(Generic[P]):
 
     :ivar backend: the event loop that the consumer runs on.
     :ivar seat: where its ``for`` loop sits.
+    :ivar handed_out: what it has, and has not dealt with.
     """
 
     def __init__(self, outbox: Outbox, resume: Resume, latency: Meter) -> None:
@@ -32,7 +33,7 @@ class Consumed(Generic[P]):
         self._resume = resume
         self._latency = latency
         self._items: Iterator[Item[P]] = iter(())
-        self._handed_out: list[Item[P]] = []
+        self.handed_out: list[Item[P]] = []
 
     def __aiter__(self) -> Events[P]:
         return self.seat.take(Events(self, self._items))
@@ -94,8 +95,10 @@ class Consumed(Generic[P]):
         left. What is not acknowledged is delivered again after a restart with ``state``. "Dealt
         with" is as durable as the consumer makes it: see ``sync`` of :func:`open_feed`.
         """
-        self._resume.note(self._handed_out[:count])
-        self._handed_out = [] if count is None else self._handed_out[count:]
+        items = self.handed_out
+        self.handed_out = [] if count is None else items[count:]
+        if self._resume.keeps:
+            self._resume.note(items[:count])
 
     def take(self) -> list[Item[P]] | None:
         """The next batch, without waiting; None if there is none yet.
@@ -106,7 +109,7 @@ class Consumed(Generic[P]):
         self.acknowledge()
         items = self._outbox.take()
         if items is not None:
-            self._handed_out = items
+            self.handed_out = items
             self._latency.handed_out(self._outbox.since)
         return items
 
@@ -118,9 +121,7 @@ class Consumed(Generic[P]):
         self._outbox.wake = wake
 
     async def _hand_to(self, handle: Callable[[list[Item[P]]], object]) -> None:
-        handling: Handling[P] = Handling(
-            handle, self._note_handed_out, self._note_dealt_with, self._latency
-        )
+        handling: Handling[P] = Handling(handle, self, self._latency)
         self.seat.take(handling)
         if rest := list(self._items):
             self._items = iter(())
@@ -128,16 +129,9 @@ class Consumed(Generic[P]):
         self.acknowledge()
         await handling.run(self._outbox, self.backend)
 
-    def _note_handed_out(self, items: list[Item[P]]) -> None:
-        self._handed_out = items
-
-    def _note_dealt_with(self, items: list[Item[P]]) -> None:
-        self._handed_out = []
-        self._resume.note(items)
-
     async def _next_batch(self) -> list[Item[P]]:
         self._latency.asked()
         self.acknowledge()
-        self._handed_out = await self._outbox.get(self.backend)
+        self.handed_out = await self._outbox.get(self.backend)
         self._latency.handed_out(self._outbox.since)
-        return self._handed_out
+        return self.handed_out

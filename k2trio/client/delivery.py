@@ -123,8 +123,6 @@ class Delivery:
 
     def _marked(self, items: list[Item]) -> list[Item]:
         """The items, of one venue, with changes of venue before them."""
-        if items[0].venue == self._venues.only:
-            return items
         marked = self._venues.marked(items)
         if len(marked) != len(items):
             changes = [item for item in marked if isinstance(item, VenueChanged)]
@@ -144,7 +142,8 @@ class Delivery:
                 self._gap_opened()
 
     def _put(self, items: list[Item], since: float) -> None:
-        items = self._marked(items)
+        if items[0].venue != self._venues.only:
+            items = self._marked(items)
         if lost := self._outbox.put(items, since):
             self.tell(lost)
 

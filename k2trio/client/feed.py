@@ -85,7 +85,7 @@ class Feed(Consumed[P]):
             items += self._parts.delivery.told(released)
         rest: list[Item[P]] = [*self._items, *items]
         self._items = iter(())
-        self._handed_out += items
+        self.handed_out += items
         return rest
 
     def write_off(self) -> list[Gap]:
@@ -105,9 +105,9 @@ class Feed(Consumed[P]):
                     item, first=before.first, since=before.since
                 )
 
-        for item in self._handed_out:
+        for item in self.handed_out:
             enter(item, "not_written")
-        self._handed_out = []
+        self.handed_out = []
         for track in self._arbiter.gapped():
             while track.held:
                 items: list[Item[Any]] = []

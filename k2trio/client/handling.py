@@ -7,7 +7,7 @@ nothing waits in the outbox, and nothing is read while the handler works: that i
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Generic, Protocol
 
 from ..errors import UsageError
 from .consumer import P
@@ -26,24 +26,31 @@ AWAITED = (
 )
 
 
+class Handed(Protocol[P]):
+    """A feed, as far as it keeps account of what its consumer has.
+
+    :ivar handed_out: what it has and has not dealt with.
+    """
+
+    handed_out: list[Item[P]]
+
+    def acknowledge(self) -> None:
+        """It has dealt with that."""
+        ...
+
+
 class Handling(Generic[P]):
     """Hands every batch to a function, until that raises or the feed ends.
 
     :param handle: takes a batch; what it raises is raised by :meth:`run`.
-    :param began: told of a batch before.
-    :param ended: told of it after, if all went well.
+    :param feed: knows what was handed out, and takes note of what was dealt with.
     """
 
     def __init__(
-        self,
-        handle: Callable[[list[Item[P]]], object],
-        began: Callable[[list[Item[P]]], None],
-        ended: Callable[[list[Item[P]]], None],
-        latency: Meter,
+        self, handle: Callable[[list[Item[P]]], object], feed: Handed[P], latency: Meter
     ) -> None:
         self._handle = handle
-        self._began = began
-        self._ended = ended
+        self._feed = feed
         self._latency = latency
 
     async def run(self, outbox: Outbox, backend: Backend) -> None:
@@ -79,12 +86,12 @@ class Handling(Generic[P]):
                     raise failure
 
     def _hand(self, items: list[Item[P]], since: float | None) -> None:
-        latency = self._latency
+        feed, latency = self._feed, self._latency
         began = latency.clock()
-        self._began(items)
+        feed.handed_out = items
         self._handle(items)
         latency.handled(since, began)
-        self._ended(items)
+        feed.acknowledge()
 
 
 def require_plain(handler: Callable[..., object]) -> None:

@@ -256,8 +256,7 @@ class FrameTap(trio.abc.Stream):
     def _take_in(self, data: bytes) -> None:
         """Take what one read brought."""
         self.last_bytes_at = now = self._clock()
-        texts = self._scanner.few(data)
-        if texts:
+        if texts := self._scanner.few(data):
             self._keep(texts, now)
             return
         if not data:
