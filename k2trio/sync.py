@@ -14,9 +14,11 @@ from .bridge.background import Background
 from .bridge.handover import Handover
 from .client import opening
 from .client.consumer import P, Seat
+from .client.handling import require_plain
+from .errors import FeedClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from prometheus_client import CollectorRegistry, Metric
@@ -77,6 +79,29 @@ class Feed(Generic[P]):
         """
         return list(self._items) or self._handover.ask(timeout)
 
+    def for_each(self, handler: Callable[[Item[P]], object]) -> None:
+        """Have a function called with every event, in the feed's thread; see :class:`k2trio.Feed`.
+
+        No thread has to be woken for a message then. This one waits until the feed ends, or the
+        handler raises, which comes out here; or until it is interrupted.
+
+        :raises GaveUp: when the feed has ended, after the last event.
+        :raises UsageError: for an async function.
+        """
+        require_plain(handler)
+
+        def each(items: list[Item[P]]) -> None:
+            self._items = rest = iter(items)
+            for item in rest:
+                handler(item)
+
+        self._hand_to(each)
+
+    def for_each_batch(self, handler: Callable[[list[Item[P]]], object]) -> None:
+        """The same with whole batches."""
+        require_plain(handler)
+        self._hand_to(handler)
+
     def drain(self) -> list[Item[P]]:
         """All that can be delivered now; see :meth:`k2trio.Feed.drain`."""
         return [*self._items, *self._handover.rest(), *self._background.call(self._feed.drain)]
@@ -122,6 +147,16 @@ class Feed(Generic[P]):
         while True:
             yield from self._items
             self._items = iter(self._handover.ask())
+
+    def _hand_to(self, handle: Callable[[list[Item[P]]], object]) -> None:
+        waiting: list[Item[P]] = [*self._items, *self._handover.rest()]
+        if waiting:
+            handle(waiting)
+        work = self._seat.take(functools.partial(self._feed.for_each_batch, handle))
+        try:
+            self._background.do(work)
+        except FeedClosed as closed:
+            raise self._background.failure(closed) from None
 
     def _batches(self) -> Generator[list[Item[P]]]:
         while True:

@@ -7,13 +7,16 @@ by ``async for event in feed``, the way most users have it. ``busy``: the same w
 ``touched``: events, and each level of a book is looked at, which the compiled core makes then and
 not before. ``pure``: events without the compiled core. ``output``: what ``k2trio run`` does with a
 feed: each message as a line in a file.
+``handler``: the whole feed by ``feed.for_each(handler)``. ``uvloop``: the same, in uvloop.
 """
 
 import os
 import random
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import trio
 from meter import Latencies, Meter, parse_options
@@ -22,6 +25,7 @@ options = parse_options()
 if options.variant == "pure":
     os.environ["K2TRIO_PURE"] = "1"  # before k2trio is imported
 
+import k2trio
 from k2trio.client.deliver import deliver
 from k2trio.client.feed import Feed
 from k2trio.client.opening import open_feed
@@ -78,6 +82,27 @@ async def connection_level(*, typed: bool) -> None:
                 count += len(batch.payloads)
             if count >= meter.mark:
                 meter.reached(count)
+
+
+async def handler_level(open_feed: Any) -> None:
+    """All guarantees on, in Trio or in asyncio; a handler is called."""
+    async with open_feed(settings=settings, rng=random.Random(1)) as feed:
+        if options.latency:
+            take = Latencies(options).take
+            await feed.for_each(lambda event: take(event.data.trade_time))
+        meter = Meter(options)
+        count, mark = 0, meter.mark
+
+        def handle(_event: object) -> None:
+            nonlocal count, mark
+            count += 1
+            if count >= mark:
+                check(feed)
+                mark = meter.reached(count)
+                if pause_s := meter.rest_s():
+                    time.sleep(pause_s)  # the handler is plain: this is how it rests
+
+        await feed.for_each(handle)
 
 
 async def feed_level(*, by_event: bool) -> None:
@@ -143,5 +168,11 @@ match options.variant:
         trio.run(lambda: connection_level(typed=True))
     case "batches":
         trio.run(lambda: feed_level(by_event=False))
+    case "handler":
+        trio.run(handler_level, open_feed)
+    case "uvloop":
+        import uvloop
+
+        uvloop.run(handler_level(k2trio.aio.open_feed))
     case _:
         trio.run(lambda: feed_level(by_event=True))

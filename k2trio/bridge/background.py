@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -89,10 +89,17 @@ class Background:
             return work()
 
     def do(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do something on Trio that takes its time."""
+        """Do something on Trio that takes its time; who is interrupted here cancels it there."""
         answer: Future[T] = Future()
-        self.post(lambda: self.stay.start(work, answer))
-        return answer.result()
+        begun: Future[trio.CancelScope] = Future()
+        self.post(lambda: begun.set_result(self.stay.start(work, answer)))
+        try:
+            return answer.result()
+        finally:
+            if not answer.done():
+                with suppress(FeedClosed):
+                    self.post(lambda: begun.result().cancel())
+                    wait([answer])
 
     def _run(self) -> None:
         _running.add(self)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import queue
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ import trio
 from outcome import Error
 
 from ..errors import UsageError
+from ..wire.ready import HOST
 from .stay import unwrapped
 
 if TYPE_CHECKING:
@@ -112,6 +114,8 @@ class Guest:
             step()
 
     async def _main(self) -> None:
+        if sys.platform != "win32":  # where the loop of asyncio may not wait for sockets
+            HOST.set(self.loop)
         async with trio.open_nursery() as self._nursery:
             self.started.set()
             while not self.ending:

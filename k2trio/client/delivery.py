@@ -58,6 +58,7 @@ class Delivery:
         self._outbox = outbox
         self._metrics = metrics
         self._latency = latency
+        self._clock = latency.clock
         self._gap_opened = gap_opened
         self._emit = emit
         self._per_second = unit.per_second
@@ -81,7 +82,7 @@ class Delivery:
         :param began: when decoding it began: later, if it waited for the consumer.
         :param runs: see :meth:`Arbiter.offer`.
         """
-        now = trio.current_time()
+        now = self._clock()
         self.last_data_at = now
         items, duplicates = self._arbiter.offer(venue, events, now, source, runs)
         last = events[-1]
@@ -130,8 +131,6 @@ class Delivery:
 
     def _marked(self, items: list[Item]) -> list[Item]:
         """The items, of one venue, with changes of venue before them."""
-        if items[0].venue == self._venues.only:
-            return items
         marked = self._venues.marked(items)
         if len(marked) != len(items):
             changes = [item for item in marked if isinstance(item, VenueChanged)]
@@ -151,7 +150,8 @@ class Delivery:
                 self._gap_opened()
 
     def _put(self, items: list[Item], since: float) -> None:
-        items = self._marked(items)
+        if items[0].venue != self._venues.only:
+            items = self._marked(items)
         if lost := self._outbox.put(items, since):
             self.tell(lost)
 

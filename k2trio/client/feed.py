@@ -7,8 +7,7 @@ together; what the consumer reads comes out of one bounded outbox.
 from __future__ import annotations
 
 import functools
-from operator import length_hint
-from typing import TYPE_CHECKING, Any, Generic, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
 import trio
@@ -19,12 +18,12 @@ from ..continuity.positions import key_of
 from ..errors import FeedClosed, GaveUp
 from ..market.payloads import Event
 from ..market.streams import Repair, parse_stream
-from .backend import TRIO, Backend
-from .consumer import Batches, Events, P, Seat
+from .consumed import Consumed
+from .consumer import P
 from .health import FeedStatus, feed_status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from ..continuity.items import GapReason, Item
     from ..continuity.ledger import Coverage
@@ -44,26 +43,19 @@ CLOSE_TIMEOUT_S = 1.0
 """Bound on closing idle REST connections at shutdown."""
 
 
-class Feed(Generic[P]):
+class Feed(Consumed[P]):
     """An open feed; iterate it for events. Made by :func:`open_feed`.
 
     It has one consumer: a loop that another task begins meanwhile raises :class:`UsageError`.
-
-    :ivar backend: the event loop that the consumer runs on.
-    :ivar seat: where its ``for`` loop sits.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, parts: Parts) -> None:
+        super().__init__(parts.outbox, parts.resume, parts.latency)
         self.settings = settings
         self.metrics = metrics
         self._parts = parts
         self._arbiter = parts.arbiter
-        self._outbox = parts.outbox
         self._shards = parts.shards
-        self._items: Iterator[Item[P]] = iter(())
-        self._handed_out: list[Item[P]] = []
-        self.backend: Backend = TRIO
-        self.seat: Seat = Seat(lambda: self.backend.task())
         # The clock itself, not trio.current_time: how it is may be asked when Trio has ended.
         self._now = trio.lowlevel.current_clock().current_time
         self._started_at = self._now()
@@ -74,34 +66,6 @@ class Feed(Generic[P]):
         return f"<Feed of {sum(len(line.streams) for line in self.lines)} streams>"
 
     # -- for the consumer ---------------------------------------------------------------------
-
-    def __aiter__(self) -> Events[P]:
-        return self.seat.take(Events(self, self._items))
-
-    async def __anext__(self) -> Item[P]:
-        for item in self._items:
-            return item
-        return next(await self.rest())
-
-    async def rest(self) -> Iterator[Item[P]]:
-        """What is left of the running batch, or else the next one; taking from it takes it away."""
-        if not length_hint(self._items):
-            self._items = iter(await self._next_batch())
-        return self._items
-
-    def batches(self) -> Batches[P]:
-        """Whole batches: everything that one socket read made deliverable, in order.
-
-        Iteration raises :class:`GaveUp` when the feed has ended, after the last batch.
-        """
-        return Batches(self)
-
-    async def next_batch(self) -> list[Item[P]]:
-        """The next batch, or what is left of the one that single events were taken from.
-
-        :raises GaveUp: when the feed has ended, after the last batch.
-        """
-        return list(self._items) or await self._next_batch()
 
     def drain(self) -> list[Item[P]]:
         """All that can be delivered now, without waiting: for the last write at shutdown.
@@ -121,18 +85,8 @@ class Feed(Generic[P]):
             items += self._parts.delivery.told(released)
         rest: list[Item[P]] = [*self._items, *items]
         self._items = iter(())
-        self._handed_out += items
+        self.handed_out += items
         return rest
-
-    def acknowledge(self, count: int | None = None) -> None:
-        """Say that everything handed out so far has been dealt with, or its first ``count`` items.
-
-        Asking for the next batch says so by itself; this is for the last one, before the feed is
-        left. What is not acknowledged is delivered again after a restart with ``state``. "Dealt
-        with" is as durable as the consumer makes it: see ``sync`` of :func:`open_feed`.
-        """
-        self._parts.resume.note(self._handed_out[:count])
-        self._handed_out = [] if count is None else self._handed_out[count:]
 
     def write_off(self) -> list[Gap]:
         """Enter in the ledger as missing what was received and will not have been dealt with.
@@ -151,9 +105,9 @@ class Feed(Generic[P]):
                     item, first=before.first, since=before.since
                 )
 
-        for item in self._handed_out:
+        for item in self.handed_out:
             enter(item, "not_written")
-        self._handed_out = []
+        self.handed_out = []
         for track in self._arbiter.gapped():
             while track.held:
                 items: list[Item[Any]] = []
@@ -167,14 +121,14 @@ class Feed(Generic[P]):
 
         :raises SinkError: if it cannot be written.
         """
-        self._parts.resume.save()
+        self._resume.save()
 
     async def save_at_last(self) -> None:
         """Write the state file, if there is one, within a bound, whatever was cancelled.
 
         :raises SinkError: if it cannot be written.
         """
-        await self.backend.call(self._parts.resume.save_at_last)
+        await self.backend.call(self._resume.save_at_last)
 
     @property
     def caught_up(self) -> bool:
@@ -187,7 +141,7 @@ class Feed(Generic[P]):
 
     def latency(self) -> Latency:
         """How long each part of the way took of late, in seconds."""
-        return self._parts.latency.recent()
+        return self._latency.recent()
 
     def status(self) -> FeedStatus:
         """What the feed is doing now."""
@@ -259,7 +213,7 @@ class Feed(Generic[P]):
         keys = {(one.venue, one.stream) for one in positions}
         self._outbox.remove(keys)
         self._items = iter([item for item in self._items if key_of(item) not in keys])
-        self._parts.resume.begin(positions)
+        self._resume.begin(positions)
 
     def forget(self, streams: Collection[str]) -> None:
         """Drop what is known of streams that were unsubscribed, and what is on its way of them."""
@@ -350,32 +304,3 @@ class Feed(Generic[P]):
             and self._parts.rest.serves(track.venue)
             and track.held_behind <= self.settings.resume_limit
         )
-
-    def take(self) -> list[Item[P]] | None:
-        """The next batch, without waiting; None if there is none yet.
-
-        :raises GaveUp: when the feed has ended, after the last batch.
-        """
-        latency = self._parts.latency
-        latency.asked()
-        self.acknowledge()
-        items = self._outbox.take()
-        if items is not None:
-            self._handed_out = items
-            latency.handed_out(self._outbox.since)
-        return items
-
-    def notify(self, wake: Callable[[], object] | None) -> None:
-        """Have this called when there may be something to take, in the midst of what the feed does.
-
-        Until then, and until it is taken back with None, nobody else can take anything.
-        """
-        self._outbox.wake = wake
-
-    async def _next_batch(self) -> list[Item[P]]:
-        latency = self._parts.latency
-        latency.asked()
-        self.acknowledge()
-        self._handed_out = await self._outbox.get(self.backend)
-        latency.handed_out(self._outbox.since)
-        return self._handed_out

@@ -38,6 +38,8 @@ class Outbox:
     :ivar since: from when on the batch that was taken last had waited, as :meth:`put` was told.
     :ivar wake: the consumer sets it while it waits, to be called when there may be something to
         take; in the midst of what the feed does, so it only wakes somebody, or takes.
+    :ivar taker: given each batch at once, with since when it waits, while none waits; in the midst
+        of what the feed does as well, and it does not raise.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Outbox:
         self.size: int = 0
         self.bytes: int = 0
         self.wake: Callable[[], object] | None = None
+        self.taker: Callable[[list[Item[Any]], float | None], None] | None = None
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._lose = lose
@@ -59,12 +62,13 @@ class Outbox:
         self._moved: dict[str, VenueChanged] = {}
         """Stream → from which venue to which it went in what was dropped."""
         self._closed: K2Error | None = None
-        self._drained = trio.Event()
+        self._drained: trio.Event | None = None
+        """Set when there is room again; None while nobody waits for that."""
 
     @property
     def full(self) -> bool:
         """Whether producers should wait."""
-        return self._lose is None and self._filled_up()
+        return self._lose is None and (self.size >= self._limit or self.bytes >= self._limit_bytes)
 
     def put(self, items: list[Item], since: float | None = None) -> Sequence[Gap | Outage]:
         """Append a batch, or declare it lost if there is no room and the policy is to drop.
@@ -72,6 +76,9 @@ class Outbox:
         :param since: from when on it waits, for who measures that.
         :returns: what stands in the place of its messages then.
         """
+        if self.taker is not None and not (self._batches or self._lost or self._moved):
+            self.taker(items, since)
+            return ()
         cost = self._cost_of(items) if self._batches else 0
         if self._lose is not None and self.size and self._filled_up(len(items), cost):
             return self._drop(items, self._lose)
@@ -97,6 +104,8 @@ class Outbox:
     async def room(self) -> None:
         """Wait until the outbox is below its bound."""
         while self.full:
+            if self._drained is None:
+                self._drained = trio.Event()
             await self._drained.wait()
 
     async def get(self, backend: Backend = TRIO) -> list[Item[Any]]:
@@ -153,7 +162,7 @@ class Outbox:
             self._lost.pop(key, None)
         self._wake_producers()
 
-    def _filled_up(self, more: int = 1, more_bytes: int = 1) -> bool:
+    def _filled_up(self, more: int, more_bytes: int) -> bool:
         """Whether there is no room for so much more."""
         return self.size + more > self._limit or self.bytes + more_bytes > self._limit_bytes
 
@@ -161,10 +170,10 @@ class Outbox:
         return sum(cost_of(item) for item in items if isinstance(item, Event))
 
     def _wake_producers(self) -> None:
-        if not self.full:
+        if self._drained is not None and not self.full:
             # One event for all who wait; those who come later wait for the next one.
             self._drained.set()
-            self._drained = trio.Event()
+            self._drained = None
 
     def _drop(
         self, items: list[Item], lose: Callable[[Event], Gap | Outage]

@@ -37,6 +37,7 @@ class Resume:
     :param positions: where streams are to begin, besides what the state file says; the earlier of
         both counts.
     :param sync: makes durable what the consumer did with what it acknowledged; blocks.
+    :ivar keeps: whether there is a file.
     :ivar problem: what keeps the file from being written; None if nothing does.
     """
 
@@ -51,6 +52,7 @@ class Resume:
         self.problem: str | None = None
         self._arbiter = arbiter
         self._path = settings.state
+        self.keeps: bool = settings.state is not None
         self._unit = settings.unit
         self._interval_s = settings.state_interval
         self._emit = emit
@@ -75,11 +77,10 @@ class Resume:
             track.resume(one.position, self._limit, one.time, one.received, one.trade)
 
     def note(self, items: Sequence[Item]) -> None:
-        """The consumer has dealt with these."""
-        if self._path is not None:
-            for item in items:
-                if isinstance(item, Event | Gap):
-                    self._dealt_with[item.venue, item.stream] = item
+        """The consumer has dealt with these; to be told only if it :attr:`keeps` that."""
+        for item in items:
+            if isinstance(item, Event | Gap):
+                self._dealt_with[item.venue, item.stream] = item
 
     async def save_regularly(self) -> None:
         """Write the file at every interval, for ever.

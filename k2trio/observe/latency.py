@@ -175,10 +175,11 @@ class Meter:
     """Measures; see the module.
 
     :param clock: as :func:`trio.current_time`.
+    :ivar clock: the same.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        self.clock: Callable[[], float] = clock
         self._samples = {part: _Samples() for part in Part}
         self._exchange = self._samples[Part.EXCHANGE].fresh
         self._decode = self._samples[Part.DECODE].fresh
@@ -203,7 +204,7 @@ class Meter:
 
         :param since: when its messages were decoded; None for what never was a message.
         """
-        self._handed_out_at = now = self._clock()
+        self._handed_out_at = now = self.clock()
         if now >= self._window_ends or len(self._queue) >= FOLD:
             self._fold(now)
         if since is not None:
@@ -212,8 +213,21 @@ class Meter:
     def asked(self) -> None:
         """Note that the consumer is done with the batch that it got."""
         if self._handed_out_at is not None:
-            self._handler.append(self._clock() - self._handed_out_at)
+            self._handler.append(self.clock() - self._handed_out_at)
             self._handed_out_at = None
+
+    def handled(self, since: float | None, began: float) -> None:
+        """Note a batch that a handler was called with, and is done with now.
+
+        :param since: when its messages were decoded; None for what never was a message.
+        :param began: when the handler was called.
+        """
+        now = self.clock()
+        if now >= self._window_ends or len(self._handler) >= FOLD:
+            self._fold(now)
+        if since is not None:
+            self._queue.append(began - since)
+        self._handler.append(now - began)
 
     def observe(self, transition: Transition) -> None:
         """Take note of pings."""
@@ -222,7 +236,7 @@ class Meter:
 
     def recent(self) -> Latency:
         """How long each part took of late."""
-        self._fold(self._clock())
+        self._fold(self.clock())
         return Latency(**{part.value: one.spread() for part, one in self._samples.items()})
 
     def histograms(self) -> Mapping[str, Histogram]:

@@ -1,10 +1,10 @@
 """Holds one WebSocket connection, from its opening to the goodbye.
 
 Every step has a bound, and every way to fail becomes one :class:`ConnectionFailed`. trio-websocket
-is used through its public parts and never trusted with time: its reader runs in a nursery of ours,
-it reads through :class:`FrameTap`, and its closing handshake is not used, since it needs the reader
-alive while the task that closes has been cancelled. We say goodbye ourselves, within a bound, and
-only where it can be understood: not before the upgrade, nor after half a frame.
+is used through its public parts and never trusted with time: its reader runs in a nursery of ours
+and gets only what :class:`FrameTap` leaves to it. Its closing handshake is not used, since it needs
+the reader alive while the task that closes has been cancelled. We say goodbye ourselves, within a
+bound, and only where it can be understood: not before the upgrade, nor after half a frame.
 """
 
 from __future__ import annotations
@@ -163,6 +163,7 @@ async def _open(
                 websocket = await upgrade(nursery, tap, endpoint, target, deadline)
                 took = trio.current_time() - started
                 opened = True
+                nursery.start_soon(tap.read)
                 if isinstance(transport, TcpStream | TlsStream):
                     transport.proven()
                 try:

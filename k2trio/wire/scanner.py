@@ -21,6 +21,8 @@ MAX_PARTS = 4096
 _TEXT, _CONTINUATION, _BINARY, _CLOSE, _PING, _PONG = 0x1, 0x0, 0x2, 0x8, 0x9, 0xA
 _FIN = 0x80
 _FIN_TEXT_16BIT = 0x817E
+_FEW_BYTES = 1024
+"""A read up to which it is worth looking whether it is just a few frames."""
 _two_shorts = Struct(">HH").unpack_from
 
 
@@ -45,7 +47,8 @@ class FrameScanner:
     """
 
     def __init__(self, max_message_bytes: int, *, pure: bool = False) -> None:
-        self._cut_run = _cut_run if pure or core is None else core.cut
+        self._compiled_cut = None if pure or core is None else core.cut
+        self._cut_run = self._compiled_cut or _cut_run
         self._max = max_message_bytes
         self._rest = bytearray()
         self._wanted = 0
@@ -55,6 +58,32 @@ class FrameScanner:
         self.close_code: int | None = None
         self.close_reason: str = ""
         self.closed: bool = False
+
+    def few(self, data: bytes) -> list[bytes] | None:
+        """The messages of a read that is nothing but a few text frames, by the least work.
+
+        None for everything else, of which nothing was taken then: it is for :meth:`feed`. To be
+        asked while there is no violation, and no close frame has come.
+        """
+        size = len(data)
+        if size > _FEW_BYTES or self._rest or self._parts is not None:
+            return None
+        at, texts, longest = 0, list[bytes](), self._max
+        if self._compiled_cut is not None:
+            return texts if self._compiled_cut(data, 0, longest, texts) == size else None
+        while size - at > 4:
+            head, length = _two_shorts(data, at)
+            at += 4
+            if head != _FIN_TEXT_16BIT or not 126 <= length <= longest:
+                return None
+            texts.append(data[at : at + length])
+            at += length
+        if at != size:
+            return None
+        for text in texts:
+            if not text.isascii():
+                return None
+        return texts
 
     def feed(self, data: bytes) -> Scan:
         """Scan the next bytes of the stream; look at :attr:`violation` afterwards."""

@@ -1,12 +1,13 @@
-"""Stands between the transport and trio-websocket, and takes the text messages in batches.
+"""Reads a WebSocket: takes its text messages in batches, and leaves the rest to trio-websocket.
 
 :class:`FrameTap` is a :class:`trio.abc.Stream` that is handed to
 :func:`trio_websocket.wrap_client_stream`. That library does the upgrade, answers pings and matches
-pongs. Its reader task calls :meth:`FrameTap.receive_some`, which reads the socket, takes every
-text message for itself, and returns only what is left: pings and pongs, verbatim and in order. So
-data never waits in trio-websocket's per-message queue, and pings are answered even while the
-consumer is slow. A close frame ends the stream; ``connection.py`` answers it, since the library's
-own answer would be cancelled together with its reader.
+pongs. From then on :meth:`FrameTap.read`, a task of its own, reads the socket and takes every text
+message; what is left, pings and pongs, verbatim and in order, is what the library's reader gets
+from :meth:`FrameTap.receive_some`. So data never waits in trio-websocket's per-message queue, no
+message passes through its tasks, and pings are answered even while the consumer is slow. A close
+frame ends the stream; ``connection.py`` answers it, since the library's own answer would be
+cancelled together with its reader.
 """
 
 from __future__ import annotations
@@ -19,11 +20,17 @@ import trio
 
 from ..errors import ConnectionFailed, Dropped, ProtocolViolation, Reset
 from .answer import AnswerHead, refusal
+from .control import ControlFrames
 from .pings import PingThinner
+from .ready import HOST
 from .scanner import FrameScanner
+from .tcp import TcpStream
+from .tls import TlsStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .ready import Host, Ready
 
 READ_BYTES = 128 * 1024
 """One socket read. Smaller ones share the cost of a read, some 40 µs, among fewer messages; of
@@ -77,6 +84,7 @@ class FrameTap(trio.abc.Stream):
         self._scanner = FrameScanner(max_message_bytes)
         self._max_buffered = max_buffered_bytes
         self._wall_clock = wall_clock
+        self._clock = trio.lowlevel.current_clock().current_time  # looked up once, for all reads
         self._early = b""
         self._upgraded = False
         self._half_sent = False
@@ -87,6 +95,9 @@ class FrameTap(trio.abc.Stream):
         self._arrival: trio.Event | None = None
         self._room: trio.Event | None = None
         self._pings = PingThinner()
+        self._control = ControlFrames()
+        self._stop_hosted: Callable[[], None] | None = None
+        """While another loop waits for the socket: what ends that."""
         self.stalls: int = 0
         self.failure: ConnectionFailed | None = None
         self.hand_over: Callable[[Batch], bool] | None = None
@@ -129,6 +140,7 @@ class FrameTap(trio.abc.Stream):
     def _end(self, failure: ConnectionFailed) -> None:
         """The same, where nothing will be read any more."""
         self._reading_over = True
+        self._control.end()
         self.fail(failure)
 
     async def next_batch(self) -> Batch:
@@ -152,39 +164,116 @@ class FrameTap(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """For trio-websocket's reader: the handshake response, then control frames only."""
-        if not self._upgraded:
-            return await self._receive_answer()
-        pings = self._pings
-        while True:
+        return await (self._control.take() if self._upgraded else self._receive_answer())
+
+    async def read(self) -> None:
+        """After the upgrade, read until nothing more can come; :attr:`failure` says why."""
+        pings, ready, host = self._pings, ready_of(self._stream), HOST.get()
+        while not self._reading_over:
             if self._buffered_bytes >= self._max_buffered:
                 self._room = trio.Event()
                 self.stalls += 1
                 await self._room.wait()
-            data: bytes | None = None
-            if pings.pending:
-                with trio.move_on_at(pings.pending_due()):
-                    data = await self._read()
+            if ready is None or pings.pending or self._early:
+                await self._read_in_time(pings.pending_due())
+            elif host is not None and ready.hosted:
+                await self._read_hosted(ready, host)
             else:
-                data = await self._read()
-            if data is None:
-                return pings.due(b"")
-            if not data:
-                self._end(Dropped("the peer closed TCP without a close frame"))
-                return b""
-            scan = self._scanner.feed(data)
-            if scan.texts:
-                self._keep(scan.texts)
-            if self._scanner.violation is not None:
-                self._end(self._scanner.violation)
-                raise trio.BrokenResourceError from self._scanner.violation
-            if self._scanner.closed:
-                self._end(self._dropped())
-                return b""
-            if control := scan.pongs + pings.due(scan.ping):
-                return control
+                # Nearly always; with no layers between.
+                try:
+                    await ready.readable()
+                except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                    self._broke(error)
+                else:
+                    self._read_now(ready)
 
-    def _keep(self, texts: list[bytes]) -> None:
-        self.last_text_at = now = self.last_bytes_at
+    async def _read_in_time(self, deadline: float) -> None:
+        """Read, unless a ping that was kept may be answered before something comes."""
+        data: bytes | None = None
+        try:
+            with trio.move_on_at(deadline):
+                data = await self._read()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+        if data is None:
+            self._control.put(self._pings.due(b""))
+        else:
+            self._take_in(data)
+
+    async def _read_hosted(self, ready: Ready, host: Host) -> None:
+        """Let the loop around Trio wait, and take what comes there, while that is all there is."""
+        fd, error = ready.fileno(), None
+        if fd < 0:
+            self._broke(trio.ClosedResourceError("this socket was already closed"))
+            return
+        over = trio.Event()
+
+        @trio.lowlevel.enable_ki_protection
+        def take() -> None:
+            nonlocal error
+            try:
+                self._read_now(ready)
+            except BaseException as raised:  # noqa: BLE001 - it is raised by the task that reads
+                error = raised
+            if error is not None or self._wants_more_than_reading or not ready.hosted:
+                stop()
+
+        def stop() -> None:
+            if self._stop_hosted is not None:
+                self._stop_hosted = None
+                host.remove_reader(fd)
+                over.set()
+
+        self._stop_hosted = stop
+        host.add_reader(fd, take)
+        try:
+            await over.wait()
+        finally:
+            stop()
+            if error is not None:
+                raise error
+
+    @property
+    def _wants_more_than_reading(self) -> bool:
+        return (
+            self._reading_over
+            or bool(self._pings.pending)
+            or self._buffered_bytes >= self._max_buffered
+        )
+
+    def _read_now(self, ready: Ready) -> None:
+        try:
+            data = ready.read_now()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._broke(error)
+        else:
+            if data is not None:
+                self._take_in(data)
+
+    def _broke(self, error: BaseException) -> None:
+        self._end(Reset(f"transport broke: {_cause(error)}"))
+
+    def _take_in(self, data: bytes) -> None:
+        """Take what one read brought."""
+        self.last_bytes_at = now = self._clock()
+        if texts := self._scanner.few(data):
+            self._keep(texts, now)
+            return
+        if not data:
+            self._end(Dropped("the peer closed TCP without a close frame"))
+            return
+        scan = self._scanner.feed(data)
+        if scan.texts:
+            self._keep(scan.texts, now)
+        if self._scanner.violation is not None:
+            self._end(self._scanner.violation)
+        elif self._scanner.closed:
+            self._end(self._dropped())
+        elif (scan.ping or scan.pongs) and (control := scan.pongs + self._pings.due(scan.ping)):
+            self._control.put(control)
+
+    def _keep(self, texts: list[bytes], now: float) -> None:
+        self.last_text_at = now
         batch = Batch(texts, self._wall_clock(), now)
         if not self._batches and self.hand_over is not None and self.hand_over(batch):
             return
@@ -217,6 +306,7 @@ class FrameTap(trio.abc.Stream):
             self.fail(refusal(answer, self._wall_clock()))
             raise trio.BrokenResourceError
         self._upgraded = True
+        self.last_bytes_at = trio.current_time()
         return answer
 
     async def _read(self) -> bytes:
@@ -226,9 +316,8 @@ class FrameTap(trio.abc.Stream):
         try:
             data = bytes(await self._stream.receive_some(READ_BYTES))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self._end(Reset(f"transport broke: {_cause(error)}"))
+            self._broke(error)
             raise
-        self.last_bytes_at = trio.current_time()
         return data
 
     def _wake(self) -> None:
@@ -263,6 +352,8 @@ class FrameTap(trio.abc.Stream):
     async def aclose(self) -> None:
         """Close the transport. If trio-websocket does so, it has refused what the peer sent."""
         self.fail(ProtocolViolation("the answer to the upgrade breaks RFC 6455"))
+        if self._stop_hosted is not None:
+            self._stop_hosted()
         await self._stream.aclose()
 
     async def drain_until_close(self) -> None:
@@ -275,6 +366,13 @@ class FrameTap(trio.abc.Stream):
             if not data:
                 return
             self._scanner.feed(data)
+
+
+def ready_of(stream: trio.abc.Stream) -> Ready | None:
+    """The stream as one that can be read without waiting, if it can."""
+    if isinstance(stream, TlsStream):
+        return stream.ready
+    return stream if isinstance(stream, TcpStream) else None
 
 
 def _cause(error: BaseException) -> str:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 TRANSPORT_BYTES = 128 * 1024
 """One read of the transport. Records have overhead, so what comes out of it is a little less."""
+RECORD_BYTES = 16 * 1024
+"""What one record brings at most (RFC 8446, 5.1)."""
 
 
 def make_ssl_context(settings: Settings) -> ssl.SSLContext:
@@ -79,6 +81,7 @@ class TlsStream(trio.abc.Stream):
         remember: Callable[[ssl.SSLSession], None] | None = None,
     ) -> None:
         self._transport = transport
+        self._tcp = transport if isinstance(transport, TcpStream) else None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_hostname=server_hostname, session=session
@@ -86,11 +89,13 @@ class TlsStream(trio.abc.Stream):
         self._remember = remember
         self._send_lock = trio.Lock()
         self._ended = False
+        self._more = False
+        """Whether there may be more to decrypt."""
 
     def proven(self) -> None:
         """To be called when a WebSocket was opened on it."""
-        if isinstance(self._transport, TcpStream):
-            self._transport.proven()
+        if self._tcp is not None:
+            self._tcp.proven()
 
     @property
     def resumed(self) -> bool:
@@ -129,6 +134,43 @@ class TlsStream(trio.abc.Stream):
                 await self._fill()
         return b""
 
+    @property
+    def ready(self) -> TlsStream | None:
+        """Itself, if it can be read as :class:`~.ready.Ready` says."""
+        return None if self._tcp is None else self
+
+    @property
+    def hosted(self) -> bool:
+        """See :class:`~.ready.Ready`."""
+        waits = not self._more and not self._outgoing.pending
+        return waits and self._tcp is not None and self._tcp.hosted
+
+    def fileno(self) -> int:
+        """Of the socket; -1 when it is closed."""
+        return -1 if self._tcp is None else self._tcp.fileno()
+
+    async def readable(self) -> None:
+        """Return when :meth:`read_now` is worth a try, after a checkpoint."""
+        if self._outgoing.pending:  # the answer to a key update
+            await self._flush()
+        if self._more or self._tcp is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._tcp.readable()
+
+    def read_now(self) -> bytes | None:
+        """What has arrived; empty at the end of the stream, None if nothing has."""
+        if not self._more:
+            data = None if self._tcp is None else self._tcp.read_now(TRANSPORT_BYTES)
+            if data is None:
+                return None
+            if data:
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+        plain = self._decrypt(self._incoming.pending + RECORD_BYTES)
+        return plain if plain or self._ended else None
+
     def _decrypt(self, limit: int) -> bytes:
         parts: list[bytes] = []
         size = 0
@@ -140,12 +182,15 @@ class TlsStream(trio.abc.Stream):
                     break
                 parts.append(part)
                 size += len(part)
+                if not self._incoming.pending and not self._tls.pending():
+                    break  # instead of asking for more, which is an exception
         except ssl.SSLWantReadError:
             pass
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             self._ended = True
         except ssl.SSLError as error:
             raise trio.BrokenResourceError from error
+        self._more = size >= limit
         if parts and self._remember is not None and (session := self._tls.session) is not None:
             self._remember(session)
             self._remember = None

@@ -225,6 +225,50 @@ def test_asking_for_more_acknowledges_what_came_before(
     assert (ids(second)[0] == ids(first)[-1] + 1) == asked_again
 
 
+def test_what_a_handler_has_returned_from_is_acknowledged_and_what_it_refused_is_not(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    async def live() -> list[Item]:
+        batches: list[list[Item]] = []
+
+        def take_two(batch: list[Item]) -> None:
+            if len(batches) == 2:
+                raise ZeroDivisionError
+            batches.append(batch)
+
+        async with open_feed(settings=exchange.settings(state=tmp_path / "state.json")) as feed:
+            with pytest.raises(ZeroDivisionError):
+                await feed.for_each_batch(take_two)
+        return [item for batch in batches for item in batch]
+
+    first, second = run(live()), run(live())
+    assert_whole([*first, *second])
+
+
+def test_a_handler_is_called_in_the_loop_and_its_failure_comes_out(exchange: Exchange) -> None:
+    items: list[Item] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def take_item(item: Item) -> None:
+            assert asyncio.get_running_loop() is loop
+            items.append(item)
+            if len(items) == 50:
+                raise ZeroDivisionError
+
+        async with open_feed(settings=exchange.settings()) as feed:
+            with pytest.raises(ZeroDivisionError):
+                await feed.for_each(take_item)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await feed.for_each_batch(items.extend)
+
+    run(main())
+    assert_whole(items)
+    assert len(items) > 50
+
+
 # -- the end ----------------------------------------------------------------------------------
 
 

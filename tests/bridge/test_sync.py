@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 import threading
 import time
 from contextlib import suppress
@@ -143,6 +144,70 @@ def test_asking_for_more_acknowledges_what_came_before(
 
     first, second = live(), live()
     assert (ids(second)[0] == ids(first)[-1] + 1) == asked_again
+
+
+def test_what_a_handler_has_returned_from_is_acknowledged_and_what_it_refused_is_not(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    def live() -> list[Item]:
+        batches: list[list[Item]] = []
+
+        def take_two(batch: list[Item]) -> None:
+            if len(batches) == 2:
+                raise ZeroDivisionError
+            batches.append(batch)
+
+        state = tmp_path / "state.json"
+        with (
+            open_feed(settings=exchange.settings(state=state)) as feed,
+            pytest.raises(ZeroDivisionError),
+        ):
+            feed.for_each_batch(take_two)
+        return [item for batch in batches for item in batch]
+
+    first, second = live(), live()
+    assert_whole([*first, *second])
+
+
+def test_a_handler_is_called_in_the_feeds_thread_and_its_failure_comes_out(
+    exchange: Exchange,
+) -> None:
+    items: list[Item] = []
+    threads: set[str] = set()
+
+    def take(item: Item) -> None:
+        items.append(item)
+        threads.add(threading.current_thread().name)
+        if len(items) == 50:
+            raise ZeroDivisionError
+
+    with open_feed(settings=exchange.settings()) as feed:
+        items.append(next(iter(feed)))
+        items += feed._items
+        threads.clear()
+        with pytest.raises(ZeroDivisionError):
+            feed.for_each(take)
+        items.append(feed.get())
+    assert_whole(items)
+    assert threads == {"k2trio feed"}
+
+
+def test_a_handler_is_called_no_more_when_the_wait_was_interrupted(exchange: Exchange) -> None:
+    items: list[Item] = []
+
+    def interrupt(_batch: list[Item]) -> None:
+        items.extend(_batch)
+        if len(items) > 50:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    with open_feed(settings=exchange.settings()) as feed:
+        with pytest.raises(KeyboardInterrupt):
+            feed.for_each_batch(interrupt)
+        before = len(items)
+        time.sleep(0.2)
+        assert len(items) == before
+        items += feed.get_batch()
+    assert_whole(items)
 
 
 def test_a_second_thread_that_reads_is_refused(exchange: Exchange) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import ssl
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,6 +16,7 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k2trio.wire.tcp import TcpStream
 from k2trio.wire.tls import TlsStream
 
 if TYPE_CHECKING:
@@ -77,6 +79,56 @@ async def test_at_most_so_many_bytes_come_as_were_asked_for() -> None:
     async with connected() as (ours, theirs, _):
         await theirs.send_all(b"x" * 1000)
         assert [len(await ours.receive_some(400)) for _ in range(3)] == [400, 400, 200]
+
+
+@asynccontextmanager
+async def on_sockets() -> AsyncGenerator[tuple[TlsStream, Any]]:
+    """Our stream on a socket, and trio's at the other end."""
+    near, far = socket.socketpair()
+    ours = TlsStream(TcpStream(near), CLIENT, HOST)
+    theirs: Any = trio.SSLStream(
+        trio.SocketStream(trio.socket.from_stdlib_socket(far)), SERVER, server_side=True
+    )
+    with near, far, trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(theirs.do_handshake)
+            await ours.do_handshake()
+        yield ours, theirs
+
+
+async def read_when_ready(stream: TlsStream, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        await stream.readable()
+        part = stream.read_now()
+        assert part != b"", "the stream ended early"
+        data += part or b""
+    return data
+
+
+async def test_what_is_read_when_it_is_ready_is_whole_and_then_comes_the_end() -> None:
+    sent = random.Random(1).randbytes(300_000)
+    async with on_sockets() as (ours, theirs), trio.open_nursery() as nursery:
+        assert ours.ready is ours
+
+        async def send() -> None:
+            for at in range(0, len(sent), 30_000):
+                await theirs.send_all(sent[at : at + 30_000])
+            await theirs.transport_stream.send_eof()
+
+        nursery.start_soon(send)
+        assert await read_when_ready(ours, len(sent)) == sent
+        await ours.readable()
+        assert ours.read_now() == b""
+
+
+async def test_what_a_bounded_read_left_is_not_waited_for() -> None:
+    async with on_sockets() as (ours, theirs):
+        await theirs.send_all(b"x" * 1000)
+        assert await ours.receive_some(400) == b"x" * 400
+        assert not ours.hosted, "its socket has nothing more to say"
+        assert await read_when_ready(ours, 600) == b"x" * 600
+        assert ours.hosted
 
 
 @settings(deadline=None, max_examples=25)
