@@ -147,12 +147,13 @@ def run(name: str, about: str | None, rows_named: Callable[[str], list[Client]])
     for rate in map(int, options.rates.split(",")):
         results.append(measure(rate, rows, options))
         print(show(results[-1]), flush=True)
+    measured = {name for result in results for name in result["clients"]}
     content = document(
         options.checkout,
         rounds=options.rounds,
         seconds=options.seconds,
         tls=options.tls,
-        versions={row.name: versions_of(row) for row in rows},
+        versions={row.name: versions_of(row) for row in rows if row.name in measured},
         results=results,
     )
 

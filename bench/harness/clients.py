@@ -22,6 +22,7 @@ ENVIRONMENTS = BENCH / ".venvs"
 CHECKOUT = BENCH.parent
 INSTALL_BOUND_S = 900.0
 RUN_BOUND_S = 120.0
+CARGO = "Cargo.toml"
 READY = "bench-packages.json"
 """Written into an environment when it is complete: what was asked for."""
 
@@ -35,7 +36,7 @@ class Client:
     """One row of the tables.
 
     :ivar environment: its name in ``peers.toml``; empty: the interpreter of the bench.
-    :ivar adapter: file in ``peers/``.
+    :ivar adapter: file in ``peers/``; or a crate there, by its ``Cargo.toml``.
     :ivar hands: what the library hands its user.
     :ivar modes: what it can do; empty: everything.
     :ivar cannot: ``plain`` or ``tls`` → why it cannot be measured so.
@@ -68,6 +69,11 @@ class Client:
         """Whether it is k2trio."""
         return self.name.startswith("k2trio")
 
+    @property
+    def in_rust(self) -> bool:
+        """Whether it is a program that cargo builds."""
+        return Path(self.adapter).name == CARGO
+
 
 @cache
 def _table() -> dict[str, Any]:
@@ -93,6 +99,44 @@ def named(rows: Sequence[Client], only: str) -> list[Client]:
 def client_named(name: str) -> Client:
     """The client of exactly that name."""
     return next(row for row in clients() if row.name == name)
+
+
+def command_of(client: Client) -> list[str]:
+    """What starts a client; its environment or program is made if it is missing.
+
+    :raises NotMeasuredError: if that fails.
+    """
+    if client.in_rust:
+        return [str(_built(PEERS / client.adapter))]
+    return [python_of(client), str(PEERS / client.adapter)]
+
+
+@cache
+def _cargo() -> str:
+    found = shutil.which("cargo") or shutil.which(Path.home() / ".cargo" / "bin" / "cargo")
+    if found is None:
+        raise NotMeasuredError("needs cargo, which is not here")
+    return found
+
+
+@cache
+def _built(manifest: Path) -> Path:
+    """The program of a crate. Cargo knows whether there is anything to build."""
+    name = manifest.parent.name
+    home, log = ENVIRONMENTS / name, ENVIRONMENTS / f"{name}.log"
+    ENVIRONMENTS.mkdir(exist_ok=True)
+    command = [_cargo(), "build", "--release", "--manifest-path", str(manifest),
+               "--target-dir", str(home)]  # fmt: skip
+    print(f"building {name} …", file=sys.stderr, flush=True)
+    with log.open("w") as output:
+        try:
+            subprocess.run(
+                command, check=True, stdout=output, stderr=output, timeout=INSTALL_BOUND_S
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise NotMeasuredError(f"does not build, see {log.name}") from error
+    package = tomllib.loads(manifest.read_text())["package"]
+    return home / "release" / str(package["name"])
 
 
 def python_of(client: Client) -> str:
@@ -140,7 +184,9 @@ def _interpreter(version: str) -> str:
 
 
 def versions_of(client: Client) -> dict[str, str]:
-    """Interpreter and packages that a client ran with."""
+    """Interpreter (or compiler) and packages that a client ran with."""
+    if client.in_rust:
+        return _rust_versions(PEERS / client.adapter)
     wanted = ["k2trio", "trio", "trio-websocket", "msgspec"]
     if client.environment:
         packages = _table()["environments"][client.environment]["packages"]
@@ -156,6 +202,15 @@ def versions_of(client: Client) -> dict[str, str]:
         [python_of(client), "-c", script, *wanted], capture_output=True, text=True, check=True
     )
     return dict(json.loads(done.stdout))
+
+
+def _rust_versions(manifest: Path) -> dict[str, str]:
+    locked = tomllib.loads(manifest.with_name("Cargo.lock").read_text())["package"]
+    wanted = tomllib.loads(manifest.read_text())["dependencies"]
+    cargo = subprocess.run([_cargo(), "--version"], capture_output=True, text=True, check=True)
+    return {"cargo": cargo.stdout.split()[1]} | {
+        package["name"]: package["version"] for package in locked if package["name"] in wanted
+    }
 
 
 def run_client(
@@ -179,7 +234,7 @@ def run_client(
     if why := client.cannot.get("plain" if ca is None else "tls"):
         raise NotMeasuredError(why)
     command = [
-        python_of(client), str(PEERS / client.adapter), "--url", url, "--count", str(count),
+        *command_of(client), "--url", url, "--count", str(count),
         "--streams", "/".join(streams), "--variant", client.variant, *arguments,
     ]  # fmt: skip
     if ca is not None:
