@@ -253,9 +253,11 @@ FRAMES = {
 }
 
 
+@pytest.mark.parametrize("pure", [False, True])
 @pytest.mark.parametrize("what", FRAMES)
-def test_a_message_takes_no_more_memory_than_is_counted(what: str) -> None:
-    decoder = Decoder("v")
+def test_a_message_takes_no_more_memory_than_is_counted(what: str, pure: bool) -> None:
+    decoder = Decoder("v", pure=pure)
+    decoder.expect(["btcusdt@trade", "btcusdt@depth", "btcusdt@kline_1m"])
     copies = 200
     decoder.decode([FRAMES[what]], 0.0)
     tracemalloc.start()
