@@ -53,7 +53,8 @@ def _build(root: Path, folder: Path, work: Path) -> Path:
         compiler.
     """
     flags = [] if sys.platform == "win32" else ["-O3"]
-    core = Extension(MODULE, [SOURCE], extra_compile_args=flags)
+    headers = [path.as_posix() for path in (root / SOURCE).parent.glob("*.h")]
+    core = Extension(MODULE, [SOURCE], depends=headers, extra_compile_args=flags)
     distribution = Distribution({"name": "k2trio", "ext_modules": [core]})
     command: Any = distribution.get_command_obj("build_ext")
     command.build_lib, command.build_temp = str(folder), str(work / "objects")

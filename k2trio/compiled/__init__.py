@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 VARIABLE = "K2TRIO_PURE"
+INTERFACE = 1
+"""Of the core that fits this package; one that an older version left in the folder does not."""
 
 
 def _load() -> tuple[ModuleType | None, str]:
@@ -24,6 +26,8 @@ def _load() -> tuple[ModuleType | None, str]:
         found = importlib.import_module("._core", __package__)
     except ImportError as error:
         return None, f"it was not built with this package ({error})"
+    if getattr(found, "INTERFACE", None) != INTERFACE:
+        return None, "it is that of another version; install the package again"
     Sequence.register(found.Levels)
     return found, ""
 

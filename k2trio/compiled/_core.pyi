@@ -3,6 +3,8 @@ from typing import Any, NamedTuple, Self, final
 
 from ..market.payloads import Level
 
+INTERFACE: int
+
 class Run(NamedTuple):
     stream: str
     messages: int
