@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ..errors import ConnectionFailed, K2Error, ProxyFailed
 from ..market.decoder import Decoder
-from ..market.streams import parse_stream
+from ..market.streams import any_stream
 from ..policy.breaker import CircuitBreaker
 from ..policy.failover import Endpoint
 from ..repair.hosts import BackfillError
@@ -112,7 +112,7 @@ async def check(settings: CheckSettings, named: Collection[str]) -> int:
     put_rich(effective.table(settings, named))
     _try_this_machine(settings, report)
     wrong = await _ask_for_symbols(settings, verify, report)
-    good = [name for name in settings.stream_names if parse_stream(name).symbol not in wrong]
+    good = [name for name in settings.stream_names if any_stream(name).symbol not in wrong]
     findings = [
         Finding(Endpoint.from_url(url, index, CircuitBreaker))
         for index, url in enumerate(settings.endpoint_urls)

@@ -11,8 +11,8 @@ import operator
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..market.keys import ID_KEYED, grow, key_getters, time_getter
-from ..market.streams import Kind, Rule, Stream
+from ..market.keys import grow, key_getters, time_getter
+from ..market.streams import Kind, Stream
 from .held import Held, Memory, Waiting
 from .renumbering import Doubts, Place
 from .times import AHEAD_S, Clock
@@ -105,13 +105,14 @@ class Numbering:
         self.received: int = 0
         self.seen_at: float = float("-inf")
         self.ceiling: int = -1
-        self.contiguous: bool = stream.order.rule is Rule.CONTIGUOUS
+        self.contiguous: bool = stream.order.rule.proves
         self.grows: bool = not self.contiguous and stream.kind is not Kind.KLINE
         self.one_id: bool = stream.order.first == stream.order.last
         self.first_of: Callable[[Any], int]
         self.last_of: Callable[[Any], int]
-        self.first_of, self.last_of = key_getters(stream.kind)
-        self.time_of: Callable[[Any], int | None] = time_getter(stream.kind)
+        self.first_of, self.last_of = key_getters(stream.kind, stream.product)
+        self.time_of: Callable[[Any], int | None]
+        self.time_of = time_getter(stream.kind, stream.product)
         self.clock: Clock = shared.clock
         self.held: Waiting = Waiting(shared.max_held, shared.memory)
         """Messages that wait for a gap to close, by id."""
@@ -126,7 +127,7 @@ class Numbering:
         self._began: int | None = None
         """When the first message of the numbering was made; None if it is the first numbering."""
         self._max_gap = MAX_GAP_IDS
-        self._keyed_by_time = stream.kind not in ID_KEYED
+        self._keyed_by_time = stream.order.timed
         self.per_ms: int = shared.unit.per_ms
         self._per_second = shared.unit.per_second
         self._stamped = stream.kind is Kind.DEPTH

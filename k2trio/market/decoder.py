@@ -13,9 +13,10 @@ import msgspec
 
 from ..errors import UnknownStreamError
 from .belonging import Belonging, belongs
-from .keys import TIMELESS, time_getter
-from .payloads import PAYLOADS, SEPARATOR, Event, Integer, Payload
-from .streams import Kind, Stream, parse_stream
+from .keys import is_timeless, time_getter
+from .payloads import SEPARATOR, Event, Integer, Payload, Trade, payload_of, type_of
+from .spot import SPOT
+from .streams import Kind, Stream, stream_of
 from .units import MS, TimeUnit, UnitWatch
 
 if TYPE_CHECKING:
@@ -122,13 +123,6 @@ class _Envelope(msgspec.Struct, Generic[P], gc=False):
 _decode_combined = msgspec.json.Decoder(_Combined).decode
 _decode_loose = msgspec.json.Decoder(_Loose).decode
 _decode_shutdown = msgspec.json.Decoder(_ShutdownPayload).decode
-_DECODERS: dict[Kind, Callable[[bytes], Any]] = {
-    kind: msgspec.json.Decoder(payload).decode for kind, payload in PAYLOADS.items()
-}
-_ENVELOPES: dict[Kind, Callable[[bytes], _Envelope[Any]]] = {
-    kind: msgspec.json.Decoder(_Envelope[payload]).decode  # type: ignore[valid-type] # made here
-    for kind, payload in PAYLOADS.items()
-}
 # msgspec reports nesting beyond the interpreter's limit as RecursionError.
 _DECODE_ERRORS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _NOT_PARSED = (*_DECODE_ERRORS, LookupError)
@@ -150,23 +144,33 @@ def _printable(text: str) -> str:
     return text[:MAX_TEXT]
 
 
-def decode_payload(kind: Kind, raw: bytes) -> Payload:
+def decode_payload(kind: Kind, raw: bytes, product: str = SPOT.product) -> Payload:
     """Decode one bare payload (what stands in ``data`` of a combined frame).
 
     :raises msgspec.MsgspecError: if it is not of that kind.
     """
-    payload: Payload = _DECODERS[kind](raw)  # the table ties kind to type
+    payload: Payload = _decode_bare(payload_of(kind, product))(raw)  # the table ties kind to type
     return payload
 
 
+@functools.cache
+def _decode_bare(payload: Any) -> Callable[[bytes], Any]:
+    return msgspec.json.Decoder(payload).decode
+
+
+@functools.cache
+def _decode_envelope(payload: Any) -> Callable[[bytes], _Envelope[Any]]:
+    return msgspec.json.Decoder(_Envelope[payload]).decode
+
+
 @functools.lru_cache(maxsize=4096)
-def _envelope_of(stream: str, kind: Kind) -> type[_Envelope[Any]]:
+def _envelope_of(stream: str, payload: Any) -> type[_Envelope[Any]]:
     """A type that only a frame of this very stream can be parsed into."""
     return cast(
         "type[_Envelope[Any]]",
         msgspec.defstruct(
             "_Envelope",
-            [("data", PAYLOADS[kind])],
+            [("data", payload)],
             namespace={"stream": stream},
             tag_field="stream",
             tag=stream,
@@ -176,15 +180,15 @@ def _envelope_of(stream: str, kind: Kind) -> type[_Envelope[Any]]:
 
 
 @functools.lru_cache(maxsize=64)
-def _decoder_of(streams: tuple[tuple[str, Kind], ...]) -> Callable[[bytes], _Envelope[Any]]:
+def _decoder_of(streams: tuple[tuple[str, Any], ...]) -> Callable[[bytes], _Envelope[Any]]:
     """A function that parses a frame of any of these streams, told apart by their names.
 
     Making it takes about 20 µs a stream, so a connection gets that of the one before.
     """
     # A lone type would be taken without its name; so there is always one of no stream as well.
-    union: Any = _envelope_of("", Kind.TRADE)
-    for name, kind in streams:
-        union |= _envelope_of(name, kind)
+    union: Any = _envelope_of("", Trade)
+    for name, payload in streams:
+        union |= _envelope_of(name, payload)
     decoder: msgspec.json.Decoder[_Envelope[Any]] = msgspec.json.Decoder(union)
     return decoder.decode
 
@@ -228,7 +232,8 @@ class Decoder:
         Others are learnt when they first come, which costs that message the slow path.
         """
         known = len(self._streams)
-        self._streams |= {stream.name: stream for stream in map(parse_stream, streams)}
+        named = [stream_of(self.venue, name) for name in streams]
+        self._streams |= {stream.name: stream for stream in named}
         if len(self._streams) != known:
             self._prepare()
 
@@ -252,7 +257,7 @@ class Decoder:
         unit = self._unit
         if not unit.differs:
             events, control = self._decode(payloads, received)
-            unit.look(map(_time_of, events), received)
+            unit.look(map(self._time_of, events), received)
             if not unit.differs:
                 return events, control
             told: list[Control] = [OtherUnit(unit.told.word)]
@@ -313,16 +318,18 @@ class Decoder:
         streams = self._streams
         self._names = {name: name for name in streams}
         self._belonging = Belonging(streams)
-        kinds = {stream.kind for stream in streams.values()}
-        self._tells_time = not kinds <= TIMELESS
+        types = {type_of(stream) for stream in streams.values()}
+        self._tells_time = not all(
+            is_timeless(stream.kind, stream.product) for stream in streams.values()
+        )
         if 0 < len(streams) <= MAX_TAGGED:
-            self._parse = _decoder_of(tuple((name, streams[name].kind) for name in streams))
-        elif len(kinds) == 1:
-            self._parse = _ENVELOPES[kinds.pop()]
+            self._parse = _decoder_of(tuple((name, type_of(streams[name])) for name in streams))
+        elif len(types) == 1:
+            self._parse = _decode_envelope(types.pop())
         else:
             # A name that was parsed needs no escapes in JSON: these bytes are what is sent.
             self._routes = {
-                b'{"stream":"' + name.encode(): (name, _ENVELOPES[stream.kind])
+                b'{"stream":"' + name.encode(): (name, _decode_envelope(type_of(stream)))
                 for name, stream in streams.items()
             }
             self._parse = self._parse_by_route
@@ -340,11 +347,11 @@ class Decoder:
             elif combined.stream == _SHUTDOWN_STREAM:
                 control.append(ServerShutdown(_decode_shutdown(raw).E))
             else:
-                stream = parse_stream(combined.stream)
+                stream = stream_of(self.venue, combined.stream)
                 if not self._accepts(stream.name):
                     control.append(Malformed("unknown_stream", "not subscribed", excerpt(payload)))
                     return
-                data = _DECODERS[stream.kind](raw)
+                data = _decode_bare(type_of(stream))(raw)
                 if not belongs(stream, data):
                     control.append(_misplaced(stream.name, payload))
                     return
@@ -356,15 +363,15 @@ class Decoder:
         except _DECODE_ERRORS as error:
             control.append(Malformed(_error_type(error), _printable(str(error)), excerpt(payload)))
 
+    def _time_of(self, event: Event) -> int | None:
+        stream = stream_of(self.venue, event.stream)
+        return time_getter(stream.kind, stream.product)(event.data)
+
     def _learn(self, stream: Stream) -> None:
         # Only names that were accepted and carried a good payload get here, and each in one
         # spelling. The bound is for a decoder that accepts everything.
         if len(self._streams) < MAX_KNOWN:
             self._streams[stream.name] = stream
-
-
-def _time_of(event: Event) -> int | None:
-    return time_getter(parse_stream(event.stream).kind)(event.data)
 
 
 def _misplaced(stream: str, payload: bytes) -> Malformed:

@@ -17,7 +17,7 @@ import msgspec
 
 from ..errors import UnknownStreamError
 from .payloads import PAYLOADS, Bar, frame_of
-from .streams import Kind, parse_stream
+from .streams import Kind, any_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -127,7 +127,7 @@ def frame_in_unit(frame: bytes, told: TimeUnit, wanted: TimeUnit, later_ms: int 
     """
     try:
         combined = _decode_combined(frame)
-        kind = parse_stream(combined.stream).kind
+        kind = any_stream(combined.stream).kind
         later = later_ms * wanted.per_ms
         rows = combined.data if isinstance(combined.data, list) else [combined.data]
         for row in rows:

@@ -15,7 +15,7 @@ from k2trio.market import decoder as d
 from k2trio.market import payloads as m
 from k2trio.market.decoder import Decoder, Malformed, Reply, ServerShutdown
 from k2trio.market.payloads import Event
-from k2trio.market.streams import Kind, parse_stream
+from k2trio.market.streams import TABLE, parse_stream
 
 SUBJECT = "btcusdt@trade"
 DEPTH = "btcusdt@depth@100ms"
@@ -256,7 +256,7 @@ def one(payload: bytes, decoder: Decoder | None = None) -> Event | d.Control:
 
 
 def test_every_kind_of_stream_is_covered() -> None:
-    assert {parse_stream(name).kind for name, _, _ in KINDS} == set(Kind)
+    assert {parse_stream(name).kind for name, _, _ in KINDS} == set(TABLE)
 
 
 @pytest.mark.parametrize(("stream", "payload", "expected"), KINDS, ids=[k[0] for k in KINDS])

@@ -14,7 +14,6 @@ from booktruth import BookTruth
 
 from k2trio.client.opening import open_feed
 from k2trio.errors import FeedClosed
-from k2trio.market.keys import ID_KEYED
 from k2trio.market.streams import parse_stream
 from k2trio.observe import transitions as on
 from k2trio.sharing.stores import Memory
@@ -95,7 +94,7 @@ class Run:
 
     def market_key(self, stream: str, key: int) -> int:
         """A key as the market has it: a time in milliseconds."""
-        if parse_stream(stream).kind in ID_KEYED:
+        if not parse_stream(stream).order.timed:
             return key
         return key // self.settings.unit.per_ms
 

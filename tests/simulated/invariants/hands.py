@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from k2trio.continuity.items import Gap
 from k2trio.continuity.positions import key_of
-from k2trio.market.keys import ID_KEYED, key_getters
+from k2trio.market.keys import key_getters
 from k2trio.market.payloads import Event
-from k2trio.market.streams import Kind, Rule, parse_stream
+from k2trio.market.streams import Rule, parse_stream
 
 from ..violation import demand
 
@@ -29,8 +29,7 @@ def no_update_twice(run: Run) -> None:
     for item in run.items:
         if not isinstance(item, Event) or item.origin != "live":
             continue
-        kind = parse_stream(item.stream).kind
-        if kind in ID_KEYED and kind is not Kind.KLINE:
+        if not parse_stream(item.stream).order.timed:
             continue  # these ids may begin anew; see `order.py`
         key = item.venue, item.stream, repr(item.data)
         demand(key not in seen, 23, f"twice in the log: {item}")
