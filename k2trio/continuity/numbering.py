@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ..market.payloads import Event
     from ..market.units import TimeUnit
 
-MAX_GAP_IDS = 1_000_000
-"""A wider gap (in ids, or in bars) is a jump of the venue's, not messages that were sent."""
 RESET_IDS = 1_000_000
 """A key without a time that lies further behind is no copy."""
 COPY_LAG_S = 5.0
@@ -65,6 +63,7 @@ class Numbering:
     :ivar doubts: messages that do not fit and wait for others to speak for or against them.
     :ivar wary: every message wants to be looked at.
     :ivar paused: held back, though nothing is missing.
+    :ivar leap: see :class:`~k2trio.market.kinds.Order`.
     :ivar per_ms: units of time a millisecond.
     """
 
@@ -90,6 +89,7 @@ class Numbering:
         "held",
         "interrupted",
         "last_of",
+        "leap",
         "next",
         "one_id",
         "paused",
@@ -126,7 +126,8 @@ class Numbering:
         self.delivered_time: int | None = None
         self._began: int | None = None
         """When the first message of the numbering was made; None if it is the first numbering."""
-        self._max_gap = MAX_GAP_IDS
+        self.leap: int = stream.order.leap
+        self._max_gap = self.leap
         self._keyed_by_time = stream.order.timed
         self.per_ms: int = shared.unit.per_ms
         self._per_second = shared.unit.per_second
@@ -304,7 +305,7 @@ class Numbering:
         if key < self.ceiling:
             return True
         if not self._keyed_by_time:
-            return self.next is None or key - self.next < MAX_GAP_IDS
+            return self.next is None or key - self.next < self.leap
         if not self.clock.is_ahead(key, event.received):
             return True
         if self.next is None or self.delivered_at is None:
@@ -314,5 +315,5 @@ class Numbering:
         return key - self.next <= most * self._per_second
 
     def _raise_ceiling(self, last: int) -> None:
-        reach = int(AHEAD_S) * self._per_second if self._keyed_by_time else MAX_GAP_IDS
+        reach = int(AHEAD_S) * self._per_second if self._keyed_by_time else self.leap
         self.ceiling = last + 1 + reach

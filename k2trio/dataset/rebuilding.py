@@ -252,7 +252,7 @@ def _percent(text: str) -> str:
 
 
 def _times(array: pa.Array, unit: TimeUnit, *, ends_bar: bool = False) -> list[int]:
-    microseconds = np.asarray(array.cast(pa.int64()))
+    microseconds = np.asarray(array.cast(pa.int64()).fill_null(0))  # of those that tell none
     if unit is not US:
         microseconds = microseconds // (US.per_second // unit.per_second)
     elif ends_bar:

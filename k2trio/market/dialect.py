@@ -19,6 +19,10 @@ Family: TypeAlias = Literal["spot", "futures"]
 """Which types payloads have; see ``payloads.py``."""
 
 
+MIN_LEVELS = 100
+"""A snapshot with fewer levels is no cheaper, or hardly so."""
+
+
 class Venue(NamedTuple):
     """An exchange.
 
@@ -69,6 +73,7 @@ class Rest:
     :ivar depths: how many levels a side there can be, and what they weigh; the most first.
     :ivar any_depth: whether numbers between these may be asked for too.
     :ivar listing: the symbols that there are.
+    :ivar clock: what time it is there.
     :ivar narrows: whether a question for the symbols may name those that are meant.
     """
 
@@ -79,6 +84,7 @@ class Rest:
     depth: str
     depths: tuple[tuple[int, int], ...]
     listing: Request
+    clock: Request
     any_depth: bool = True
     narrows: bool = True
 
@@ -88,6 +94,11 @@ class Rest:
             return wanted
         enough = [levels for levels, _ in self.depths if levels >= wanted]
         return min(enough, default=self.depths[0][0])
+
+    @property
+    def fewest(self) -> int:
+        """The fewest levels of a book that are worth a snapshot."""
+        return min(levels for levels, _ in self.depths if levels >= MIN_LEVELS)
 
     @property
     def look(self) -> tuple[int, int]:

@@ -137,6 +137,10 @@ class Silence(enum.Enum):
     """The same, and that may be for hours not."""
 
 
+LEAP_IDS = 1_000_000
+"""A wider gap (in ids, or in bars) is a jump of the venue's, not messages that were sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """Order key and gap rule of a kind; keys are the wire names in the payload.
@@ -147,6 +151,8 @@ class Order:
     :ivar timed: whether the key is a time; else it is a number that the venue gives out.
     :ivar inner: keys of what lies inside a message, where those are contiguous as well.
     :ivar of_each: whether a stream brings many symbols, of which each has an order of its own.
+    :ivar leap: how far ahead a key may be, to be believed at once.
+    :ivar listed: whether its symbols are those that the exchange lists.
     """
 
     first: str
@@ -157,3 +163,5 @@ class Order:
     timed: bool = False
     inner: tuple[str, str] | None = None
     of_each: bool = False
+    leap: int = LEAP_IDS
+    listed: bool = True

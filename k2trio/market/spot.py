@@ -121,6 +121,7 @@ SPOT = Dialect(
         depth="/api/v3/depth",
         depths=((5000, 250), (1000, 50), (500, 25), (100, 5)),
         listing=Request("/api/v3/exchangeInfo", 20),
+        clock=Request("/api/v3/time", 1),
     ),
     default_kinds=("trade",),
     default_book_kinds=("trade", "depth@100ms"),

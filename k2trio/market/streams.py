@@ -43,6 +43,7 @@ __all__ = [
     "Silence",
     "Stream",
     "any_stream",
+    "by_route",
     "parse_stream",
     "parse_symbol",
     "shard",
@@ -108,15 +109,13 @@ def parse_stream(name: str, product: str = SPOT.product) -> Stream:
         cure = "write it as symbol@stream, e.g. 'btcusdt@trade'"
     other = next((one for one in DIALECTS.values() if _parsed(name, one) is not None), None)
     plain = [suffix for suffix in dialect.suffixes if "+" not in suffix]
-    if other is not None:
-        what, cure = f"is not a stream of {dialect.title}", f"{other.title} has it, {_cure(other)}"
-    elif near := near_streams(name, plain, tuple(dialect.whole)):
+    if near := near_streams(name, plain, tuple(dialect.whole)):
         cure = f"did you mean {near}?"
+    if other is not None:
+        what = f"is not a stream of {dialect.title}"
+        elsewhere = f"{other.title} has it, at PRODUCT={other.product}"
+        cure = f"{elsewhere}; or {cure}" if near else elsewhere
     raise UnknownStreamError(f"{name[:80]!r} {what}; {cure}")
-
-
-def _cure(dialect: Dialect) -> str:
-    return f"at PRODUCT={dialect.product}"
 
 
 def _parsed(name: str, dialect: Dialect) -> Stream | None:
@@ -179,6 +178,14 @@ def shard(streams: Iterable[str], size: int = MAX_STREAMS_PER_CONNECTION) -> Seq
     """Split streams into the lists that one connection each can carry, order kept."""
     names = list(dict.fromkeys(streams))
     return [names[start : start + size] for start in range(0, len(names), size)]
+
+
+def by_route(streams: Iterable[str], product: str = SPOT.product) -> dict[str, list[str]]:
+    """The streams of each route, order kept; where the exchange has none, all are of one."""
+    routes: dict[str, list[str]] = {}
+    for name in streams:
+        routes.setdefault(parse_stream(name, product).route, []).append(name)
+    return routes
 
 
 def symbols_of(streams: Sequence[str]) -> list[str]:

@@ -67,18 +67,21 @@ _AGGS, _SNAPSHOT, _KLINES, _NONE = Repair.AGG_TRADES, Repair.SNAPSHOT, Repair.KL
 _BY_ID, _BY_TRADE, _PERIODIC = Silence.BY_ID, Silence.BY_TRADE, Silence.PERIODIC
 _IRREGULAR, _RARE = Silence.IRREGULAR, Silence.RARE
 _TIME = True
+_LEAP = 10**11
+"""Ids of updates are drawn for all symbols together, some 100,000 a second: so many are ten days,
+for which no stream is silent."""
 
 _ORDERS = {
     #                       first last  rule         repair
     Kind.AGG_TRADE:         Order("a", "a", _CONTIGUOUS, _AGGS, _BY_ID),
     Kind.TRADE:             Order("t", "t", _INCREASING, _NONE, _BY_ID),
-    Kind.DEPTH:             Order("pu", "u", _CHAINED, _SNAPSHOT, _BY_ID),
-    Kind.RPI_DEPTH:         Order("pu", "u", _CHAINED, _NONE, _IRREGULAR),
-    Kind.PARTIAL_DEPTH:     Order("u", "u", _INCREASING, _NONE, _BY_ID),
-    Kind.BOOK_TICKER:       Order("u", "u", _INCREASING, _NONE, _BY_ID),
+    Kind.DEPTH:             Order("pu", "u", _CHAINED, _SNAPSHOT, _BY_ID, leap=_LEAP),
+    Kind.RPI_DEPTH:         Order("pu", "u", _CHAINED, _NONE, _IRREGULAR, leap=_LEAP),
+    Kind.PARTIAL_DEPTH:     Order("u", "u", _INCREASING, _NONE, _BY_ID, leap=_LEAP),
+    Kind.BOOK_TICKER:       Order("u", "u", _INCREASING, _NONE, _BY_ID, leap=_LEAP),
     Kind.ALL_BOOK_TICKERS:  Order("u", "u", _INCREASING, _NONE, _PERIODIC, of_each=True),
     Kind.KLINE:             Order("E", "E", _INCREASING, _KLINES, _BY_TRADE, _TIME),
-    Kind.CONTINUOUS_KLINE:  Order("E", "E", _INCREASING, _NONE, _IRREGULAR, _TIME),
+    Kind.CONTINUOUS_KLINE:  Order("E", "E", _INCREASING, _NONE, _IRREGULAR, _TIME, listed=False),
     Kind.MINI_TICKER:       Order("E", "E", _INCREASING, _NONE, _BY_TRADE, _TIME),
     Kind.ALL_MINI_TICKERS:  Order("E", "E", _INCREASING, _NONE, _PERIODIC, _TIME),
     Kind.TICKER:            Order("E", "E", _INCREASING, _NONE, _BY_TRADE, _TIME),
@@ -87,8 +90,8 @@ _ORDERS = {
     Kind.ALL_MARK_PRICES:   Order("E", "E", _INCREASING, _NONE, _PERIODIC, _TIME),
     Kind.FORCED_ORDER:      Order("E", "E", _INCREASING, _NONE, _RARE, _TIME),
     Kind.ALL_FORCED_ORDERS: Order("E", "E", _INCREASING, _NONE, _RARE, _TIME, of_each=True),
-    Kind.COMPOSITE_INDEX:   Order("E", "E", _INCREASING, _NONE, _PERIODIC, _TIME),
-    Kind.ASSET_INDEX:       Order("E", "E", _INCREASING, _NONE, _PERIODIC, _TIME),
+    Kind.COMPOSITE_INDEX:   Order("E", "E", _INCREASING, _NONE, _PERIODIC, _TIME, listed=False),
+    Kind.ASSET_INDEX:       Order("E", "E", _INCREASING, _NONE, _PERIODIC, _TIME, listed=False),
     Kind.ALL_ASSET_INDEXES: Order("E", "E", _INCREASING, _NONE, _PERIODIC, _TIME),
     Kind.CONTRACT_INFO:     Order("E", "E", _INCREASING, _NONE, _RARE, _TIME, of_each=True),
     Kind.TRADING_SESSION:   Order("E", "E", _INCREASING, _NONE, _PERIODIC, _TIME, of_each=True),
@@ -141,6 +144,7 @@ USDM = Dialect(
         depths=((1000, 20), (500, 10), (100, 5), (50, 2), (20, 2), (10, 2), (5, 2)),
         any_depth=False,
         listing=Request("/fapi/v1/exchangeInfo", 1),
+        clock=Request("/fapi/v1/time", 1),
         narrows=False,
     ),
     default_kinds=("aggTrade",),

@@ -94,7 +94,7 @@ def test_what_rest_told_comes_out_as_the_feed_delivers_it() -> None:
     ]
     made: list[tuple[str, tuple[Any, bytes]]] = [
         ("btcusdt@trade", rows.trade_of("BTCUSDT", trade, units.MS)),
-        ("btcusdt@aggTrade", rows.agg_of("BTCUSDT", agg, units.MS)),
+        ("btcusdt@aggTrade", rows.agg_of(parse_stream("btcusdt@aggTrade"), agg, units.MS)),
         ("btcusdt@blockTrade", rows.block_trade_of("BTCUSDT", block, units.MS)),
         *(("btcusdt@kline_1m", rows.kline_of("BTCUSDT", "1m", bar, units.MS)) for bar in bars),
     ]
