@@ -86,10 +86,11 @@ class Futures:
         """See :class:`~k2trio.wire.dialer.Dialer`."""
         await trio.lowlevel.checkpoint()
         ours, theirs = memory_pair()
-        self.nursery.start_soon(self._serve, theirs)
+        self.nursery.start_soon(self.serve, theirs)
         return ours
 
-    async def _serve(self, stream: trio.abc.Stream) -> None:
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """Serve a connection until it ends."""
         connection = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
         subscribed: set[str] = set()
         route = ""

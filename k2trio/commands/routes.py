@@ -134,7 +134,7 @@ async def show_routes(
     """Measure the routes to all endpoints at once, and print what they are worth."""
     product = settings.dialect.product
     # Where the exchange parts its streams by routes of its own, the first one stands for all.
-    way, named = next(iter(by_route(streams, product).items()), ("", []))
+    way, named = next(iter(by_route(streams, product).items()), ("", list[str]()))
     routes = [
         Route(Endpoint.from_url(url, index, CircuitBreaker, product))
         for index, url in enumerate(settings.endpoint_urls)

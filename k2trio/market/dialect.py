@@ -141,6 +141,6 @@ class Dialect:
     rest: Rest
     default_kinds: tuple[str, ...]
     default_book_kinds: tuple[str, ...]
-    routes: Mapping[Kind, str] = field(default_factory=dict)
+    routes: Mapping[Kind, str] = field(default_factory=dict["Kind", str])
     streams_per_connection: int = 1024
     tells_units: bool = True

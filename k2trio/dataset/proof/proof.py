@@ -186,7 +186,8 @@ def _is_compared(account: Account) -> bool:
         case Kind.AGG_TRADE:
             return account.venue not in (USDM, COINM)
         case _:
-            return account.kind is Kind.TRADE
+            # Of raw trades of futures some do not come, but those of archives are all.
+            return account.kind is Kind.TRADE and (account.provable or account.archive)
 
 
 def _runs(account: Account) -> Ranges:
