@@ -201,6 +201,13 @@ IGNORED: dict[type, dict[str, str]] = {
         "nq": "of futures: the quantity less that of retail orders, for display",
         "st": "of futures: the kind of the symbol",
     },
+    FuturesDepth: dict.fromkeys(("ps", "st"), "the pair and the kind of the symbol"),
+    FuturesPartialDepth: {
+        "U": "these are all the best levels, whatever came before",
+        "pu": "the same",
+        "ps": "the pair of the symbol",
+        "st": "the kind of the symbol",
+    },
     Bar: {"B": "the exchange's documents say to ignore it"},
 }
 """What the exchange says and no field holds: wire name → why. ``Event.raw`` has it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 from futures import Futures
-from processes import k2trio
+from processes import k2trio, simulator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,3 +66,15 @@ def test_a_stream_of_the_other_product_is_refused() -> None:
     end = k2trio("check", PRODUCT="usdm", STREAMS="btcusdt@avgPrice")
     assert end.returncode == 2
     assert "is not a stream of USD-M futures; spot has it, at PRODUCT=spot" in end.stderr
+
+
+def test_the_simulated_exchange_passes_for_one_of_futures() -> None:
+    with simulator("--product", "usdm", "--rate", "50") as exchange:
+        variables = {**exchange.variables(), "PRODUCT": "usdm"}
+        streams = f"{DEPTH},{MARK},{AGGS},!forceOrder@arr"
+        end = k2trio("check", **variables, STREAMS=streams)
+    assert end.returncode == 0, end.stderr
+    found = verdicts(end)
+    assert found.keys() == {"/public", "/market"}
+    assert " works" in found["/market"]
+    assert "known and traded" in end.stdout

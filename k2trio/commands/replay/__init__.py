@@ -127,8 +127,9 @@ async def _serve(options: ReplayOptions, entries: Entries, venue: str) -> None:
         await player.run(running.exchanges[venue].look_again)
         put_line(_sum(player.market.told, entries))
         await trio.sleep(options.linger)
-        with trio.move_on_after(2 * config.limits.close_grace_s):
-            await running.exchanges[venue].close_all(GOING_AWAY, END)
+        exchange = running.exchanges[venue]
+        with trio.move_on_after(2 * exchange.limits.close_grace_s):
+            await exchange.close_all(GOING_AWAY, END)
         nursery.cancel_scope.cancel()
 
 

@@ -40,6 +40,8 @@ class RecordedMarket:
     :ivar told: messages that were told.
     """
 
+    product = "spot"
+
     def __init__(
         self,
         start_us: int,
