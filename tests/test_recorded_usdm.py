@@ -21,12 +21,14 @@ from wsproto.events import AcceptConnection, Ping, Request, TextMessage
 from k2trio.book.books import Books
 from k2trio.book.order_book import BookState
 from k2trio.client.opening import open_feed
+from k2trio.commands.replay.entries import entry_of
 from k2trio.continuity.items import Gap
 from k2trio.market.decoder import Decoder
-from k2trio.market.payloads import AggTrade, DepthSnapshot, Event, FuturesDepth
+from k2trio.market.payloads import AggTrade, DepthSnapshot, Event, FuturesDepth, frame_of
 from k2trio.market.streams import Kind, by_route, stream_of
 from k2trio.settings import Settings
 from k2trio.simulator import memory_pair
+from k2trio.simulator.recorded.market import RecordedMarket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -232,3 +234,29 @@ async def test_a_replay_comes_over_both_routes_complete_and_its_books_are_right(
     assert all(verdict.equal for verdict in verdicts)
     assert len(verdicts) >= 50
     assert {book.state for book in books.all} == {BookState.LIVE}
+
+
+@pytest.mark.parametrize("later_ms", [0, 60_000])
+async def test_a_recording_is_played_again_by_an_exchange_of_futures(
+    events: list[Event[Any]], snapshots: dict[str, bytes], later_ms: int
+) -> None:
+    market = RecordedMarket(round(events[0].received * 1e6), product="usdm")
+    told: list[Any] = []
+    for number, event in enumerate(events):
+        market.add([entry_of(event, round(event.received * 1e6) + number, later_ms)])
+        told += market.advance(round(event.received * 1e6) + number)
+    rendered = [frame_of(message.stream, message.render(1000)) for message in told]
+    if not later_ms:
+        assert rendered == [event.frame for event in events]
+    again, control = Decoder(VENUE).decode(rendered, events[0].received)
+    assert control == []
+    times = [event.data.event_time for event in (*again, *events)]
+    half = len(events)
+    assert [time - later_ms for time in times[:half]] == times[half:]
+    symbol = market.symbol("SUSHIUSDT")
+    assert symbol is not None
+    assert symbol.agg_ids.last == max(
+        event.data.agg_id
+        for event in events
+        if isinstance(event.data, AggTrade) and event.data.symbol == "SUSHIUSDT"
+    )

@@ -23,6 +23,7 @@ from k2trio.commands.replay.entries import Entries
 from k2trio.continuity.items import Gap
 from k2trio.market.payloads import Event, frame_of
 from k2trio.market.streams import TABLE, Kind, parse_stream
+from k2trio.market.venues import dialect_of
 from k2trio.simulator import (
     Exchange,
     FaultBoard,
@@ -90,7 +91,7 @@ async def played(
     async with k2trio.open_recording(path, **options) as recording:
         entries = Entries(recording.batches(), None)
         venue = await entries.begin(shift_to_s)
-        player = Player(entries, entries.start_us, 100_000)
+        player = Player(entries, entries.start_us, 100_000, dialect_of(venue).product)
         exchange = Exchange(venue, player.market, faults=board, tempo=Tempo(speed, LEAD_S))
         network.add("venue.test", 1, exchange, "a")
         network.add_rest("venue.test", RestServer(exchange, "rest"))
