@@ -6,12 +6,15 @@ differ.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k2trio.dataset.schema import DECIMAL, LEVELS, TIME
 from k2trio.dataset.schema import TABLES as DATASET_TABLES
+from k2trio.market.kinds import Kind, Repair, Rule
+from k2trio.market.products import DIALECTS
 from k2trio.market.venues import VENUES
 from k2trio.observe.families import Families
 from k2trio.settings import ENV_PREFIX, Settings
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from k2trio.dataset.schema import Column
+    from k2trio.market.dialect import Dialect
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -80,6 +84,55 @@ def venues_table() -> str:
     return "\n".join(["| venue | WebSocket hosts | REST hosts |", "|---|---|---|", *rows])
 
 
+PROVEN = {
+    Rule.CONTIGUOUS: "every id: they are consecutive",
+    Rule.CHAINED: "every message: each names the one before",
+    Rule.INCREASING: "order only; an interruption is an `Outage`",
+}
+REPAIRED = {
+    Repair.HISTORICAL_TRADES: "trades, by id",
+    Repair.HISTORICAL_BLOCK_TRADES: "block trades, by id",
+    Repair.AGG_TRADES: "aggregates, by id",
+    Repair.KLINES: "closed bars, by time",
+    Repair.SNAPSHOT: "by a snapshot",
+    Repair.NONE: "",
+}
+LESS = {
+    (Kind.KLINE, "every closed bar: they step by the interval"),
+    (Kind.BLOCK_TRADE, "every id that REST lists"),
+    (Kind.FORCED_ORDER, "nothing: the exchange tells one a second at most"),
+    (Kind.ALL_FORCED_ORDERS, "nothing: the exchange tells one a second of a symbol at most"),
+}
+"""Kinds of which the rule alone does not say what is proven."""
+
+
+def kinds_table() -> str:
+    """One row per product and kind: its streams, what can be proven, and what repaired."""
+    rows: list[str] = []
+    for dialect in DIALECTS.values():
+        for kind, order in dialect.orders.items():
+            proven = dict(LESS).get(kind, PROVEN[order.rule])
+            route = dialect.routes.get(kind, "")
+            rows.append(
+                f"| {dialect.product} | {_codes(_streams_of(dialect, kind))} |"
+                f" {f'`/{route}`' if route else ''} | {proven} | {REPAIRED[order.repair]} |"
+            )
+    head = "| product | streams | route | what is proven | what REST repairs |"
+    return "\n".join([head, "|---|---|---|---|---|", *rows])
+
+
+def _streams_of(dialect: Dialect, kind: Kind) -> list[str]:
+    """The names of a kind, with what they have many of as a word."""
+    names = [f"…@{suffix}" for suffix, what in dialect.suffixes.items() if what.kind is kind]
+    names += [name for name, what in dialect.whole.items() if what.kind is kind]
+    words = {"kline_": "<interval>", "continuousKline_": "<interval>", "ticker_": "<window>"}
+    for begin, word in words.items():
+        names = [re.sub(rf"(@|!){begin}[^@]+", rf"\1{begin}{word}", name) for name in names]
+    if kind is Kind.PARTIAL_DEPTH:
+        names = [re.sub(r"depth\d+", "depth<levels>", name) for name in names]
+    return list(dict.fromkeys(names))
+
+
 def _codes(parts: Iterable[str]) -> str:
     return "<br>".join(f"`{part}`" for part in parts)
 
@@ -106,7 +159,12 @@ def _type(type_: Any) -> str:
 
 
 TABLES = {
-    README: {"settings": settings_table, "metrics": metrics_table, "venues": venues_table},
+    README: {
+        "settings": settings_table,
+        "metrics": metrics_table,
+        "venues": venues_table,
+        "kinds": kinds_table,
+    },
     DATASET: {"dataset": dataset_table},
 }
 

@@ -1,6 +1,6 @@
 """k2trio: the Binance market-data client that does not lose messages."""
 
-from . import aio, streams, sync
+from . import aio, futures, streams, sync
 from .book.books import Books
 from .book.measures import Fill
 from .book.order_book import BookState, OrderBook
@@ -33,15 +33,25 @@ from .kafka.log import open_log
 from .loading import load_settings
 from .market.payloads import (
     AggTrade,
+    AssetIndex,
     AvgPrice,
     Bar,
     BlockTrade,
     BookTicker,
+    CompositeIndex,
+    ContinuousKline,
+    ContractInfo,
     Depth,
     DepthSnapshot,
     Event,
+    ForcedOrder,
+    FuturesBookTicker,
+    FuturesDepth,
+    FuturesPartialDepth,
+    FuturesTicker,
     Kline,
     Level,
+    MarkPrice,
     MiniTicker,
     Origin,
     PartialDepth,
@@ -49,6 +59,7 @@ from .market.payloads import (
     ReferencePrice,
     Ticker,
     Trade,
+    TradingSession,
     WindowTicker,
 )
 from .market.streams import Kind, Stream, parse_stream
@@ -65,6 +76,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AggTrade",
+    "AssetIndex",
     "AvgPrice",
     "Bar",
     "Batches",
@@ -76,8 +88,11 @@ __all__ = [
     "BrokerUnavailable",
     "CircuitBreaker",
     "CircuitOpen",
+    "CompositeIndex",
     "ConfigError",
     "ConnectionFailed",
+    "ContinuousKline",
+    "ContractInfo",
     "Coverage",
     "Depth",
     "DepthSnapshot",
@@ -89,6 +104,11 @@ __all__ = [
     "FeedOptions",
     "FeedStatus",
     "Fill",
+    "ForcedOrder",
+    "FuturesBookTicker",
+    "FuturesDepth",
+    "FuturesPartialDepth",
+    "FuturesTicker",
     "Gap",
     "GapReason",
     "GaveUp",
@@ -99,6 +119,7 @@ __all__ = [
     "Latency",
     "Level",
     "LineStatus",
+    "MarkPrice",
     "Metrics",
     "MiniTicker",
     "Missing",
@@ -120,6 +141,7 @@ __all__ = [
     "SubscriptionRejected",
     "Ticker",
     "Trade",
+    "TradingSession",
     "Transition",
     "UnknownStreamError",
     "Unreadable",
@@ -130,6 +152,7 @@ __all__ = [
     "aio",
     "books",
     "deliver",
+    "futures",
     "load_settings",
     "open_feed",
     "open_log",

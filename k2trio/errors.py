@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import enum
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 POLICY_VIOLATION = 1008
 """Close code by which the exchange answers too many messages (RFC 6455, section 7.4.1)."""
+
+
+NAMED = 5
+"""Streams that a message names; more are too many to read."""
 
 
 class K2Error(Exception):
@@ -244,19 +251,27 @@ class Stale(ConnectionFailed):
 
     :ivar tier: ``"transport"`` (no bytes at all), ``"data"`` (no data message),
         ``"stream"`` (one dead subscription) or ``"suspend"`` (the machine slept).
+    :param route: on which it was, where the exchange has such.
+    :param streams: that were asked for there.
     """
 
     error_type: str = "stale"
     reason = ReconnectReason.HEALTH_CHECK_TIMEOUT
 
-    def __init__(self, tier: str, silence_s: float) -> None:
+    def __init__(
+        self, tier: str, silence_s: float, route: str = "", streams: Sequence[str] = ()
+    ) -> None:
         what = {
             "transport": "no bytes arrived for",
             "data": "no data message arrived for",
             "stream": "one stream had no message, though its venue had news, for",
             "suspend": "the machine was suspended for",
         }[tier]
-        super().__init__(f"{what} {silence_s:g} s")
+        where = ""
+        if route:  # the exchange takes a subscription to a stream of another one, and stays silent
+            named = f"{', '.join(streams[:NAMED])}{' …' if len(streams) > NAMED else ''}"
+            where = f" on route /{route}; perhaps these have moved to another one: {named}"
+        super().__init__(f"{what} {silence_s:g} s{where}")
         self.tier = tier
         self.error_type = f"stale_{tier}"
 

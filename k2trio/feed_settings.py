@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .fields import (
     AutoFile,
     OptionalFile,
+    OptionalProduct,
     RestURLs,
     StreamNames,
     Symbols,
     WebSocketURL,
     WebSocketURLs,
 )
+from .market.products import DIALECTS
+from .market.spot import SPOT
 from .market.streams import MAX_STREAMS_PER_CONNECTION
+from .urls import product_by
 
 ENV_PREFIX = "K2_BINANCE_"
 
@@ -36,16 +40,17 @@ class FeedSettings(BaseSettings):
         cli_avoid_json=True,
     )
 
+    product: OptionalProduct = Field(
+        default=None,
+        description="What is traded: spot, or usdm (USD-M futures); by default what WEBSOCKET_URL"
+        " is known for. It decides on the defaults of endpoints, streams and REST.",
+    )
     websocket_url: WebSocketURL = Field(
-        default="wss://stream.binance.com:9443/stream",
+        default=SPOT.websocket_url,
         description="First endpoint of the failover list.",
     )
     failover_urls: WebSocketURLs = Field(
-        default=(
-            "wss://stream.binance.com:443/stream",
-            "wss://data-stream.binance.vision/stream",
-            "wss://stream.binance.us:9443/stream",
-        ),
+        default=SPOT.failover_urls,
         description="Further endpoints, in order of preference. Another host may be another venue.",
     )
     symbols: Symbols = Field(
@@ -135,9 +140,9 @@ class FeedSettings(BaseSettings):
         default=(), description="REST hosts for repair; by default the venue's own public ones."
     )
     rest_weight_limit: int = Field(
-        default=3000,
+        default=SPOT.rest.default_limit,
         ge=100,
-        le=6000,
+        le=SPOT.rest.weight_per_minute,
         description="REST weight a minute that repairs may use, per venue; together with those who"
         " share the budget.",
     )
@@ -254,3 +259,25 @@ class FeedSettings(BaseSettings):
         le=MAX_STREAMS_PER_CONNECTION,
         description="Streams that one connection carries; more streams make more connections.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_product(cls, given: Any) -> Any:
+        """Give what depends on the product its default, where it is not spot."""
+        if not isinstance(given, dict):
+            return given
+        named = cast("dict[str, Any]", given)
+        product = product_by(named.get("product") or None, str(named.get("websocket_url") or ""))
+        return {**product_defaults(product), **named}
+
+
+def product_defaults(product: str) -> dict[str, Any]:
+    """What stands for settings that are not given, where that is not as for spot."""
+    dialect = DIALECTS.get(product, SPOT)
+    if dialect is SPOT:
+        return {}
+    return {
+        "websocket_url": dialect.websocket_url,
+        "failover_urls": dialect.failover_urls,
+        "rest_weight_limit": dialect.rest.default_limit,
+    }

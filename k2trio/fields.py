@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, GetPydanticSchema, SecretStr
+from pydantic import AfterValidator, BeforeValidator, GetPydanticSchema, SecretStr, ValidationInfo
 from pydantic_settings import NoDecode
 
 from .errors import ConfigError
 from .kafka_urls import SCHEME
+from .market.products import DIALECTS
 from .market.streams import parse_stream, parse_symbol
 from .proxies import DIRECT, parse_proxy
 from .rotation import parse_period
 from .targets import parse_target
-from .urls import rest_url, websocket_url
+from .urls import product_by, rest_url, websocket_url
 
 STANDARD_OUTPUT = ("-",)
 _GROUP = re.compile(r"[A-Za-z0-9._-]{1,200}\Z")
@@ -97,15 +98,29 @@ def _empty_is_auto(value: object) -> object:
     return "auto" if value == "" else value
 
 
-def _stream(name: str) -> str:
-    return parse_stream(name).name
+def _product(name: str) -> str:
+    if name not in DIALECTS:
+        raise ValueError(f"{name[:80]!r} is no product; known are {', '.join(DIALECTS)}")
+    return name
 
 
-def _config_error_as_value_error(value: str, check: Any) -> str:
+def _stream(name: str, info: ValidationInfo) -> str:
     try:
-        return str(check(value))
+        return parse_stream(name, _product_of(info)).name
     except ConfigError as error:
         raise ValueError(str(error)) from error
+
+
+def _symbol(name: str, info: ValidationInfo) -> str:
+    try:
+        return parse_symbol(name, _product_of(info))
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+def _product_of(info: ValidationInfo) -> str:
+    """The product of the settings that a value is of, as far as they are valid."""
+    return product_by(info.data.get("product"), info.data.get("websocket_url") or "")
 
 
 def _period(text: str) -> str:
@@ -121,10 +136,8 @@ def _whole_milliseconds(seconds: float) -> float:
 
 WebSocketURL = Annotated[str, AfterValidator(websocket_url)]
 RestURL = Annotated[str, AfterValidator(rest_url)]
-Symbol = Annotated[
-    str, AfterValidator(lambda name: _config_error_as_value_error(name, parse_symbol))
-]
-Stream = Annotated[str, AfterValidator(lambda name: _config_error_as_value_error(name, _stream))]
+Symbol = Annotated[str, AfterValidator(_symbol)]
+Stream = Annotated[str, AfterValidator(_stream)]
 
 GroupName = Annotated[str, AfterValidator(_group)]
 OutputText = Annotated[str, AfterValidator(lambda text: str(parse_target(text)))]
@@ -138,6 +151,11 @@ def _kept_as(kind: Any) -> GetPydanticSchema:
     return GetPydanticSchema(lambda _annotation, schema_of: schema_of(kind))
 
 
+OptionalProduct = Annotated[
+    str | None,
+    AfterValidator(lambda name: name and _product(name)),
+    BeforeValidator(_empty_is_none),
+]
 AutoFile = Annotated[Literal["auto", "off"] | Path, BeforeValidator(_empty_is_auto)]
 OptionalFile = Annotated[Path | None, BeforeValidator(_empty_is_none)]
 OptionalPeriod = Annotated[

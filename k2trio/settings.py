@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from . import files
-from .feed_settings import ENV_PREFIX, FeedSettings
+from .feed_settings import ENV_PREFIX, FeedSettings, product_defaults
 from .fields import (
     GroupName,
     OptionalFile,
@@ -17,14 +17,16 @@ from .fields import (
     WholeMilliseconds,
 )
 from .market.booked import refuse_bookless
-from .market.units import UNITS, TimeUnit
+from .market.products import DIALECTS
+from .market.units import MS, UNITS, TimeUnit
 from .rotation import Rotation, parse_period, refuse_finished_names
 from .targets import Target, check_outputs, parse_target
-from .urls import endpoint_key, refuse_unencrypted
+from .urls import endpoint_key, product_by, refuse_others, refuse_unencrypted
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .market.dialect import Dialect
 
 __all__ = ["ENV_PREFIX", "Settings"]
 
@@ -152,6 +154,7 @@ class Settings(FeedSettings):
             raise ValueError("HEALTH_CHECK_INTERVAL must not exceed HEALTH_CHECK_TIMEOUT")
         if len(set(map(endpoint_key, self.endpoint_urls))) != len(self.endpoint_urls):
             raise ValueError("WEBSOCKET_URL and FAILOVER_URLS name a host and port twice")
+        self._check_product()
         if not self.allow_insecure:
             refuse_unencrypted([*self.endpoint_urls, *self.rest_urls])
         if self.ca_file is not None and not self.ca_file.is_file():
@@ -161,6 +164,23 @@ class Settings(FeedSettings):
         if self.book_levels:
             refuse_bookless(self.stream_names, self.book_levels, self.depth_snapshot_levels)
         return self
+
+    def _check_product(self) -> None:
+        """The exchange's products differ in what they have to offer."""
+        dialect = self.dialect
+        refuse_others(self.endpoint_urls, dialect)
+        if self.unit is not MS and not dialect.tells_units:
+            raise ValueError(f"TIME_UNIT must be ms: {dialect.title} has no other")
+        most = dialect.rest.depths[0][0]
+        if self.depth_snapshot_levels > most:
+            raise ValueError(f"DEPTH_SNAPSHOT_LEVELS must be at most {most} for {dialect.title}")
+        most = dialect.rest.weight_per_minute
+        if self.rest_weight_limit > most:
+            raise ValueError(f"REST_WEIGHT_LIMIT must be at most {most} for {dialect.title}")
+        for name, value in product_defaults(dialect.product).items():
+            tells_product = name == "websocket_url" and self.product is None
+            if getattr(self, name) == value and not tells_product:
+                self.model_fields_set.discard(name)  # nobody has said so
 
     def _check_files(self) -> None:
         """No file may be spoilt by another one that is written."""
@@ -182,6 +202,11 @@ class Settings(FeedSettings):
         return (self.websocket_url, *self.failover_urls)
 
     @property
+    def dialect(self) -> Dialect:
+        """What PRODUCT, or the first endpoint, stands for."""
+        return DIALECTS[product_by(self.product, self.websocket_url)]
+
+    @property
     def unit(self) -> TimeUnit:
         """What TIME_UNIT stands for."""
         return UNITS[self.time_unit]
@@ -200,6 +225,7 @@ class Settings(FeedSettings):
     @property
     def stream_names(self) -> tuple[str, ...]:
         """The streams to open: STREAMS, or the trades of each symbol, and its book if wanted."""
-        kinds = ("trade", "depth@100ms") if self.book_levels else ("trade",)
+        dialect = self.dialect
+        kinds = dialect.default_book_kinds if self.book_levels else dialect.default_kinds
         names = (f"{symbol.lower()}@{kind}" for symbol in self.symbols for kind in kinds)
         return tuple(dict.fromkeys(self.streams or names))

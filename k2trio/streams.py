@@ -24,7 +24,7 @@ from .market.payloads import (
     Trade,
     WindowTicker,
 )
-from .market.streams import parse_stream
+from .market.streams import any_stream
 
 KlineInterval: TypeAlias = Literal[
     "1s",
@@ -60,7 +60,7 @@ class StreamName(str, Generic[P_co]):
 
     def __new__(cls, name: str) -> StreamName[P_co]:
         """Check the name, and put it as the exchange wants it."""
-        return super().__new__(cls, parse_stream(name).name)
+        return super().__new__(cls, any_stream(name).name)
 
 
 def trade(symbol: str) -> StreamName[Trade]:

@@ -8,15 +8,22 @@ from urllib.parse import unquote, urlsplit
 
 from .errors import UnknownStreamError
 from .loopback import is_loopback
-from .market.streams import parse_stream
+from .market.products import DIALECTS
+from .market.spot import SPOT
+from .market.streams import any_stream
+from .market.venues import product_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .market.dialect import Dialect
+
 PATH = "/stream"
 """How an endpoint's URL ends: the exchange's path for combined streams."""
+_ROUTES = frozenset(route for one in DIALECTS.values() for route in one.routes.values())
 _PASTED = re.compile(
     r"(?P<base>wss?://(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?)"
+    rf"(?:/(?:{'|'.join(sorted(_ROUTES))}))?"
     r"(?:/stream/?\?streams=|/ws/)(?P<streams>[^?#&\s]+)(?:&\S*)?\Z"
 )
 """A URL of the exchange's documentation, with streams in it."""
@@ -54,6 +61,41 @@ def endpoint_key(url: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
 
 
+def product_by(product: str | None, url: str) -> str:
+    """The product that is meant: the one that is named, or that of an endpoint's host.
+
+    :param url: of the endpoint.
+    """
+    if product is not None:
+        return product
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        host = ""
+    return product_of(host) or SPOT.product
+
+
+def refuse_others(urls: Iterable[str], dialect: Dialect) -> None:
+    """Refuse endpoints that are of another product, or that lead to a route already.
+
+    :raises ValueError: naming the first, and what to do.
+    """
+    for url in urls:
+        parts = urlsplit(url)
+        product = product_of(parts.hostname or "")
+        if product is not None and product != dialect.product:
+            raise ValueError(
+                f"{url} is of {DIALECTS[product].title}, and this feed of {dialect.title}; name"
+                f" endpoints of one product, and set PRODUCT={product} if that is meant"
+            )
+        head, _, route = parts.path.removesuffix(PATH).rpartition("/")
+        if route and route in dialect.routes.values():
+            plain = f"{parts.scheme}://{parts.netloc}{head}{PATH}"
+            raise ValueError(
+                f"{url} names the route /{route}, which follows from the streams; write {plain}"
+            )
+
+
 def refuse_unencrypted(urls: Iterable[str]) -> None:
     """Refuse URLs that lead off this machine without encryption.
 
@@ -73,7 +115,7 @@ def _refuse_streams(url: str) -> None:
     if match is None:
         return
     try:
-        names = [parse_stream(unquote(name)).name for name in match["streams"].split("/")]
+        names = [any_stream(unquote(name)).name for name in match["streams"].split("/")]
     except UnknownStreamError:
         return
     base = f"{match['base']}{PATH}"

@@ -30,7 +30,7 @@ STREAMS = (
 )
 """One of every kind, at least."""
 
-_PART = {"k": "bar"}
+_PART = {"k": "bar", "o": "order"}
 """Key of a payload's object → the attribute that holds it decoded."""
 
 

@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--length", type=float, help="hours per seed; default: the seed decides")
     parser.add_argument("--no-faults", action="store_true", help="a calm exchange")
     parser.add_argument("--takeovers", action="store_true", help="a log that changes hands")
+    parser.add_argument("--product", default="spot", help="what is traded: spot or usdm")
     parser.add_argument("--diary", action="store_true", help="print what happened (with --seed)")
     parser.add_argument(
         "--kind", type=FaultKind, action="append", default=[], help="draw only such faults"
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "faults": not options.no_faults,
         "kinds": options.kind,
         "takeovers": options.takeovers,
+        "product": options.product,
     }
     if options.seed is None:
         return bool(campaign(options.first, options.hours, options.length, **draw))

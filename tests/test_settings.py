@@ -17,6 +17,7 @@ from k2trio.loopback import is_loopback
 from k2trio.settings import ENV_PREFIX, Settings
 
 DEFAULTS: dict[str, Any] = {
+    "product": None,
     "websocket_url": "wss://stream.binance.com:9443/stream",
     "failover_urls": (
         "wss://stream.binance.com:443/stream",
@@ -71,6 +72,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
         "wss://a.com/stream, wss://b.com/x/stream",
         ("wss://a.com/stream", "wss://b.com/x/stream"),
     ),
+    "product": ("spot", "spot"),
     "time_unit": ("us", "us"),
     "symbols": ("btcusdt, BNBUSDT", ("BTCUSDT", "BNBUSDT")),
     "streams": ("btcusdt@trade,ETHUSDT@depth@100ms", ("btcusdt@trade", "ethusdt@depth@100ms")),

@@ -16,6 +16,7 @@ from simulated.run import live
 from simulated.violation import Violation
 
 from k2trio.continuity.items import Gap
+from k2trio.market.streams import by_route
 from k2trio.observe import transitions as on
 from k2trio.simulator import Fault, FaultKind
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 SEEDS = range(200)
 HOURS = 0.6
+FUTURES_SEEDS = range(60)
+"""The same where futures are traded."""
 TAKEOVER_SEEDS = range(10)
 """Their logs change hands in any case."""
 CATALOGUE = [
@@ -47,6 +50,23 @@ KINDS_AT_LEAST = 40
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_invariant_holds(seed: int) -> None:
     run_seed(seed, HOURS)
+
+
+@pytest.mark.parametrize("seed", FUTURES_SEEDS)
+def test_every_invariant_holds_of_futures(seed: int) -> None:
+    run_seed(seed, HOURS, product="usdm")
+
+
+def test_the_seeds_of_futures_come_on_either_route_and_on_both() -> None:
+    plans = [make_plan(seed, HOURS, product="usdm") for seed in FUTURES_SEEDS]
+    routes = {tuple(sorted(by_route(plan.streams, "usdm"))) for plan in plans}
+    assert routes == {("market",), ("public",), ("market", "public")}
+    assert {name.partition("@")[2] for plan in plans for name in plan.streams} >= {
+        "aggTrade",
+        "depth@500ms",
+        "markPrice",
+        "kline_1m",
+    }
 
 
 @pytest.mark.parametrize("seed", TAKEOVER_SEEDS)

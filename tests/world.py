@@ -145,6 +145,7 @@ async def open_world(
     observers: Sequence[Observer] = (),
     dial: Callable[[MemoryNetwork], Dialer] | None = None,
     may_be_empty: bool = False,
+    product: str = "spot",
 ) -> AsyncGenerator[World]:
     """A feed that runs against simulated endpoints; see :func:`place`.
 
@@ -152,6 +153,7 @@ async def open_world(
     :param strangers: endpoint name → a market of its own, though its venue is the others'.
     :param rate: taker orders a second; 1 gives exactly one trade stream message or a few more.
     :param consume: read the feed into ``world.items``.
+    :param product: what is traded at all of them.
     :param dial: makes what the feed dials the network with; by default directly.
     """
     board = FaultBoard(faults)
@@ -162,7 +164,9 @@ async def open_world(
     for endpoint in endpoints:
         venue = places[endpoint]
         if venue not in exchanges:
-            market = Market(["BTCUSDT", "ETHUSDT"], seed=seed + len(exchanges), rate=rate)
+            market = Market(
+                ["BTCUSDT", "ETHUSDT"], seed=seed + len(exchanges), rate=rate, product=product
+            )
             exchanges[venue] = Exchange(
                 venue,
                 market,
@@ -190,7 +194,10 @@ async def open_world(
 
     urls = [f"wss://{name(endpoint, places[endpoint])}/stream" for endpoint in endpoints]
     rest = [f"https://{venue}.test" for venue in exchanges]
-    chosen = make_settings(urls, **{"rest_urls": rest, **(settings or {})})
+    given = {"rest_urls": rest, **(settings or {})}
+    if product != "spot":
+        given["product"] = product
+    chosen = make_settings(urls, **given)
     diary: list[tuple[float, Transition]] = []
     async with trio.open_nursery() as nursery:
         await nursery.start(network.run)

@@ -28,6 +28,14 @@ STREAMS = (
     "币安人生usdt@trade",
     "btcusdt@avgPrice",  # of which there is no layout
 )
+FUTURES = (
+    "btcusdt@aggTrade",
+    "btcusdt@bookTicker",
+    "btcusdt@depth@100ms",
+    "btcusdt@kline_1m",
+    "btcusdt@markPrice",  # of which there is no layout
+)
+VENUE, FUTURES_VENUE = "venue", "binance.com-usdm"
 FIRST_TIME_MS = 1_790_000_000_000
 
 
@@ -76,13 +84,37 @@ def payload(kind: str, symbol: str, number: int, rng: random.Random) -> dict[str
             return {"e": "avgPrice", **named, "i": "5m", "w": decimal(rng), "T": time}
 
 
+def payload_of_futures(kind: str, symbol: str, number: int, rng: random.Random) -> dict[str, Any]:
+    """The same where futures are traded."""
+    said = payload(kind, symbol, number, rng)
+    time = FIRST_TIME_MS + 10 * number
+    match kind:
+        case "aggTrade":
+            shown = {"nq": decimal(rng)}
+            parts = [said, shown, said]
+            keys = [("e", "E", "s", "a", "p", "q"), ("nq",), ("f", "l", "T", "m")]
+            return {key: part[key] for part, of in zip(parts, keys, strict=True) for key in of}
+        case "bookTicker":
+            return {"e": "bookTicker", **said, "T": time, "E": time + 1}
+        case "depth@100ms":
+            head = {"e": said["e"], "E": said["E"], "T": time, "s": symbol}
+            ids = {"U": 5 * number, "u": 5 * number + 2, "pu": 5 * number - 3}
+            return {**head, **ids, "b": said["b"], "a": said["a"]}
+        case "markPrice":
+            prices = {key: decimal(rng) for key in "piP"}
+            return {"e": "markPriceUpdate", "E": time, "s": symbol, **prices, "r": "0.1", "T": time}
+        case _:
+            return said
+
+
 def frames(seed: int, streams: tuple[str, ...] = STREAMS) -> Iterator[bytes]:
     """Frames without end, each the next one of its stream."""
+    write = payload_of_futures if streams is FUTURES else payload
     rng = random.Random(seed)
     numbers = {stream: itertools.count(rng.choice((1, 10**6, 10**12))) for stream in streams}
     while True:
         stream = rng.choice(streams)
         symbol, _, kind = stream.partition("@")
-        said = payload(kind, symbol.upper(), next(numbers[stream]), rng)
+        said = write(kind, symbol.upper(), next(numbers[stream]), rng)
         text = json.dumps(said, separators=(",", ":"), ensure_ascii=False)
         yield frame_of(stream, text.encode())

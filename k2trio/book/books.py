@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..market.payloads import DepthSnapshot, Event
-from ..market.streams import BOOK_KINDS, Kind, parse_stream
+from ..market.streams import BOOK_KINDS, Kind, any_stream
 from .audit import Audit
 from .order_book import BookState, OrderBook
 
@@ -76,7 +76,7 @@ class Books:
         A book whose stream comes no more is unproven.
         """
         before, names = self._carried, dict.fromkeys(streams)
-        self._carried = {stream.name: stream for stream in map(parse_stream, names)}
+        self._carried = {stream.name: stream for stream in map(any_stream, names)}
         for stream in self._carried.values():
             self._learn(stream)
         choice: dict[str, list[Stream]] = {}
@@ -125,7 +125,7 @@ class Books:
         if before is not None:
             before.doubt(f"the book goes on from {book.stream}")
         self._books[book.symbol] = book
-        if parse_stream(book.stream).kind is Kind.DEPTH:
+        if any_stream(book.stream).kind is Kind.DEPTH:
             self._audits[book.symbol] = Audit(book)
         else:
             self._audits.pop(book.symbol, None)

@@ -3,8 +3,8 @@
 =============  ===================================================================================
 what comes     what the book does with it
 =============  ===================================================================================
-depth update   it goes on if ``U`` ≤ own id + 1 ≤ ``u``; an older one is ignored; a later one
-               leaves the book unproven
+depth update   it goes on if ``U`` (of futures ``pu`` + 1) ≤ own id + 1 ≤ ``u``; an older one is
+               ignored; a later one leaves the book unproven
 snapshot       replaces everything, at once: nobody sees an empty book between
 partial depth  the same, at each message
 book ticker    the same, with one level a side
@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..continuity.items import Gap, Outage
 from ..errors import BookFault, ConfigError
 from ..market.payloads import BookTicker, Depth, DepthSnapshot, Event, Level, PartialDepth
-from ..market.streams import BOOK_KINDS, parse_stream
+from ..market.streams import BOOK_KINDS, any_stream
 from . import measures
 from .ladder import UnusualLevel, cross, purely, side_of
 
@@ -86,7 +86,7 @@ class OrderBook:
     def __init__(
         self, stream: str, doubts: Callable[[OrderBook], str | None] = lambda _: None
     ) -> None:
-        parsed = parse_stream(stream)
+        parsed = any_stream(stream)
         if parsed.kind not in BOOK_KINDS or parsed.symbol is None:
             raise ConfigError(f"{stream} carries no book; depth, depth5/10/20 and bookTicker do")
         self.stream: str = parsed.name
@@ -140,11 +140,11 @@ class OrderBook:
                     return False
                 asked = data.asked if isinstance(data, DepthSnapshot) else self._levels
                 self._replace(data.bids, data.asks, data.last_update_id, asked)
-                self.event_time = None
+                self.event_time = getattr(data, "event_time", None)  # those of futures tell one
             elif isinstance(data, BookTicker):
                 bid, ask = Level(data.bid, data.bid_quantity), Level(data.ask, data.ask_quantity)
                 self._replace([bid], [ask], data.update_id, 1)
-                self.event_time = None
+                self.event_time = getattr(data, "event_time", None)  # those of futures tell one
             else:
                 return False
         except BookFault as fault:
@@ -159,8 +159,8 @@ class OrderBook:
         last = self.last_update_id
         if last is None or self._fault is not None or data.last_update_id <= last:
             return False
-        if data.first_update_id > last + 1:
-            return self.doubt(f"updates {last + 1} to {data.first_update_id - 1} are missing")
+        if data.covers_from > last + 1:
+            return self.doubt(f"updates {last + 1} to {data.covers_from - 1} are missing")
         bids, asks = self._bids, self._asks
         try:
             bids.update(data.bids)

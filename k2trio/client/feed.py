@@ -17,7 +17,7 @@ from ..continuity.items import Gap
 from ..continuity.positions import key_of
 from ..errors import FeedClosed, GaveUp
 from ..market.payloads import Event
-from ..market.streams import Repair, parse_stream
+from ..market.streams import Repair, any_stream, parse_stream, stream_of
 from .consumed import Consumed
 from .consumer import P
 from .health import FeedStatus, feed_status
@@ -189,7 +189,8 @@ class Feed(Consumed[P]):
         :raises ConnectionFailed: if the connection ends first; the streams are kept, and
             subscribed by the next one.
         """
-        names = [parse_stream(name).name for name in streams]
+        product = self.settings.dialect.product
+        names = [parse_stream(name, product).name for name in streams]
         await self.backend.call(functools.partial(self._add, names))
 
     def resync(self, *streams: str) -> None:
@@ -198,7 +199,7 @@ class Feed(Consumed[P]):
         It comes in its place among the updates, as the budget allows; other streams are ignored,
         and those that are not subscribed.
         """
-        names = {parse_stream(name).name for name in streams} & self.subscribed.keys()
+        names = {any_stream(name).name for name in streams} & self.subscribed.keys()
         for track in self._arbiter.tracks:
             if not isinstance(track, BookTrack) or track.stream.name not in names:
                 continue
@@ -227,7 +228,7 @@ class Feed(Consumed[P]):
 
         :raises ConnectionFailed: if the connection ends first; the streams are removed anyhow.
         """
-        names = {parse_stream(name).name for name in streams}
+        names = {any_stream(name).name for name in streams}
         await self.backend.call(functools.partial(self._shards.unsubscribe, names))
 
     # -- for what is built on it ----------------------------------------------------------------
@@ -258,7 +259,7 @@ class Feed(Consumed[P]):
         :raises BackfillError: if no host of the venue gave an answer.
         """
         fetch = self._parts.repairs.snapshot
-        return await self.backend.call(functools.partial(fetch, venue, parse_stream(stream)))
+        return await self.backend.call(functools.partial(fetch, venue, stream_of(venue, stream)))
 
     # -- inside -------------------------------------------------------------------------------
 

@@ -40,6 +40,7 @@ class Line:
     :param name: label in logs and metrics.
     :param streams: what it carries; see :meth:`subscribe`.
     :param place: its place among the lines that carry the same streams.
+    :param route: the exchange's name for the way on which these come, where it has such.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Line:
         endpoints: Endpoints,
         runtime: Runtime,
         place: int = 0,
+        route: str = "",
     ) -> None:
         self.name = name
+        self.route = route
         self.streams: list[str] = list(streams)
         self.companions: list[Line] = []
         """Other lines that carry the same streams."""
@@ -172,6 +175,7 @@ class Line:
             on.Dialing(self.name, endpoint.name, endpoint.index, endpoint.venue, attempt)
         )
         session = Session(self.name, endpoint, self.streams, self._runtime)
+        session.route = self.route
         self._sessions.add(session)
         nursery.start_soon(self._live, session)
         nursery.start_soon(self._note_flow, session)

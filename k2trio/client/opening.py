@@ -147,7 +147,8 @@ async def open_feed(
     if isinstance(streams, str):
         raise ConfigError(f"streams are named in a list: write [{streams!r}]")
     chosen = settings.stream_names if streams is None else streams
-    names = [parse_stream(name).name for name in chosen]
+    product = settings.dialect.product
+    names = [parse_stream(name, product).name for name in chosen]
     if not names and not may_be_empty:
         raise ConfigError("no streams to open; name some, e.g. ['btcusdt@trade']")
     ssl_context = make_ssl_context(settings)
@@ -360,7 +361,7 @@ def _endpoints(settings: Settings, emit: Observer) -> Endpoints:
 
     return Endpoints(
         [
-            Endpoint.from_url(url, index, make_breaker)
+            Endpoint.from_url(url, index, make_breaker, settings.dialect.product)
             for index, url in enumerate(settings.endpoint_urls)
         ],
         settings.recovery_timeout,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..market.decoder import Malformed, OtherUnit
+from ..market.control import Malformed, OtherUnit
 from ..observe import transitions as on
 from .tolerance import Tolerance
 

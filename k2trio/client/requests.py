@@ -16,7 +16,7 @@ from ..errors import ConnectionFailed, Dropped, ProtocolViolation, SubscriptionR
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from ..market.decoder import Reply
+    from ..market.control import Reply
 
 CONTROL_SPACING_S = 0.4
 """At most 2.5 control messages a second: with pongs and pings that stays below the exchange's 5."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..errors import ConnectionFailed, Stale, SubscriptionRejected
-from ..market.decoder import Decoder, Malformed, Reply, ServerShutdown, excerpt
+from ..market.control import Malformed, Reply, ServerShutdown, excerpt
+from ..market.decoder import Decoder
 from ..observe import transitions as on
 from ..repair.staleness import ASK_AHEAD_S, Verdict
 from ..wire.connection import Connection, open_connection
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..continuity.held import Stray
-    from ..market.decoder import Control
+    from ..market.control import Control
     from ..market.payloads import Event
     from ..policy.failover import Endpoint
     from ..wire.tap import Batch
@@ -49,6 +50,7 @@ class Session:
         self, line: str, endpoint: Endpoint, streams: Sequence[str], runtime: Runtime
     ) -> None:
         self.line = line
+        self.route: str = ""  # its line's, if that has one
         self.endpoint = endpoint
         self._decoder = Decoder(
             endpoint.venue, lambda name: name in self.streams, runtime.settings.unit
@@ -163,9 +165,9 @@ class Session:
         """Open the connection and do everything it takes until the session ends."""
         try:
             with self._scope:
-                asked, run = self.streams, self._runtime
+                asked, run, where = self.streams, self._runtime, self.endpoint
                 async with open_connection(
-                    self.endpoint, asked, self._settings, run.dial, wall_clock=run.wall_clock
+                    where, asked, self._settings, run.dial, self.route, wall_clock=run.wall_clock
                 ) as connection:
                     self.connection = connection
                     self._requests = Requests(connection.send, lambda: self.lagging)
@@ -307,7 +309,7 @@ class Session:
                 venue_says_quiet,
                 ASK_AHEAD_S,
             )
-            self.fail(Stale("data", limit))
+            self.fail(Stale("data", limit, self.route, self.streams))
 
     def _last_data_or_unread(self, connection: Connection) -> float:
         if not self.streams:

@@ -1,4 +1,7 @@
-"""Shards: the streams of a feed in sets, each carried by one line, or by two for hot standby."""
+"""Shards: the streams of a feed in sets, each carried by one line, or by two for hot standby.
+
+Where the exchange parts its streams by routes, a shard has streams of one route.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from ..errors import ConnectionFailed, SubscriptionRejected
-from ..market.streams import shard
+from ..market.streams import by_route, shard
 from ..observe.transitions import Closed
 from .line import Line
 
@@ -45,8 +48,10 @@ class Shards:
         self._shards: list[list[Line]] = []
         self._made = 0
         self.carriers: Mapping[str, Sequence[Line]] = {}
-        for names in shard(streams, self._per_line):
-            self._add(names)
+        self._product = runtime.settings.dialect.product
+        for route, routed in by_route(streams, self._product).items():
+            for names in shard(routed, self._per_line):
+                self._add(names, route)
         self._note_streams()
 
     @property
@@ -88,18 +93,22 @@ class Shards:
         self._left(new)  # whatever is known of them is of a time before
         first: ConnectionFailed | SubscriptionRejected | None = None
         try:
+            routed = by_route(new, self._product)
             for lines in self._shards:
+                waiting = routed.get(lines[0].route, [])
                 room = self._per_line - len(lines[0].streams)
-                take, new = new[:room], new[room:]
+                take = waiting[:room]
+                del waiting[:room]
                 if take:
                     self.carriers = {**self.carriers, **dict.fromkeys(take, lines)}
                     try:
                         await _ask_all(lines, functools.partial(Line.subscribe, streams=take))
                     except (ConnectionFailed, SubscriptionRejected) as failure:
                         first = first or failure  # the others are carried all the same
-            for rest in shard(new, self._per_line):
-                for line in self._add(rest):
-                    run(line)
+            for route, waiting in routed.items():
+                for rest in shard(waiting, self._per_line):
+                    for line in self._add(rest, route):
+                        run(line)
         finally:
             self._note_streams()
         if first is not None:
@@ -145,13 +154,13 @@ class Shards:
     def _note_streams(self) -> None:
         self.carriers = {name: lines for lines in self._shards for name in lines[0].streams}
 
-    def _add(self, streams: Sequence[str]) -> list[Line]:
+    def _add(self, streams: Sequence[str], route: str) -> list[Line]:
         number, self._made = self._made, self._made + 1
         names = [str(number)]
         if self._runtime.settings.redundancy > 1:
             names = [f"{number}{letter}" for letter in "ab"[: self._runtime.settings.redundancy]]
         lines = [
-            Line(name, streams, self._endpoints, self._runtime, place)
+            Line(name, streams, self._endpoints, self._runtime, place, route)
             for place, name in enumerate(names)
         ]
         for line in lines:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ..errors import ConnectionFailed, K2Error, ProxyFailed
 from ..market.decoder import Decoder
-from ..market.streams import parse_stream
+from ..market.streams import any_stream, by_route
 from ..policy.breaker import CircuitBreaker
 from ..policy.failover import Endpoint
 from ..repair.hosts import BackfillError
@@ -51,10 +51,16 @@ FIRST_MESSAGE_TIMEOUT_S = 10.0
 class Finding:
     """What was found at one endpoint; times in seconds, None for steps not reached.
 
+    :ivar route: the exchange's name for the way that was tried, where it has several.
+    :ivar streams: those that come on it.
+    :ivar silent: those that brought nothing, where that may mean that they come on another one.
     :ivar failed_proxy: what the proxy on the way there did, if it did not lead to it.
     """
 
     endpoint: Endpoint
+    route: str
+    streams: Sequence[str]
+    silent: Sequence[str] = ()
     times: DialTimes | None = None
     upgrade_s: float | None = None
     first_message_s: float | None = None
@@ -65,6 +71,18 @@ class Finding:
     def works(self) -> bool:
         """Whether the endpoint took the connection and, if it spoke, spoke sense."""
         return self.upgrade_s is not None and not self.problem
+
+    @property
+    def url(self) -> str:
+        """What was tried."""
+        return f"{self.endpoint.url} /{self.route}" if self.route else self.endpoint.url
+
+    @property
+    def verdict(self) -> str:
+        """How it went."""
+        if self.silent and not self.problem:
+            return f"works; quiet, or of another route: {', '.join(self.silent)}"
+        return self.problem or "works"
 
 
 @dataclass
@@ -112,10 +130,12 @@ async def check(settings: CheckSettings, named: Collection[str]) -> int:
     put_rich(effective.table(settings, named))
     _try_this_machine(settings, report)
     wrong = await _ask_for_symbols(settings, verify, report)
-    good = [name for name in settings.stream_names if parse_stream(name).symbol not in wrong]
+    good = [name for name in settings.stream_names if any_stream(name).symbol not in wrong]
+    product = settings.dialect.product
     findings = [
-        Finding(Endpoint.from_url(url, index, CircuitBreaker))
+        Finding(Endpoint.from_url(url, index, CircuitBreaker, product), route, names)
         for index, url in enumerate(settings.endpoint_urls)
+        for route, names in by_route(settings.stream_names, product).items()
     ]
     venues = [finding.endpoint.venue for finding in findings]
     hosts = rest_hosts(settings, venues)
@@ -186,21 +206,25 @@ async def _examine(
 ) -> None:
     """Dial an endpoint, and wait for a message if there are streams that can bring one."""
     dial = TimedDial(dialer)
-    asked_for = streams or settings.stream_names
+    named = [name for name in finding.streams if name in streams]
+    asked_for, where = named or finding.streams, finding.endpoint
     try:
-        async with open_connection(finding.endpoint, asked_for, settings, dial) as connection:
+        async with open_connection(where, asked_for, settings, dial, finding.route) as connection:
             upgraded_at = trio.current_time()
             finding.upgrade_s = upgraded_at - dial.done_at
-            if not streams:
+            if not named:
                 return
-            with trio.move_on_after(FIRST_MESSAGE_TIMEOUT_S) as patience:
-                decoder = Decoder(finding.endpoint.venue, unit=settings.unit)
-                while finding.first_message_s is None:
+            awaited = set(named)
+            with trio.move_on_after(FIRST_MESSAGE_TIMEOUT_S):
+                decoder = Decoder(where.venue, unit=settings.unit)
+                while finding.first_message_s is None or (awaited and finding.route):
                     batch = await connection.next_batch()
                     events, _ = decoder.decode(batch.payloads, batch.received)
-                    if events:
+                    awaited.difference_update(event.stream for event in events)
+                    if events and finding.first_message_s is None:
                         finding.first_message_s = trio.current_time() - upgraded_at
-            if patience.cancelled_caught:
+            finding.silent = sorted(awaited) if finding.route else ()
+            if finding.first_message_s is None:
                 finding.problem = f"no message within {FIRST_MESSAGE_TIMEOUT_S:g} s"
     except ConnectionFailed as failure:
         finding.problem = f"{failure.error_type}: {failure}"
@@ -214,7 +238,8 @@ def _tell_proxies(
     proxies: Proxies, findings: Sequence[Finding], hosts: Sequence[RestHost], report: Report
 ) -> None:
     """Each proxy that is in use, and whether it leads to what is behind it."""
-    failures = {finding.endpoint.url: finding.failed_proxy for finding in findings}
+    tried = sorted(findings, key=lambda finding: bool(finding.failed_proxy))
+    failures = {finding.endpoint.url: finding.failed_proxy for finding in tried}
     failures |= {host.url: host.failed_proxy for host in hosts}
     for proxy in proxies.of_all(failures):
         through = [why for url, why in failures.items() if proxies.of(url) == proxy]
@@ -230,13 +255,14 @@ def _tell_proxies(
 def _judge(
     settings: Settings, findings: Sequence[Finding], hosts: Sequence[RestHost], report: Report
 ) -> None:
-    """One endpoint is enough, and a host that answers at each venue that works."""
+    """One endpoint is enough for each route, and a host that answers at each venue that works."""
     working = [finding for finding in findings if finding.works]
-    if not working:
-        report.failing += [
-            finding.failed_proxy or f"{finding.endpoint.url}: {finding.problem}"
-            for finding in findings
-        ]
+    served = {finding.route for finding in working}
+    report.failing += [
+        finding.failed_proxy or f"{finding.url}: {finding.problem}"
+        for finding in findings
+        if finding.route not in served
+    ]
     needed = dict.fromkeys(finding.endpoint.venue for finding in working or findings)
     for venue in needed:
         asked = [host for host in hosts if host.venue == venue]
@@ -268,10 +294,10 @@ def _endpoint_table(findings: Sequence[Finding]) -> Table:
         if not proxied:
             del dial[2]
         table.add_row(
-            finding.endpoint.url,
+            finding.url,
             finding.endpoint.venue,
             *milliseconds(*dial, finding.upgrade_s, finding.first_message_s),
-            finding.problem or "works",
+            finding.verdict,
         )
     return table
 

@@ -11,7 +11,7 @@ from .. import extras, files
 from ..continuity.positions import Position, earlier
 from ..continuity.state import load_state, locked, save_state
 from ..errors import ConfigError, SinkError
-from ..market.streams import Kind, parse_stream
+from ..market.streams import Kind, any_stream
 from ..sinks.fan_out import FanOut
 from ..sinks.jsonl import JsonLines, try_lines
 from ..sinks.line_sink import LineSink
@@ -108,7 +108,7 @@ async def _advance(path: Path, positions: Mapping[Key, Position], unit: TimeUnit
 
 def _stored(position: Position) -> Position:
     """What a state file keeps of a position: no time of bars, whose position is one."""
-    bars = parse_stream(position.stream).kind is Kind.KLINE
+    bars = any_stream(position.stream).kind is Kind.KLINE
     return Position(
         position.venue, position.stream, position.position, None if bars else position.time
     )

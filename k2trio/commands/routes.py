@@ -15,6 +15,7 @@ from rich.table import Table
 
 from ..errors import ConnectionFailed, leaves
 from ..market.decoder import Decoder
+from ..market.streams import by_route
 from ..observe.latency import spread_of
 from ..policy.breaker import CircuitBreaker
 from ..policy.failover import Endpoint
@@ -75,12 +76,20 @@ class Route:
     problem: str = ""
 
     async def measure(
-        self, streams: Sequence[str], settings: Settings, dialer: TcpDialer, for_s: float
+        self,
+        streams: Sequence[str],
+        settings: Settings,
+        dialer: TcpDialer,
+        for_s: float,
+        way: str = "",
     ) -> None:
-        """Connect, and measure for so long."""
+        """Connect, and measure for so long.
+
+        :param way: the exchange's route for these streams, where it has such.
+        """
         dial = TimedDial(dialer)
         try:
-            async with open_connection(self.endpoint, streams, settings, dial) as connection:
+            async with open_connection(self.endpoint, streams, settings, dial, way) as connection:
                 self.upgrade_s = trio.current_time() - dial.done_at
                 with trio.move_on_after(for_s):
                     async with trio.open_nursery() as nursery:
@@ -123,8 +132,11 @@ async def show_routes(
     proxies: Proxies,
 ) -> None:
     """Measure the routes to all endpoints at once, and print what they are worth."""
+    product = settings.dialect.product
+    # Where the exchange parts its streams by routes of its own, the first one stands for all.
+    way, named = next(iter(by_route(streams, product).items()), ("", list[str]()))
     routes = [
-        Route(Endpoint.from_url(url, index, CircuitBreaker))
+        Route(Endpoint.from_url(url, index, CircuitBreaker, product))
         for index, url in enumerate(settings.endpoint_urls)
     ]
     put_line()
@@ -133,7 +145,7 @@ async def show_routes(
     async with trio.open_nursery() as nursery:
         for route in routes:
             dialer = TcpDialer(verify, proxies=proxies)  # one that remembers nothing
-            nursery.start_soon(route.measure, streams, settings, dialer, for_s)
+            nursery.start_soon(route.measure, named, settings, dialer, for_s, way)
         for venue in dict.fromkeys(route.endpoint.venue for route in routes):
             nursery.start_soon(_compare_clocks, venue, settings, verify, clocks)
     put_line()

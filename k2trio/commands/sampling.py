@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..market.payloads import Event
-from ..market.streams import BOOK_KINDS, parse_stream
+from ..market.streams import BOOK_KINDS, any_stream
 from ..sinks.samples import encode_missed, encode_sample
 from .grid import Grid
 
@@ -127,7 +127,7 @@ class Sampler:
             return True
         written = self._written.get(item.stream)
         if written is None:
-            written = parse_stream(item.stream).kind not in BOOK_KINDS
+            written = any_stream(item.stream).kind not in BOOK_KINDS
             self._written[item.stream] = written
         return written
 

@@ -9,7 +9,8 @@ from typing import Annotated
 import trio
 from pydantic import BeforeValidator, Field
 
-from ..fields import Symbol  # noqa: TC001 - pydantic looks at it
+from ..fields import OptionalProduct, Symbol  # noqa: TC001 - pydantic looks at them
+from ..market.spot import SPOT
 from ..simulator import serve
 from ..simulator.faults.fault import refuse_unknown
 from .options import split
@@ -21,6 +22,9 @@ class SimulateOptions(ServeOptions):
     """Serve a simulated exchange. Prints one line per URL, then serves until a signal."""
 
     venue: str = Field("binance.com", min_length=1, description="What the venue is called.")
+    product: OptionalProduct = Field(
+        None, description="What is traded: spot, or usdm (USD-M futures); by default spot."
+    )
     symbols: Annotated[tuple[Symbol, ...], BeforeValidator(split)] = Field(
         ("BTCUSDT", "ETHUSDT"), min_length=1, description="What is traded."
     )
@@ -43,6 +47,7 @@ async def simulate(options: SimulateOptions) -> int:
         configuration(options, options.venue, refuse),
         symbols=options.symbols,
         seed=options.seed,
+        product=options.product or SPOT.product,
         rate=options.rate,
         quotes=options.quotes,
         strict_symbols=options.strict_symbols,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 VARIABLE = "K2TRIO_PURE"
-INTERFACE = 1
+INTERFACE = 2
 """Of the core that fits this package; one that an older version left in the folder does not."""
 
 

@@ -16,7 +16,7 @@
 #define Py_T_OBJECT_EX T_OBJECT_EX
 #endif
 
-#define INTERFACE 1       /* as compiled/__init__.py has it: raised with every change of it */
+#define INTERFACE 2       /* as compiled/__init__.py has it: raised with every change of it */
 #define MAX_FIELDS 32     /* of a payload */
 #define MAX_STEPS 48      /* of a layout */
 #define MAX_LITERAL 32    /* bytes of one */

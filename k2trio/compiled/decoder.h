@@ -202,7 +202,9 @@ note(Decoder *self, Stream *stream, const int64_t *numbers)
     if (layout->rule == NO_RULE) {
         return;
     }
-    int64_t first = numbers[layout->first], last = numbers[layout->last];
+    /* What a link names is the last key of the message before. */
+    int64_t first = numbers[layout->first] + (layout->rule == CHAINED);
+    int64_t last = numbers[layout->last];
     if (stream->batch != self->batch) {
         stream->batch = self->batch;
         stream->messages = 0;

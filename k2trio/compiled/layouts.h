@@ -27,7 +27,7 @@ typedef struct {
 } Step;
 
 /* How the next message of a stream follows from the one before, as far as that is looked at. */
-enum { NO_RULE = 0, CONTIGUOUS = 1, GROWING = 2 };
+enum { NO_RULE = 0, CONTIGUOUS = 1, GROWING = 2, CHAINED = 3 };
 
 typedef struct {
     PyTypeObject *type, *inner;  /* of the payload; of what is in it, or NULL */
@@ -143,7 +143,7 @@ layout_new(PyObject *spec)
         layout_free(layout);
         return NULL;
     }
-    int ruled = layout->rule == CONTIGUOUS || layout->rule == GROWING;
+    int ruled = layout->rule >= CONTIGUOUS && layout->rule <= CHAINED;
     if (!is_integer_step(layout, layout->first) || !is_integer_step(layout, layout->last)
         || !is_integer_step(layout, layout->time) || !is_integer_step(layout, layout->begin)
         || !is_integer_step(layout, layout->end)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import msgspec
 
-from ..market.streams import Kind, parse_stream
+from ..market.streams import Kind, any_stream, stream_of
 from ..market.units import MS
 from .items import Gap, Outage, VenueChanged
 from .positions import key_of, position_after
@@ -86,7 +86,7 @@ def _waits(item: Item) -> TypeGuard[Outage]:
     """Whether an outage is told with the message that it is of, as that may be there already;
     nothing is repaired of kinds that prove no gap, so nothing follows it that is.
     """
-    return isinstance(item, Outage) and parse_stream(item.stream).order.repair.has_history
+    return isinstance(item, Outage) and stream_of(item.venue, item.stream).order.repair.has_history
 
 
 def _updates_a_bar(event: Event[Any]) -> bool:
@@ -94,9 +94,9 @@ def _updates_a_bar(event: Event[Any]) -> bool:
 
     The close that a repair brings has another time than that which came over a connection.
     """
-    return parse_stream(event.stream).kind is Kind.KLINE and not event.data.bar.closed
+    return any_stream(event.stream).kind is Kind.KLINE and not event.data.bar.closed
 
 
 def _next(there: Position) -> int:
     """The first id that is not there; of klines the first bar."""
-    return there.position + (parse_stream(there.stream).kind is not Kind.KLINE)
+    return there.position + (any_stream(there.stream).kind is not Kind.KLINE)

@@ -13,13 +13,14 @@ import functools
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..market.streams import Kind, parse_stream
+from ..market.streams import Kind, stream_of
 from ..market.units import MS
 from .aggregates import AggTrack
 from .blocks import BlockTrack
 from .books import BookTrack
 from .held import Memory
 from .klines import KlineTrack
+from .medley import MedleyTrack
 from .numbering import Shared
 from .times import Clock
 from .track import Track
@@ -29,20 +30,27 @@ if TYPE_CHECKING:
 
     from ..compiled._core import Run
     from ..market.payloads import Event
+    from ..market.streams import Stream
     from ..market.units import TimeUnit
     from .held import Source, Stray
     from .items import Item
 
-_TRACKS = {
+_TRACKS: dict[Kind, type[Track]] = {
     Kind.KLINE: KlineTrack,
     Kind.DEPTH: BookTrack,
-    Kind.AGG_TRADE: AggTrack,
     Kind.BLOCK_TRADE: BlockTrack,
 }
 """Kinds with rules of their own."""
 RUN_MESSAGES = 4
 """From so many messages a stream on, on the average of a batch, it pays to look at them together.
 """
+
+
+def _kind_of_track(stream: Stream) -> type[Track]:
+    order = stream.order
+    if order.of_each:
+        return MedleyTrack
+    return AggTrack if order.inner else _TRACKS.get(stream.kind, Track)
 
 
 class Decision(NamedTuple):
@@ -134,9 +142,8 @@ class Arbiter:
         tracks = self._tracks.setdefault(venue, {})
         track = tracks.get(stream)
         if track is None:
-            parsed = parse_stream(stream)
-            kind = _TRACKS.get(parsed.kind, Track)
-            track = tracks[stream] = kind(venue, parsed, self._shared)
+            parsed = stream_of(venue, stream)
+            track = tracks[stream] = _kind_of_track(parsed)(venue, parsed, self._shared)
             if self._redundant is not None:
                 track.contested = functools.partial(self._redundant, track)
         return track

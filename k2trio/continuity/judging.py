@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from .held import Held, Source, Stray, refuted
-from .numbering import MAX_GAP_IDS, Numbering, Shared
+from .numbering import Numbering, Shared
 from .renumbering import CONFIRMING, Doubts, Place, Suspect, Verdict
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Judging(Numbering):
         """How far apart suspects may lie that go on with each other."""
         if self.contiguous:
             return NEAR_IDS
-        return _NEAR_TIMES_S * self._per_second if self._keyed_by_time else MAX_GAP_IDS
+        return _NEAR_TIMES_S * self._per_second if self._keyed_by_time else self.leap
 
     def _reconsider(self, held: Held, now: float, out: list[Item]) -> None:
         """Take a suspect as if it came now: another numbering than before is followed."""

@@ -11,8 +11,8 @@ import operator
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..market.keys import ID_KEYED, grow, key_getters, time_getter
-from ..market.streams import Kind, Rule, Stream
+from ..market.keys import grow, key_getters, time_getter
+from ..market.streams import Kind, Stream
 from .held import Held, Memory, Waiting
 from .renumbering import Doubts, Place
 from .times import AHEAD_S, Clock
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ..market.payloads import Event
     from ..market.units import TimeUnit
 
-MAX_GAP_IDS = 1_000_000
-"""A wider gap (in ids, or in bars) is a jump of the venue's, not messages that were sent."""
 RESET_IDS = 1_000_000
 """A key without a time that lies further behind is no copy."""
 COPY_LAG_S = 5.0
@@ -66,6 +64,7 @@ class Numbering:
     :ivar doubts: messages that do not fit and wait for others to speak for or against them.
     :ivar wary: every message wants to be looked at.
     :ivar paused: held back, though nothing is missing.
+    :ivar leap: see :class:`~k2trio.market.kinds.Order`.
     :ivar per_ms: units of time a millisecond.
     """
 
@@ -91,6 +90,7 @@ class Numbering:
         "held",
         "interrupted",
         "last_of",
+        "leap",
         "next",
         "one_id",
         "paused",
@@ -106,13 +106,14 @@ class Numbering:
         self.received: int = 0
         self.seen_at: float = float("-inf")
         self.ceiling: int = -1
-        self.contiguous: bool = stream.order.rule is Rule.CONTIGUOUS
+        self.contiguous: bool = stream.order.rule.proves
         self.grows: bool = not self.contiguous and stream.kind is not Kind.KLINE
         self.one_id: bool = stream.order.first == stream.order.last
         self.first_of: Callable[[Any], int]
         self.last_of: Callable[[Any], int]
-        self.first_of, self.last_of = key_getters(stream.kind)
-        self.time_of: Callable[[Any], int | None] = time_getter(stream.kind)
+        self.first_of, self.last_of = key_getters(stream.kind, stream.product)
+        self.time_of: Callable[[Any], int | None]
+        self.time_of = time_getter(stream.kind, stream.product)
         self.clock: Clock = shared.clock
         self.held: Waiting = Waiting(shared.max_held, shared.memory)
         """Messages that wait for a gap to close, by id."""
@@ -126,8 +127,9 @@ class Numbering:
         self.delivered_time: int | None = None
         self._began: int | None = None
         """When the first message of the numbering was made; None if it is the first numbering."""
-        self._max_gap = MAX_GAP_IDS
-        self._keyed_by_time = stream.kind not in ID_KEYED
+        self.leap: int = stream.order.leap
+        self._max_gap = self.leap
+        self._keyed_by_time = stream.order.timed
         self.per_ms: int = shared.unit.per_ms
         self._per_second = shared.unit.per_second
         self._stamped = stream.kind is Kind.DEPTH
@@ -321,7 +323,7 @@ class Numbering:
         if key < self.ceiling:
             return True
         if not self._keyed_by_time:
-            return self.next is None or key - self.next < MAX_GAP_IDS
+            return self.next is None or key - self.next < self.leap
         if not self.clock.is_ahead(key, event.received):
             return True
         if self.next is None or self.delivered_at is None:
@@ -331,5 +333,5 @@ class Numbering:
         return key - self.next <= most * self._per_second
 
     def _raise_ceiling(self, last: int) -> None:
-        reach = int(AHEAD_S) * self._per_second if self._keyed_by_time else MAX_GAP_IDS
+        reach = int(AHEAD_S) * self._per_second if self._keyed_by_time else self.leap
         self.ceiling = last + 1 + reach

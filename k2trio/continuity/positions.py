@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
 
-from ..market.keys import ID_KEYED, key_getters, time_getter
+from ..market.keys import key_getters, time_getter
 from ..market.payloads import Event, Integer
-from ..market.streams import Kind, Stream, parse_stream
+from ..market.streams import Kind, Stream, stream_of
 from ..market.units import MS
 from .grid import grid_of
 from .items import Gap
@@ -54,7 +54,7 @@ def position_after(item: Event[Any] | Gap, unit: TimeUnit = MS) -> Position:
 
     :param unit: of the times in messages.
     """
-    stream = parse_stream(item.stream)
+    stream = stream_of(item.venue, item.stream)
     if isinstance(item, Gap):
         last = item.last
         if stream.kind is Kind.KLINE:
@@ -78,8 +78,9 @@ def _time_and_last(stream: Stream, data: Any, unit: TimeUnit) -> tuple[int | Non
         bar = data.bar
         grid = grid_of(stream.interval or "", unit)
         return data.event_time, grid.end_of(bar) if bar.closed else int(bar.open_time)
-    time = time_getter(stream.kind)(data) if stream.kind in ID_KEYED else None
-    return time, key_getters(stream.kind)[1](data)
+    kind, product = stream.kind, stream.product
+    time = None if stream.order.timed else time_getter(kind, product)(data)
+    return time, key_getters(kind, product)[1](data)
 
 
 def earlier(one: Position, other: Position) -> Position:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..market.keys import key_getters, time_getter
 from ..market.payloads import Event
-from ..market.streams import Kind, Rule, parse_stream
+from ..market.streams import Kind, stream_of
 from ..market.units import MS, unit_near
 from .grid import grid_of
 from .items import Gap
@@ -89,9 +89,9 @@ class _Walk:
         self._joined = self._broken = self._renumbered = False
         self._before: Position | None = None
         """Where what was written last ends."""
-        kind = parse_stream(begin.stream).kind
-        self._first_of = key_getters(kind)[0]
-        self._time_of = time_getter(kind)
+        stream = stream_of(begin.venue, begin.stream)
+        self._first_of = key_getters(stream.kind, stream.product)[0]
+        self._time_of = time_getter(stream.kind, stream.product)
 
     def take(self, item: Event[Any] | Gap) -> None:
         """What was written next."""
@@ -152,7 +152,7 @@ class _BarWalk:
     def __init__(self, begin: Position, unit: TimeUnit) -> None:
         self.at: Position = begin
         self._unit = unit
-        self._grid = grid_of(parse_stream(begin.stream).interval or "", unit)
+        self._grid = grid_of(stream_of(begin.venue, begin.stream).interval or "", unit)
         self._broken = False
 
     def take(self, item: Event[Any] | Gap) -> None:
@@ -168,10 +168,10 @@ class _BarWalk:
 
 def _walk_of(begin: Position, unit: TimeUnit) -> _Walk | _BarWalk | None:
     """None for a kind of which nothing tells what is missing: of it nothing is fetched either."""
-    stream = parse_stream(begin.stream)
+    stream = stream_of(begin.venue, begin.stream)
     if stream.kind is Kind.KLINE:
         return _BarWalk(begin, unit)
-    return _Walk(begin, unit) if stream.order.rule is Rule.CONTIGUOUS else None
+    return _Walk(begin, unit) if stream.order.rule.proves else None
 
 
 def _is_snapshot(item: Event[Any] | Gap) -> bool:

@@ -18,7 +18,7 @@ import msgspec
 from .. import files
 from ..errors import ConfigError, UnknownStreamError
 from ..market.payloads import MAX_INTEGER
-from ..market.streams import Kind, Rule, parse_stream
+from ..market.streams import Kind, any_stream, stream_of
 from ..market.units import MS, UNITS, US, TimeUnit, convert
 from .positions import Position
 
@@ -48,7 +48,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 def _converted(position: Position, told: TimeUnit, unit: TimeUnit) -> Position:
-    is_time = parse_stream(position.stream).kind is Kind.KLINE and position.position >= 0
+    is_time = any_stream(position.stream).kind is Kind.KLINE and position.position >= 0
     time = position.time
     return Position(
         position.venue,
@@ -87,8 +87,8 @@ def load_state(path: Path, unit: TimeUnit = MS) -> Sequence[Position]:
             raise ConfigError(f"{path} is too large to be a k2trio state file; {cure}")
         state = msgspec.json.decode(files.read(path), type=State)
         for position in state.positions:
-            stream = parse_stream(position.stream)
-            if stream.order.rule is not Rule.CONTIGUOUS and stream.kind is not Kind.KLINE:
+            stream = stream_of(position.venue, position.stream)
+            if not stream.order.rule.proves and stream.kind is not Kind.KLINE:
                 raise UnknownStreamError(f"{position.stream} has no position to go on from")
     except FileNotFoundError:
         return ()

@@ -18,13 +18,13 @@ from .held import Held, refuted
 from .items import Gap, GapReason, Item, Outage
 from .judging import Judging
 from .ledger import Coverage, Ledger
-from .numbering import MAX_GAP_IDS, Shared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..market.payloads import Event
     from ..market.streams import Repair, Stream
+    from .numbering import Shared
 
 
 class Track(Judging):
@@ -166,7 +166,7 @@ class Track(Judging):
 
     def _resume_by(self, limit: int) -> None:
         self._resume_limit = limit
-        self._max_gap = max(MAX_GAP_IDS, limit)  # what a restart may go back is no jump
+        self._max_gap = max(self.leap, limit)  # what a restart may go back is no jump
 
     def _take(self, held: Held, out: list[Item]) -> None:
         """Deliver a message if it is the next one; hold it if it lies beyond a gap."""

@@ -21,7 +21,7 @@ from ..market.streams import Kind
 from .layout import JournalId
 from .proof.bars import Bars
 from .proof.digests import Digests
-from .schema import MESSAGES, TABLES
+from .schema import KEYED, TABLES
 from .seals import put_seal
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .stores import Store
 
 HOUR_S = 3600.0
-_KEYED = frozenset(table.name for table in MESSAGES.values())
+_KEYED = frozenset(table.name for table in KEYED)
 
 
 class Broken(NamedTuple):

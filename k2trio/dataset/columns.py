@@ -16,15 +16,14 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import UnknownStreamError, Unreadable
-from ..market.payloads import NS, PAYLOADS
-from ..market.streams import Kind, parse_stream
+from ..market.payloads import NS, type_of
+from ..market.streams import Kind, any_stream, stream_of
 from ..market.units import MS, US, US_FROM
 from ..sinks.parsing import NO_DATA, Line, payload_of
 from .schema import (
     DECIMAL,
     GAP,
     LEVELS,
-    MESSAGES,
     OTHER,
     OUTAGE,
     RECEIPT,
@@ -33,10 +32,13 @@ from .schema import (
     VENUE_CHANGED,
     Column,
     Table,
+    table_of,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+    from ..market.streams import Stream
 
 _PER_MS = US.per_second // MS.per_second
 _NS_PER_US = NS // US.per_second
@@ -127,20 +129,23 @@ def _messages(
     venue: str, stream: str, group: _Group, wanted: Collection[str] | None
 ) -> Iterator[Piece]:
     try:
-        kind = parse_stream(stream).kind
+        parsed = stream_of(venue, stream)
     except UnknownStreamError:
         yield Piece(OTHER, venue, stream, _others(stream, group))
         return
-    table = MESSAGES[kind]
+    table = table_of(parsed)
+    if table is OTHER:
+        yield Piece(OTHER, venue, stream, _others(stream, group))
+        return
     try:
-        yield Piece(table, venue, stream, _rows(table, kind, stream, group, wanted))
+        yield Piece(table, venue, stream, _rows(table, parsed, group, wanted))
     except (*_NOT_HELD, Unreadable):
         # Some of them do not fit: each by itself.
         fitting, odd = _Group([], [], []), _Group([], [], [])
         for line, place in zip(group.lines, group.places, strict=True):
             single = _Group([line], [place], [])
             try:
-                _rows(table, kind, stream, single, wanted)
+                _rows(table, parsed, single, wanted)
             except (*_NOT_HELD, Unreadable):
                 target = odd
             else:
@@ -148,22 +153,23 @@ def _messages(
             target.lines.append(line)
             target.places.append(place)
         if fitting.lines:
-            yield Piece(table, venue, stream, _rows(table, kind, stream, fitting, wanted))
+            yield Piece(table, venue, stream, _rows(table, parsed, fitting, wanted))
         yield Piece(OTHER, venue, stream, _others(stream, odd))
 
 
 def _rows(
-    table: Table, kind: Kind, stream: str, group: _Group, wanted: Collection[str] | None
+    table: Table, stream: Stream, group: _Group, wanted: Collection[str] | None
 ) -> pa.RecordBatch:
-    mixed = kind is Kind.DEPTH and any(line.origin == "snapshot" for line in group.lines)
-    payloads = list(map(payload_of, group.lines)) if mixed else _payloads(kind, group.lines)
+    mixed = stream.kind is Kind.DEPTH and any(line.origin == "snapshot" for line in group.lines)
+    payloads = list(map(payload_of, group.lines)) if mixed else _payloads(stream, group.lines)
     received_ns = _nanoseconds([line.received for line in group.lines])
     array = _of_depth if mixed else _array
     columns = [column for column in table.columns if wanted is None or column.name in wanted]
     arrays = [array(column, payloads, received_ns) for column in columns]
     names = [*(column.name for column in columns), *(column.name for column in TAIL)]
     schema = pa.schema([table.schema.field(name) for name in names], table.schema.metadata)
-    return pa.RecordBatch.from_arrays([*arrays, *_tail(stream, group, received_ns)], schema=schema)
+    tail = _tail(group.lines[0].stream, group, received_ns)
+    return pa.RecordBatch.from_arrays([*arrays, *tail], schema=schema)
 
 
 def _others(stream: str, group: _Group) -> pa.RecordBatch:
@@ -191,23 +197,22 @@ def _place(stream: str, group: _Group) -> list[pa.Array]:
     return [names, pa.array(group.places, pa.int64())]
 
 
-def _payloads(kind: Kind, lines: list[Line]) -> list[Any]:
+def _payloads(stream: Stream, lines: list[Line]) -> list[Any]:
     """The typed payloads of a stream's lines.
 
     :raises Unreadable: if one of them is not what the stream carries.
     """
     text = b"".join((b"[", b",".join([line.data for line in lines]), b"]"))
     try:
-        decoded: list[Any] = _decode_all(kind)(text)
+        decoded: list[Any] = _decode_all(type_of(stream))(text)
     except _DECODE_ERRORS as error:
         raise Unreadable(str(error)) from error
     return decoded
 
 
 @functools.cache
-def _decode_all(kind: Kind) -> Callable[[bytes], list[Any]]:
-    payload = PAYLOADS[kind]
-    return msgspec.json.Decoder(list[payload]).decode  # type: ignore[valid-type] # made here
+def _decode_all(payload: Any) -> Callable[[bytes], list[Any]]:
+    return msgspec.json.Decoder(list[payload]).decode
 
 
 def _array(column: Column, payloads: list[Any], received_ns: Any) -> pa.Array:
@@ -219,7 +224,7 @@ def _array(column: Column, payloads: list[Any], received_ns: Any) -> pa.Array:
         return _times(received_ns // _NS_PER_US)
     if column.type == LEVELS:
         return _levels([_sides(payload, column.of) for payload in payloads])
-    if column.name == "tickers":
+    if column.rows:
         return _tickers(column, payloads)
     if payloads and isinstance(payloads[0], list):
         told = [max((row.event_time for row in rows), default=None) for rows in payloads]
@@ -235,6 +240,9 @@ def _of_depth(column: Column, payloads: list[Any], received_ns: Any) -> pa.Array
     values = [getattr(payload, column.of, None) for payload in payloads]
     if column.type != TIME:
         return pa.array(values, column.type)
+    if column.nullable:
+        told = _microseconds([0 if value is None else value for value in values])
+        return pa.array(told, pa.int64(), mask=np.array([v is None for v in values])).view(TIME)
     return _times_or_received(values, received_ns)
 
 
@@ -270,12 +278,8 @@ def _levels(sides: list[list[Any]]) -> pa.Array:
 
 def _tickers(column: Column, payloads: list[list[Any]]) -> pa.Array:
     flat = [row for rows in payloads for row in rows]
-    fields = list(column.type.value_type)
-    arrays = [
-        _typed(Column(field.name, field.type), [getattr(row, field.name) for row in flat])
-        for field in fields
-    ]
-    rows = pa.StructArray.from_arrays(arrays, fields=fields)
+    arrays = [_typed(part, [getattr(row, part.of) for row in flat]) for part in column.rows]
+    rows = pa.StructArray.from_arrays(arrays, fields=list(column.type.value_type))
     return pa.ListArray.from_arrays(_offsets(payloads), rows, type=column.type)
 
 
@@ -335,7 +339,7 @@ def _gaps(stream: str, group: _Group) -> pa.RecordBatch:
 
 def _are_bars(stream: str) -> bool:
     try:
-        return parse_stream(stream).kind is Kind.KLINE
+        return any_stream(stream).kind is Kind.KLINE
     except UnknownStreamError:
         return False
 

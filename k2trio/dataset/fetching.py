@@ -12,7 +12,7 @@ import trio
 
 from ..continuity.items import Gap
 from ..market.keys import key_getters
-from ..market.streams import parse_stream
+from ..market.streams import stream_of
 from ..market.units import US, convert
 from ..repair.hosts import BackfillError, NotServedError, UnknownSymbolError
 from ..repair.pages import Pages
@@ -67,9 +67,9 @@ class Fetcher:
         self.left: list[Span] = list(spans)
         self._backfill = backfill
         self._venue = venue
-        self._stream = parse_stream(stream)
+        self._stream = stream_of(venue, stream)
         self._bars = Bars.of(stream)
-        self._key_of = key_getters(self._stream.kind)[1]
+        self._key_of = key_getters(self._stream.kind, self._stream.product)[1]
         self._unit = unit
         self._pages = Pages()
         self._reached = 0

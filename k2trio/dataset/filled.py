@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from ..continuity.items import Gap
 from ..market.keys import key_getters
 from ..market.payloads import Event, Kline
-from ..market.streams import KLINE_INTERVALS_MS, Kind, parse_stream
+from ..market.streams import KLINE_INTERVALS_MS, Kind, stream_of
 from ..market.units import MS, US
 from ..sinks.parsing import item_of
 from .courses import TOGETHER
@@ -55,9 +55,9 @@ class Spans:
 
     def __init__(self, gap: Gap) -> None:
         self.unit: TimeUnit = _unit_of(gap.first)
-        self._stream: Stream = parse_stream(gap.stream)
+        self._stream: Stream = stream_of(gap.venue, gap.stream)
         self._bars = self._stream.kind is Kind.KLINE
-        first, last = key_getters(self._stream.kind)
+        first, last = key_getters(self._stream.kind, self._stream.product)
         self._first: Callable[[Any], int] = first
         self._last: Callable[[Any], int] = last
 
@@ -100,7 +100,9 @@ class _Holes:
         if isinstance(item, Gap):
             self._due.pop(key, None)  # what follows it follows it closely, or begins anew
             return None
-        if not isinstance(item, Event) or not parse_stream(item.stream).order.repair.has_history:
+        if not isinstance(item, Event):
+            return None
+        if not stream_of(item.venue, item.stream).order.repair.has_history:
             return None
         spans = Spans(Gap(*key, _bar_or_id(item), 0, "not_repaired"))
         span = spans.of(item)

@@ -24,7 +24,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple, Self
 
 from ..errors import UnknownStreamError
-from ..market.streams import parse_stream
+from ..market.streams import any_stream
 from .rotated import ENDING
 from .schema import ALL_SYMBOLS, REMARKS, TABLES, Table
 
@@ -141,7 +141,7 @@ def place_of(table: Table, venue: str, stream: str, date: str, batch: str) -> Pl
 def symbol_of(stream: str) -> str:
     """The symbol of a stream; ``ALL`` where it has none."""
     try:
-        return parse_stream(stream).symbol or ALL_SYMBOLS
+        return any_stream(stream).symbol or ALL_SYMBOLS
     except UnknownStreamError:
         return ALL_SYMBOLS
 

@@ -18,20 +18,22 @@ import numpy as np
 import pyarrow as pa
 
 from ..continuity.items import Gap, Outage, VenueChanged
-from ..market.payloads import NS, PAYLOADS, Bar, Event, frame_of
-from ..market.streams import Kind, parse_stream
+from ..market.payloads import NS, Bar, Event, frame_of, type_of
+from ..market.products import DIALECTS
+from ..market.streams import Kind, any_stream, stream_of
 from ..market.units import US, TimeUnit
 from ..sinks.parsing import Line, payload_of
 from .schema import (
     DECIMAL,
     GAP,
-    MESSAGES,
+    LEVELS,
     OTHER,
     OUTAGE,
     RECEIPT,
     REMARKS,
     TIME,
     Column,
+    table_of,
 )
 
 if TYPE_CHECKING:
@@ -84,14 +86,18 @@ def _raws(piece: Piece, origins: list[str], unit: TimeUnit) -> list[bytes]:
     batch = piece.batch
     if piece.table is OTHER:
         return [text.encode() for text in batch.column("payload").to_pylist()]
-    stream = parse_stream(piece.stream)
+    stream = stream_of(piece.venue, piece.stream)
     match stream.kind:
         case Kind.KLINE:
             return _klines(batch, stream, origins, unit)
-        case Kind.DEPTH | Kind.PARTIAL_DEPTH:
+        case Kind.DEPTH | Kind.RPI_DEPTH | Kind.PARTIAL_DEPTH:
             return _books(batch, stream, origins, unit)
-        case Kind.ALL_MINI_TICKERS | Kind.ALL_WINDOW_TICKERS:
-            return _arrays(batch, stream, unit)
+        case Kind.CONTINUOUS_KLINE:
+            return _nested(batch, stream, "bar", unit)
+        case Kind.FORCED_ORDER | Kind.ALL_FORCED_ORDERS:
+            return _nested(batch, stream, "order", unit)
+        case _ if lists := [column for column in piece.table.columns if column.rows]:
+            return _arrays(batch, stream, lists[0], unit)
         case _:
             return list(map(_encode, _objects(_columns(batch, stream, unit), stream, len(batch))))
 
@@ -124,6 +130,13 @@ def _books(
 ) -> list[bytes]:
     bids, asks = (_levels(batch.column(side)) for side in ("bids", "asks"))
     lasts = batch.column("last_update_id").to_pylist()
+    if DIALECTS[stream.product].family == "futures":
+        values = {**_columns(batch, stream, unit), "bids": bids, "asks": asks}
+        told = _objects(values, stream, len(batch))
+        return [
+            _snapshot(last, row["b"], row["a"]) if origin == "snapshot" else _encode(row)
+            for origin, last, row in zip(origins, lasts, told, strict=True)
+        ]
     if stream.kind is Kind.PARTIAL_DEPTH:
         return list(map(_snapshot, lasts, bids, asks))
     times = _times(batch.column("time"), unit)
@@ -143,12 +156,27 @@ def _snapshot(last: int, bids: object, asks: object) -> bytes:
     return _encode({"lastUpdateId": last, "bids": bids, "asks": asks})
 
 
-def _arrays(batch: pa.RecordBatch, stream: Stream, unit: TimeUnit) -> list[bytes]:
-    lists = batch.column("tickers")
+def _nested(batch: pa.RecordBatch, stream: Stream, part: str, unit: TimeUnit) -> list[bytes]:
+    """Payloads of which most lies in an object inside."""
+    values = _columns(batch, stream, unit)
+    payload = type_of(stream)
+    inside = next(field for field in msgspec.structs.fields(payload) if field.name == part)
+    told: dict[str, Any] = {}
+    for key, attribute in _wire(inside.type).items():
+        column = values.get(f"{part}.{attribute}")
+        told[key] = repeat(stream.symbol, len(batch)) if column is None else column
+    values[part] = [dict(zip(told, row, strict=True)) for row in zip(*told.values(), strict=True)]
+    if stream.kind is Kind.CONTINUOUS_KLINE:
+        pair, _, contract = (stream.symbol or "").partition("_")
+        values |= {"pair": [pair] * len(batch), "contract": [contract] * len(batch)}
+    return list(map(_encode, _objects(values, stream, len(batch))))
+
+
+def _arrays(batch: pa.RecordBatch, stream: Stream, column: Column, unit: TimeUnit) -> list[bytes]:
+    lists = batch.column(column.name)
     flat = lists.flatten()
     values = {
-        field.name: _typed(flat.field(index), Column(field.name, field.type), unit)
-        for index, field in enumerate(flat.type)
+        row.name: _typed(flat.field(index), row, unit) for index, row in enumerate(column.rows)
     }
     rows = _objects(values, stream, len(flat))
     return [_encode(rows[start:end]) for start, end in _spans(lists)]
@@ -159,7 +187,7 @@ def _objects(values: dict[str, list[Any]], stream: Stream, count: int) -> list[d
 
     :param values: attribute of the payload → its values.
     """
-    payload = PAYLOADS[stream.kind]
+    payload = type_of(stream)
     payload = getattr(payload, "__args__", (payload,))[0]
     names = _wire(payload)
     order = WINDOW_ORDER if "event" in names.values() else tuple(names)
@@ -171,9 +199,12 @@ def _objects(values: dict[str, list[Any]], stream: Stream, count: int) -> list[d
             told[key] = repeat(f"{stream.interval}Ticker", count)
         elif attribute in values:
             told[key] = values[attribute]
+            if attribute in _texts(payload):  # that may be empty, and then are null in a column
+                told[key] = ["" if value is None else value for value in told[key]]
         else:
             told[key] = repeat(stream.symbol, count)
-    if stream.kind in (Kind.TRADE, Kind.AGG_TRADE):
+    spot = DIALECTS[stream.product].family == "spot"
+    if spot and stream.kind in (Kind.TRADE, Kind.AGG_TRADE):
         told["M"] = repeat(True, count)
     return [dict(zip(told, row, strict=True)) for row in zip(*told.values(), strict=True)]
 
@@ -184,12 +215,18 @@ def _wire(payload: Any) -> dict[str, str]:
     return {field.encode_name: field.name for field in msgspec.structs.fields(payload)}
 
 
+@functools.cache
+def _texts(payload: Any) -> frozenset[str]:
+    """Attributes that are texts, and never absent."""
+    return frozenset(field.name for field in msgspec.structs.fields(payload) if field.type is str)
+
+
 def _columns(batch: pa.RecordBatch, stream: Stream, unit: TimeUnit) -> dict[str, list[Any]]:
     """Attribute of the payload → its values, as the exchange notes them."""
     return {
         column.of: _typed(batch.column(column.name), column, unit)
-        for column in MESSAGES[stream.kind].columns
-        if column.of != RECEIPT
+        for column in table_of(stream).columns
+        if column.of != RECEIPT and column.type != LEVELS and not column.rows
     }
 
 
@@ -215,7 +252,7 @@ def _percent(text: str) -> str:
 
 
 def _times(array: pa.Array, unit: TimeUnit, *, ends_bar: bool = False) -> list[int]:
-    microseconds = np.asarray(array.cast(pa.int64()))
+    microseconds = np.asarray(array.cast(pa.int64()).fill_null(0))  # of those that tell none
     if unit is not US:
         microseconds = microseconds // (US.per_second // unit.per_second)
     elif ends_bar:
@@ -243,7 +280,7 @@ def _remarks(piece: Piece, unit: TimeUnit) -> Iterable[Gap | Outage | VenueChang
     where = repeat(venue), repeat(stream)
     if piece.table is GAP:
         keys: Sequence[list[int]] = [batch.column(name).to_pylist() for name in ("first", "last")]
-        if parse_stream(stream).kind is Kind.KLINE:
+        if any_stream(stream).kind is Kind.KLINE:
             keys = [[unit.of(key) for key in column] for column in keys]
         return map(Gap, *where, *keys, batch.column("reason").to_pylist(), since, until)
     if piece.table is OUTAGE:

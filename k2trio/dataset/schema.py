@@ -25,10 +25,13 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from ..market.products import DIALECTS
 from ..market.streams import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from ..market.streams import Stream
 
 VERSION = 1
 """Of the schemas, written into each file; it changes where a reader of the old one would err."""
@@ -52,12 +55,14 @@ class Column:
 
     :ivar of: the attribute of the payload, with dots; empty where it is not in the payload.
     :ivar nullable: whether the exchange may leave it out.
+    :ivar rows: of a list of rows, what one of them has.
     """
 
     name: str
     type: pa.DataType
     of: str = ""
     nullable: bool = False
+    rows: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +73,14 @@ class Table:
     :ivar columns: those of the payload; see the module for those that all have.
     :ivar first: the column of the first key of a message; of closed bars the open time.
     :ivar last: the column of the last one.
+    :ivar chained: whether the first key is the last one of the message before.
     """
 
     name: str
     columns: tuple[Column, ...]
     first: str = ""
     last: str = ""
+    chained: bool = False
 
     @property
     def schema(self) -> pa.Schema:
@@ -123,12 +130,27 @@ _WINDOW = (
 )
 
 
-def _rows_of(columns: Iterable[Column]) -> pa.DataType:
+def _rows_of(columns: Iterable[Column]) -> Column:
     """What an array of all symbols is: a list of rows."""
-    fields = [pa.field("event_time", TIME), pa.field("symbol", pa.string())]
-    return pa.list_(pa.struct([*fields, *(pa.field(c.name, c.type) for c in columns)]))
+    rows = (_time("event_time"), Column("symbol", pa.string(), "symbol"), *columns)
+    type_ = pa.list_(pa.struct([pa.field(c.name, c.type) for c in rows]))
+    return Column("tickers", type_, rows=rows)
 
 
+_BAR = (
+    _time("time", "event_time"),
+    _time("open_time", "bar.open_time"),
+    _time("close_time", "bar.close_time"),
+    _text("interval", "bar.interval"),
+    *(_decimal(name, f"bar.{name}") for name in ("open", "high", "low", "close", "volume")),
+    _integer("trades", "bar.trades"),
+    Column("closed", pa.bool_(), "bar.closed"),
+    _decimal("quote_volume", "bar.quote_volume"),
+    _decimal("taker_volume", "bar.taker_volume", nullable=True),
+    _decimal("taker_quote_volume", "bar.taker_quote_volume", nullable=True),
+    _integer("first_trade_id", "bar.first_trade_id", nullable=True),
+    _integer("last_trade_id", "bar.last_trade_id", nullable=True),
+)
 _MESSAGE_TABLES = (
     Table("trade", _TRADE, "trade_id", "trade_id"),
     Table("blockTrade", _TRADE, "trade_id", "trade_id"),
@@ -179,25 +201,7 @@ _MESSAGE_TABLES = (
         "update_id",
         "update_id",
     ),
-    Table(
-        "kline",
-        (
-            _time("time", "event_time"),
-            _time("open_time", "bar.open_time"),
-            _time("close_time", "bar.close_time"),
-            _text("interval", "bar.interval"),
-            *(_decimal(name, f"bar.{name}") for name in ("open", "high", "low", "close", "volume")),
-            _integer("trades", "bar.trades"),
-            Column("closed", pa.bool_(), "bar.closed"),
-            _decimal("quote_volume", "bar.quote_volume"),
-            _decimal("taker_volume", "bar.taker_volume", nullable=True),
-            _decimal("taker_quote_volume", "bar.taker_quote_volume", nullable=True),
-            _integer("first_trade_id", "bar.first_trade_id", nullable=True),
-            _integer("last_trade_id", "bar.last_trade_id", nullable=True),
-        ),
-        "time",
-        "time",
-    ),
+    Table("kline", _BAR, "time", "time"),
     Table("miniTicker", (_time("time", "event_time"), *_decimals(*_MINI)), "time", "time"),
     Table(
         "ticker",
@@ -225,19 +229,104 @@ _MESSAGE_TABLES = (
     Table("referencePrice", (_time("time"), _decimal("price", nullable=True)), "time", "time"),
     Table(
         "allMiniTickers",
-        (_time("time", "event_time"), Column("tickers", _rows_of(_decimals(*_MINI)))),
+        (_time("time", "event_time"), _rows_of(_decimals(*_MINI))),
         "time",
         "time",
     ),
     Table(
         "allWindowTickers",
-        (_time("time", "event_time"), Column("tickers", _rows_of(_WINDOW))),
+        (_time("time", "event_time"), _rows_of(_WINDOW)),
         "time",
         "time",
     ),
 )
 MESSAGES: dict[Kind, Table] = {Kind(table.name): table for table in _MESSAGE_TABLES}
-"""The table of each kind of stream."""
+"""The table of each kind of stream of the spot exchange."""
+
+_BOOK_CHANGES = (
+    _time("time", "event_time"),
+    _time("transaction_time", nullable=True),
+    _integer("first_update_id", nullable=True),
+    _integer("last_update_id"),
+    _integer("previous_update_id", nullable=True),
+    Column("bids", LEVELS, "bids"),
+    Column("asks", LEVELS, "asks"),
+)
+_BEST = (
+    _time("time", "event_time"),
+    _time("transaction_time"),
+    _integer("update_id"),
+    *_decimals("bid", "bid_quantity", "ask", "ask_quantity"),
+)
+_LIQUIDATION = (
+    _time("time", "event_time"),
+    *(_text(name, f"order.{name}") for name in ("side", "type", "time_in_force", "status")),
+    *(
+        _decimal(name, f"order.{name}")
+        for name in ("quantity", "price", "average_price", "last_quantity", "filled_quantity")
+    ),
+    _time("trade_time", "order.trade_time"),
+)
+_SYMBOL = _text("symbol")
+_MARK = (
+    *_decimals("price", "index_price", "settle_price"),
+    _decimal("funding_rate", nullable=True),
+    _time("next_funding_time"),
+)
+_TICKER = (_decimal("last_quantity"), *_WINDOW)
+_ASSET = _decimals(
+    "price", "bid_buffer", "ask_buffer", "bid_rate", "ask_rate",
+    "auto_bid_buffer", "auto_ask_buffer", "auto_bid_rate", "auto_ask_rate",
+)  # fmt: skip
+_EVENT_TIME = _time("time", "event_time")
+
+_FUTURES_TABLES = {
+    Kind.DEPTH: Table(
+        "futuresDepth", _BOOK_CHANGES, "previous_update_id", "last_update_id", chained=True
+    ),
+    Kind.RPI_DEPTH: Table(
+        "rpiDepth", _BOOK_CHANGES, "previous_update_id", "last_update_id", chained=True
+    ),
+    Kind.PARTIAL_DEPTH: Table(
+        "futuresPartialDepth",
+        (
+            _EVENT_TIME,
+            _time("transaction_time"),
+            _integer("last_update_id"),
+            Column("bids", LEVELS, "bids"),
+            Column("asks", LEVELS, "asks"),
+        ),
+        "last_update_id",
+        "last_update_id",
+    ),
+    Kind.BOOK_TICKER: Table("futuresBookTicker", _BEST, "update_id", "update_id"),
+    Kind.ALL_BOOK_TICKERS: Table("allBookTickers", (*_BEST, _SYMBOL), "time", "time"),
+    Kind.CONTINUOUS_KLINE: Table("continuousKline", _BAR, "time", "time"),
+    Kind.TICKER: Table("futuresTicker", (_EVENT_TIME, *_TICKER), "time", "time"),
+    Kind.ALL_TICKERS: Table("allTickers", (_EVENT_TIME, _rows_of(_TICKER)), "time", "time"),
+    Kind.MARK_PRICE: Table("markPrice", (_EVENT_TIME, *_MARK), "time", "time"),
+    Kind.ALL_MARK_PRICES: Table("allMarkPrices", (_EVENT_TIME, _rows_of(_MARK)), "time", "time"),
+    Kind.FORCED_ORDER: Table("forceOrder", _LIQUIDATION, "time", "time"),
+    Kind.ALL_FORCED_ORDERS: Table(
+        "allForceOrders", (*_LIQUIDATION, _text("symbol", "order.symbol")), "time", "time"
+    ),
+    Kind.ASSET_INDEX: Table("assetIndex", (_EVENT_TIME, *_ASSET), "time", "time"),
+    Kind.ALL_ASSET_INDEXES: Table(
+        "allAssetIndexes", (_EVENT_TIME, _rows_of(_ASSET)), "time", "time"
+    ),
+}
+"""Of futures, where they say something else than spot."""
+KEYED: tuple[Table, ...] = (*_MESSAGE_TABLES, *_FUTURES_TABLES.values())
+"""All tables of messages whose keys are columns."""
+
+
+def table_of(stream: Stream) -> Table:
+    """The table of the messages of a stream."""
+    kind = stream.kind
+    if DIALECTS[stream.product].family == "futures":
+        return _FUTURES_TABLES.get(kind) or MESSAGES.get(kind, OTHER)
+    return MESSAGES[kind]
+
 
 TAIL = (
     Column("received_ns", pa.int64()),
@@ -279,7 +368,7 @@ OTHER = Table(
 """Messages that their own table cannot hold exactly, as the exchange sent them."""
 REMARKS = (GAP, OUTAGE, VENUE_CHANGED)
 """Tables of what is no message."""
-TABLES: dict[str, Table] = {table.name: table for table in (*_MESSAGE_TABLES, OTHER, *REMARKS)}
+TABLES: dict[str, Table] = {table.name: table for table in (*KEYED, OTHER, *REMARKS)}
 """All of them, by name."""
 
 

@@ -11,7 +11,7 @@ import pyarrow.fs as pafs
 from .. import files
 from ..continuity.positions import key_of
 from ..errors import Unreadable
-from ..market.streams import Kind, parse_stream
+from ..market.streams import Kind, any_stream
 from ..sinks.tails import LinesTail, Span, Tail
 from .catalogue import journals
 from .layout import SEAL_ENDING, JournalId, Place
@@ -102,7 +102,7 @@ def tails_of(
 
 def _since(begin: Iterable[Position], unit: TimeUnit) -> float | None:
     """When the newest of positions was, by the exchange's clock; None if none of them tells."""
-    bars = (one.position for one in begin if parse_stream(one.stream).kind is Kind.KLINE)
+    bars = (one.position for one in begin if any_stream(one.stream).kind is Kind.KLINE)
     times = [*bars, *(one.time for one in begin if one.time is not None)]
     return max(times) / unit.per_second if times else None
 

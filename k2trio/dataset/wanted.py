@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ConfigError
-from ..market.streams import parse_stream
+from ..market.streams import any_stream
 from ..market.units import MS, TimeUnit
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def wanted(
     """
     if isinstance(streams, str):
         raise ConfigError(f"streams are named in a list: write [{streams!r}]")
-    names = None if streams is None else frozenset(parse_stream(name).name for name in streams)
+    names = None if streams is None else frozenset(any_stream(name).name for name in streams)
     return Wanted(
         names,
         float("-inf") if start is None else _unix(start),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from ..market.streams import parse_stream
+from ..market.streams import any_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def shard_of(stream: str, shards: int) -> int:
     """The number of a stream's shard, from 0 on; streams of one symbol share theirs."""
-    parsed = parse_stream(stream)
+    parsed = any_stream(stream)
     return zlib.crc32((parsed.symbol or parsed.name).encode()) % shards
 
 

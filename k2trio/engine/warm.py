@@ -10,7 +10,7 @@ from ..continuity.positions import key_of, position_after, positions_after
 from ..market.cost import cost_of_item
 from ..market.keys import key_getters
 from ..market.payloads import Event
-from ..market.streams import Rule, parse_stream
+from ..market.streams import stream_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,10 +123,10 @@ def _may_be_same(one: int | None, other: int | None) -> bool:
 
 def _goes_over(item: Event | Gap, position: Position) -> bool:
     """Whether a message begins at or before what comes next, and ends behind it."""
-    stream = parse_stream(position.stream)
-    if not isinstance(item, Event) or stream.order.rule is not Rule.CONTIGUOUS:
+    stream = stream_of(position.venue, position.stream)
+    if not isinstance(item, Event) or not stream.order.rule.proves:
         return False
     if item.origin == "snapshot":
         return False
-    first_of, last_of = key_getters(stream.kind)
+    first_of, last_of = key_getters(stream.kind, stream.product)
     return first_of(item.data) <= position.position + 1 <= last_of(item.data)

@@ -18,7 +18,7 @@ from ..dataset.wanted import wanted
 from ..errors import ConfigError
 from ..extras import require
 from ..kafka_urls import parse_kafka_url
-from ..market.streams import parse_stream
+from ..market.streams import any_stream
 from ..market.units import MS
 from .properties import check_properties, load_properties
 
@@ -101,7 +101,7 @@ def _begun(
 
     kinds = None
     if wanted.streams is not None:
-        kinds = frozenset(parse_stream(name).kind for name in wanted.streams)
+        kinds = frozenset(any_stream(name).kind for name in wanted.streams)
     begin = clients.END if at_end else clients.BEGINNING
     if math.isfinite(wanted.start):
         begin = max(0, round((wanted.start - CLOCKS_S) * 1000))

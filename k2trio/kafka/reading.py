@@ -12,7 +12,7 @@ import msgspec
 
 from ..errors import UnknownStreamError, Unreadable
 from ..market.payloads import NS, Origin
-from ..market.streams import parse_stream
+from ..market.streams import any_stream
 from ..sinks.lines import FIRST_BYTES
 from ..sinks.parsing import Line, decode_lines, item_of
 from .records import MAX_STREAMS
@@ -109,7 +109,7 @@ def _told(value: bytes, venue: str, stream: str, remark: bytes | None) -> Line:
 def _names(venue: bytes, stream: bytes) -> tuple[str, str]:
     try:
         name = stream.decode()
-        return venue.decode(), parse_stream(name).name
+        return venue.decode(), any_stream(name).name
     except (AttributeError, UnicodeDecodeError, UnknownStreamError) as error:
         raise Unreadable(str(error)) from None
 

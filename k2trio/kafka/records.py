@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..continuity.items import Gap, Outage, VenueChanged
 from ..market.keys import key_getters
 from ..market.payloads import Event
-from ..market.streams import parse_stream
+from ..market.streams import stream_of
 from ..sinks.lines import encode_lines
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ class Recorder:
         return topic, key, value, [venue, stream, ("first", first), ("last", last), *self._came]
 
     def _make_head(self, venue: str, name: str) -> _Head:
-        stream = parse_stream(name)
+        stream = stream_of(venue, name)
         topic = self._url.topic_of(stream.kind, venue)
         key = (stream.symbol or name).encode()
-        first_of, last_of = key_getters(stream.kind)
+        first_of, last_of = key_getters(stream.kind, stream.product)
         if stream.order.first == stream.order.last:
             last_of = first_of
         return topic, key, ("venue", venue.encode()), ("stream", name.encode()), first_of, last_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any
 
+from .payloads import PartialDepth, type_of
 from .streams import Kind, Stream
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def belongs(stream: Stream, payload: Any) -> bool:
 
 
 def _names_symbol(stream: Stream) -> bool:
-    return stream.symbol is not None and stream.kind is not Kind.PARTIAL_DEPTH
+    return stream.symbol is not None and type_of(stream) is not PartialDepth
 
 
 def _closer_check(stream: Stream) -> Callable[[Any], bool] | None:
@@ -72,6 +73,8 @@ def _closer_check(stream: Stream) -> Callable[[Any], bool] | None:
     match stream.kind:
         case Kind.KLINE:
             return lambda kline: kline.bar.interval == interval and kline.bar.symbol == kline.symbol
+        case Kind.CONTINUOUS_KLINE:
+            return lambda kline: bool(kline.bar.interval == interval)
         case Kind.WINDOW_TICKER:
             return lambda ticker: bool(ticker.event == event)
         case Kind.ALL_WINDOW_TICKERS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .streams import BOOK_KINDS, Kind, parse_stream
+from .streams import BOOK_KINDS, Kind, any_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +17,7 @@ def refuse_bookless(streams: Iterable[str], levels: int, snapshot_levels: int) -
     :param snapshot_levels: of the snapshots with which books of depth updates begin.
     :raises ValueError: that it cannot work, and what to change.
     """
-    kinds = {parse_stream(name).kind for name in streams}
+    kinds = {any_stream(name).kind for name in streams}
     if not kinds & BOOK_KINDS:
         raise ValueError(
             "BOOK_LEVELS wants books: add streams that carry them, as btcusdt@depth@100ms, to"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..compiled import core
 from .layouts import LAYOUTS, layout_of
 from .payloads import Event, Level
+from .products import DIALECTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,8 +21,11 @@ MAX_STREAMS = 1024
 EVENT_FIELDS = ("data", "stream", "venue", "received", "frame", "origin")
 """The fields of events, in the order in which the core wants to be told of them."""
 
-_KINDS = list(LAYOUTS)
-_LAYOUTS = tuple(layout_of(kind) for kind in _KINDS)
+_KINDS = [
+    (kind, product) for product, dialect in DIALECTS.items() for kind in LAYOUTS[dialect.family]
+]
+_LAYOUTS = tuple(layout_of(kind, product) for kind, product in _KINDS)
+_PLACES = {named: place for place, named in enumerate(_KINDS)}
 
 
 def compiled_decoder(venue: str) -> Core | None:
@@ -42,10 +46,9 @@ def compiled_decoder(venue: str) -> Core | None:
 
 def expect(decoder: Core, streams: Iterable[Stream]) -> None:
     """Let it know these streams, as far as it has layouts of their kinds."""
-    known = [stream for stream in streams if stream.kind in LAYOUTS]
-    decoder.expect(
-        [
-            (stream.name, _KINDS.index(stream.kind), stream.symbol, stream.interval)
-            for stream in known[:MAX_STREAMS]
-        ]
-    )
+    known = [
+        (stream.name, place, stream.symbol, stream.interval)
+        for stream in streams
+        if (place := _PLACES.get((stream.kind, stream.product))) is not None
+    ]
+    decoder.expect(known[:MAX_STREAMS])

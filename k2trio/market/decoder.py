@@ -14,9 +14,21 @@ import msgspec
 from ..errors import UnknownStreamError
 from . import compiled_decoder as compiled
 from .belonging import Belonging, belongs
-from .keys import TIMELESS, time_getter
-from .payloads import PAYLOADS, SEPARATOR, Event, Integer, Payload
-from .streams import Kind, Stream, parse_stream
+from .control import (
+    Control,
+    Malformed,
+    OtherUnit,
+    error_type,
+    excerpt,
+    misplaced,
+    printable,
+    shutdown_of,
+    without_stream,
+)
+from .keys import is_timeless, time_getter
+from .payloads import SEPARATOR, Event, Payload, Trade, payload_of, type_of
+from .spot import SPOT
+from .streams import Kind, Stream, stream_of
 from .units import MS, TimeUnit, UnitWatch
 
 if TYPE_CHECKING:
@@ -27,11 +39,6 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 
-EXCERPT_BYTES = 200
-"""How much of a malformed payload is kept for the log."""
-MAX_TEXT = 4 * EXCERPT_BYTES
-"""Characters of a text for the log: each of those bytes may need an escape."""
-
 MAX_KNOWN = 16_384
 """Stream names that one decoder remembers."""
 MAX_TAGGED = 128
@@ -39,77 +46,11 @@ MAX_TAGGED = 128
 would be slower, as they need more memory than the caches have."""
 
 
-class ServerShutdown(msgspec.Struct, frozen=True):
-    """The exchange announces that it will close this connection soon."""
-
-    event_time: int
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """Answer to a control message.
-
-    :ivar code: error code (-1 where an error came without one), or None for a success.
-    :ivar result: what a success carries, as JSON.
-    """
-
-    id: int | None
-    result: bytes
-    code: int | None = None
-    message: str = ""
-
-
-class Malformed(msgspec.Struct, frozen=True):
-    """A payload that could not be understood.
-
-    :ivar error_type: ``bad_json``, ``bad_payload``, ``wrong_symbol``, ``unknown_stream`` or
-        ``unknown_event``.
-    :ivar detail: what is wrong, as printable text.
-    :ivar excerpt: its first bytes, as printable text.
-    """
-
-    error_type: str
-    detail: str
-    excerpt: str
-
-
-class OtherUnit(msgspec.Struct, frozen=True):
-    """The connection tells its times in another unit than was asked for; they are converted.
-
-    :ivar told: the unit, as the exchange calls it.
-    """
-
-    told: str
-
-
-Control = ServerShutdown | Reply | Malformed | OtherUnit
-
-
-class _ReplyError(msgspec.Struct):
-    code: int | None = None
-    msg: str = ""
-
-
 class _Combined(msgspec.Struct):
     """A combined frame, whatever it carries, or something else entirely."""
 
     stream: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"")
-
-
-class _Loose(msgspec.Struct):
-    """Everything that is no combined frame."""
-
-    e: str | None = None
-    E: Integer = 0
-    id: int | None = None
-    result: msgspec.Raw = msgspec.Raw(b"")
-    code: int | None = None
-    msg: str = ""
-    error: _ReplyError | None = None
-
-
-class _ShutdownPayload(msgspec.Struct, tag_field="e", tag="serverShutdown"):
-    E: Integer = 0
 
 
 class _Envelope(msgspec.Struct, Generic[P], gc=False):
@@ -124,53 +65,40 @@ class _Envelope(msgspec.Struct, Generic[P], gc=False):
 
 
 _decode_combined = msgspec.json.Decoder(_Combined).decode
-_decode_loose = msgspec.json.Decoder(_Loose).decode
-_decode_shutdown = msgspec.json.Decoder(_ShutdownPayload).decode
-_DECODERS: dict[Kind, Callable[[bytes], Any]] = {
-    kind: msgspec.json.Decoder(payload).decode for kind, payload in PAYLOADS.items()
-}
-_ENVELOPES: dict[Kind, Callable[[bytes], _Envelope[Any]]] = {
-    kind: msgspec.json.Decoder(_Envelope[payload]).decode  # type: ignore[valid-type] # made here
-    for kind, payload in PAYLOADS.items()
-}
 # msgspec reports nesting beyond the interpreter's limit as RecursionError.
 _DECODE_ERRORS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _NOT_PARSED = (*_DECODE_ERRORS, LookupError)
 
-_NO_CODE = -1
 _SHUTDOWN_STREAM = "!serverShutdown"
 
 
-def excerpt(payload: bytes) -> str:
-    """The first bytes of a payload, safe to log."""
-    return _printable(payload[:EXCERPT_BYTES].decode("utf-8", "backslashreplace"))
-
-
-def _printable(text: str) -> str:
-    """The text within a bound, without what could forge a log line or drive a terminal."""
-    text = text[:MAX_TEXT]
-    if not text.isprintable():
-        text = text.encode("unicode_escape").decode("ascii")
-    return text[:MAX_TEXT]
-
-
-def decode_payload(kind: Kind, raw: bytes) -> Payload:
+def decode_payload(kind: Kind, raw: bytes, product: str = SPOT.product) -> Payload:
     """Decode one bare payload (what stands in ``data`` of a combined frame).
 
     :raises msgspec.MsgspecError: if it is not of that kind.
     """
-    payload: Payload = _DECODERS[kind](raw)  # the table ties kind to type
+    payload: Payload = _decode_bare(payload_of(kind, product))(raw)  # the table ties kind to type
     return payload
 
 
+@functools.cache
+def _decode_bare(payload: Any) -> Callable[[bytes], Any]:
+    return msgspec.json.Decoder(payload).decode
+
+
+@functools.cache
+def _decode_envelope(payload: Any) -> Callable[[bytes], _Envelope[Any]]:
+    return msgspec.json.Decoder(_Envelope[payload]).decode
+
+
 @functools.lru_cache(maxsize=4096)
-def _envelope_of(stream: str, kind: Kind) -> type[_Envelope[Any]]:
+def _envelope_of(stream: str, payload: Any) -> type[_Envelope[Any]]:
     """A type that only a frame of this very stream can be parsed into."""
     return cast(
         "type[_Envelope[Any]]",
         msgspec.defstruct(
             "_Envelope",
-            [("data", PAYLOADS[kind])],
+            [("data", payload)],
             namespace={"stream": stream},
             tag_field="stream",
             tag=stream,
@@ -180,15 +108,15 @@ def _envelope_of(stream: str, kind: Kind) -> type[_Envelope[Any]]:
 
 
 @functools.lru_cache(maxsize=64)
-def _decoder_of(streams: tuple[tuple[str, Kind], ...]) -> Callable[[bytes], _Envelope[Any]]:
+def _decoder_of(streams: tuple[tuple[str, Any], ...]) -> Callable[[bytes], _Envelope[Any]]:
     """A function that parses a frame of any of these streams, told apart by their names.
 
     Making it takes about 20 µs a stream, so a connection gets that of the one before.
     """
     # A lone type would be taken without its name; so there is always one of no stream as well.
-    union: Any = _envelope_of("", Kind.TRADE)
-    for name, kind in streams:
-        union |= _envelope_of(name, kind)
+    union: Any = _envelope_of("", Trade)
+    for name, payload in streams:
+        union |= _envelope_of(name, payload)
     decoder: msgspec.json.Decoder[_Envelope[Any]] = msgspec.json.Decoder(union)
     return decoder.decode
 
@@ -242,7 +170,8 @@ class Decoder:
         Others are learnt when they first come, which costs that message the slow path.
         """
         known = len(self._streams)
-        self._streams |= {stream.name: stream for stream in map(parse_stream, streams)}
+        named = [stream_of(self.venue, name) for name in streams]
+        self._streams |= {stream.name: stream for stream in named}
         if len(self._streams) != known:
             self._prepare()
 
@@ -267,7 +196,7 @@ class Decoder:
         unit = self._unit
         if not unit.differs:
             events, control = self._decode(payloads, received)
-            unit.look(map(_time_of, events), received)
+            unit.look(map(self._time_of, events), received)
             if not unit.differs:
                 return events, control
             told: list[Control] = [OtherUnit(unit.told.word)]
@@ -323,7 +252,7 @@ class Decoder:
                 if belongs(self._streams[name], envelope.data):
                     events.append(Event(envelope.data, name, self.venue, received, payload))
                 else:
-                    control.append(_misplaced(name, payload))
+                    control.append(misplaced(name, payload))
         if len(self._streams) != known:
             self._prepare()
         return events, control
@@ -346,16 +275,18 @@ class Decoder:
             compiled.expect(self._core, streams.values())
         self._names = {name: name for name in streams}
         self._belonging = Belonging(streams)
-        kinds = {stream.kind for stream in streams.values()}
-        self._tells_time = not kinds <= TIMELESS
+        types = {type_of(stream) for stream in streams.values()}
+        self._tells_time = not all(
+            is_timeless(stream.kind, stream.product) for stream in streams.values()
+        )
         if 0 < len(streams) <= MAX_TAGGED:
-            self._parse = _decoder_of(tuple((name, streams[name].kind) for name in streams))
-        elif len(kinds) == 1:
-            self._parse = _ENVELOPES[kinds.pop()]
+            self._parse = _decoder_of(tuple((name, type_of(streams[name])) for name in streams))
+        elif len(types) == 1:
+            self._parse = _decode_envelope(types.pop())
         else:
             # A name that was parsed needs no escapes in JSON: these bytes are what is sent.
             self._routes = {
-                b'{"stream":"' + name.encode(): (name, _ENVELOPES[stream.kind])
+                b'{"stream":"' + name.encode(): (name, _decode_envelope(type_of(stream)))
                 for name, stream in streams.items()
             }
             self._parse = self._parse_by_route
@@ -367,58 +298,34 @@ class Decoder:
             combined = _decode_combined(payload)
             raw = bytes(combined.data)
             if combined.stream is None:
-                control.append(_without_stream(_decode_loose(payload), payload))
+                control.append(without_stream(payload))
             elif not raw:
                 control.append(Malformed("bad_payload", "no data", excerpt(payload)))
             elif combined.stream == _SHUTDOWN_STREAM:
-                control.append(ServerShutdown(_decode_shutdown(raw).E))
+                control.append(shutdown_of(raw))
             else:
-                stream = parse_stream(combined.stream)
+                stream = stream_of(self.venue, combined.stream)
                 if not self._accepts(stream.name):
                     control.append(Malformed("unknown_stream", "not subscribed", excerpt(payload)))
                     return
-                data = _DECODERS[stream.kind](raw)
+                data = _decode_bare(type_of(stream))(raw)
                 if not belongs(stream, data):
-                    control.append(_misplaced(stream.name, payload))
+                    control.append(misplaced(stream.name, payload))
                     return
                 events.append(Event(data, stream.name, self.venue, received, payload))
                 if combined.stream == stream.name:
                     self._learn(stream)
         except UnknownStreamError as error:
-            control.append(Malformed("unknown_stream", _printable(str(error)), excerpt(payload)))
+            control.append(Malformed("unknown_stream", printable(str(error)), excerpt(payload)))
         except _DECODE_ERRORS as error:
-            control.append(Malformed(_error_type(error), _printable(str(error)), excerpt(payload)))
+            control.append(Malformed(error_type(error), printable(str(error)), excerpt(payload)))
+
+    def _time_of(self, event: Event) -> int | None:
+        stream = stream_of(self.venue, event.stream)
+        return time_getter(stream.kind, stream.product)(event.data)
 
     def _learn(self, stream: Stream) -> None:
         # Only names that were accepted and carried a good payload get here, and each in one
         # spelling. The bound is for a decoder that accepts everything.
         if len(self._streams) < MAX_KNOWN:
             self._streams[stream.name] = stream
-
-
-def _time_of(event: Event) -> int | None:
-    return time_getter(parse_stream(event.stream).kind)(event.data)
-
-
-def _misplaced(stream: str, payload: bytes) -> Malformed:
-    detail = f"the payload is not of {stream}"
-    return Malformed("wrong_symbol", _printable(detail), excerpt(payload))
-
-
-def _error_type(error: Exception) -> str:
-    return "bad_payload" if isinstance(error, msgspec.ValidationError) else "bad_json"
-
-
-def _without_stream(loose: _Loose, payload: bytes) -> Control:
-    if loose.e == "serverShutdown":
-        return ServerShutdown(loose.E)
-    result = bytes(loose.result)
-    error = loose.error
-    if error is None and (loose.code is not None or (loose.msg and not result)):
-        error = _ReplyError(loose.code, loose.msg)
-    if error is not None:
-        code = _NO_CODE if error.code is None else error.code
-        return Reply(loose.id, b"", code, _printable(error.msg[:EXCERPT_BYTES]))
-    if loose.id is not None and result:
-        return Reply(loose.id, result)
-    return Malformed("unknown_event", f"event type {str(loose.e)[:40]!r}", excerpt(payload))

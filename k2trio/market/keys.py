@@ -8,52 +8,55 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .payloads import PAYLOADS
-from .streams import TABLE, Kind
+from .kinds import Kind, Rule
+from .payloads import payload_of
+from .products import DIALECTS
+from .spot import SPOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 @functools.cache
-def key_getters(kind: Kind) -> tuple[Callable[[Any], int], Callable[[Any], int]]:
-    """Functions from a payload of the kind to its first and last key (see ``streams.TABLE``)."""
-    order = TABLE[kind]
-    payload = PAYLOADS[kind]
-    if kind in (Kind.ALL_MINI_TICKERS, Kind.ALL_WINDOW_TICKERS):
+def key_getters(
+    kind: Kind, product: str = SPOT.product
+) -> tuple[Callable[[Any], int], Callable[[Any], int]]:
+    """Functions from a payload of the kind to its first and last key (see ``kinds.Order``)."""
+    order = DIALECTS[product].orders[kind]
+    payload = payload_of(kind, product)
+    if _is_array(payload):
         return _array_event_time, _array_event_time
     names = {item.encode_name: item.name for item in msgspec.structs.fields(payload)}
-    return operator.attrgetter(names[order.first]), operator.attrgetter(names[order.last])
+    last = operator.attrgetter(names[order.last])
+    if order.rule is Rule.CHAINED:
+        return operator.attrgetter("covers_from"), last
+    return operator.attrgetter(names[order.first]), last
 
 
 @functools.cache
-def time_getter(kind: Kind) -> Callable[[Any], int | None]:
+def time_getter(kind: Kind, product: str = SPOT.product) -> Callable[[Any], int | None]:
     """A function from a payload of the kind to when the exchange made it; None where none tells.
 
-    Of a trade it is the time of the trade itself, which is the same on every connection.
+    Of a trade it is the time of the trade itself, and of the books of futures that of the change:
+    these are the same on every connection.
     """
-    if kind in (Kind.ALL_MINI_TICKERS, Kind.ALL_WINDOW_TICKERS):
+    payload = payload_of(kind, product)
+    if _is_array(payload):
         return _array_event_time
-    fields = getattr(PAYLOADS[kind], "__struct_fields__", ())
-    for name in ("trade_time", "event_time", "time"):
+    fields = getattr(payload, "__struct_fields__", ())
+    for name in ("trade_time", "transaction_time", "event_time", "time"):
         if name in fields:
             return operator.attrgetter(name)
     return _no_time
 
 
-ID_KEYED = frozenset(
-    {
-        Kind.TRADE,
-        Kind.AGG_TRADE,
-        Kind.BLOCK_TRADE,
-        Kind.DEPTH,
-        Kind.PARTIAL_DEPTH,
-        Kind.BOOK_TICKER,
-    }
-)
-"""Kinds whose key is a number that the venue gives out. The others' is a time."""
-TIMELESS = frozenset({Kind.PARTIAL_DEPTH, Kind.BOOK_TICKER})
-"""Kinds whose payloads tell no time."""
+def is_timeless(kind: Kind, product: str = SPOT.product) -> bool:
+    """Whether payloads of a kind tell no time."""
+    return time_getter(kind, product) is _no_time
+
+
+def _is_array(payload: Any) -> bool:
+    return getattr(payload, "__origin__", None) is list
 
 
 def grow(keys: list[int]) -> bool:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from ..errors import UnknownStreamError
-from .payloads import PAYLOADS, Bar, frame_of
+from .payloads import Bar, frame_of, type_of
+from .spot import SPOT
 from .streams import Kind, parse_stream
 
 if TYPE_CHECKING:
@@ -31,7 +32,15 @@ wrong by years, and the unit is believed to be what was asked for."""
 US_FROM = 10**14
 """Times of any day: in milliseconds this is the year 5138, in microseconds 1973."""
 _TIMES = frozenset(
-    {"event_time", "trade_time", "last_trade_time", "open_time", "close_time", "time"}
+    {
+        "event_time",
+        "trade_time",
+        "transaction_time",
+        "last_trade_time",
+        "open_time",
+        "close_time",
+        "time",
+    }
 )
 """The fields of payloads that are times."""
 
@@ -118,21 +127,29 @@ class UnitWatch:
         return frame_in_unit(frame, self.told, self._wanted)
 
 
-def frame_in_unit(frame: bytes, told: TimeUnit, wanted: TimeUnit, later_ms: int = 0) -> bytes:
+def frame_in_unit(
+    frame: bytes,
+    told: TimeUnit,
+    wanted: TimeUnit,
+    later_ms: int = 0,
+    product: str = SPOT.product,
+) -> bytes:
     """A combined frame as the exchange would have sent it in another unit.
 
     :param later_ms: by how much later; milliseconds.
+    :param product: in whose dialect the frame is.
 
     What is none, or of no stream that is known, comes back as it is.
     """
     try:
         combined = _decode_combined(frame)
-        kind = parse_stream(combined.stream).kind
+        stream = parse_stream(combined.stream, product)
+        keys = _time_keys(type_of(stream))
         later = later_ms * wanted.per_ms
         rows = combined.data if isinstance(combined.data, list) else [combined.data]
         for row in rows:
-            _convert_row(row, _time_keys(kind), told, wanted, later)
-            if kind is Kind.KLINE:
+            _convert_row(row, keys, told, wanted, later)
+            if stream.kind in (Kind.KLINE, Kind.CONTINUOUS_KLINE):
                 bar = row["k"]
                 bar[_BAR_END] += 1  # what follows the bar begins on a whole millisecond
                 _convert_row(bar, _BAR_TIMES, told, wanted, later)
@@ -167,8 +184,7 @@ def _times_of(payload: Any) -> tuple[str, ...]:
 
 
 @functools.cache
-def _time_keys(kind: Kind) -> tuple[str, ...]:
-    payload = PAYLOADS[kind]
+def _time_keys(payload: Any) -> tuple[str, ...]:
     return _times_of(getattr(payload, "__args__", (payload,))[0])
 
 

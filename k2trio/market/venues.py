@@ -1,55 +1,28 @@
 """The venues that are known: by which hosts each is reached.
 
-A venue is an exchange with ids of its own. A host that is not listed is a venue named by itself, so
-that two ports of one host are one venue, and nobody's ids are taken for another's.
+A venue is an exchange with ids of its own, and each product of an exchange is one. A host that is
+not listed is a venue named by itself, so that two ports of one host are one venue, and nobody's ids
+are taken for another's; the name ends in the product, unless that is spot.
 
-Source: Binance spot API docs, "General Information" of each venue.
+Source: Binance API docs, "General Information" of each venue.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from .products import DIALECTS
+from .spot import SPOT
 
-class Venue(NamedTuple):
-    """An exchange.
+if TYPE_CHECKING:
+    from .dialect import Dialect, Venue
 
-    :ivar streams: its WebSocket hosts.
-    :ivar rest: the REST hosts that are asked by default, in order of preference.
-    :ivar further_rest: hosts that are of it too, but do not answer all that a repair asks.
-    """
-
-    name: str
-    streams: tuple[str, ...]
-    rest: tuple[str, ...]
-    further_rest: tuple[str, ...] = ()
-
-
-VENUES = (
-    Venue(
-        "binance.com",
-        ("stream.binance.com", "data-stream.binance.vision"),
-        (
-            "https://api.binance.com",
-            "https://api-gcp.binance.com",
-            "https://api1.binance.com",
-            "https://api2.binance.com",
-            "https://api3.binance.com",
-            "https://api4.binance.com",
-        ),
-        ("https://data-api.binance.vision",),
-    ),
-    Venue("binance.us", ("stream.binance.us",), ("https://api.binance.us",)),
-    Venue("trbinance.com", ("stream-cloud.trbinance.com",), ("https://api.binance.me",)),
-    Venue(
-        "binance.com-testnet",
-        ("stream.testnet.binance.vision",),
-        ("https://testnet.binance.vision",),
-    ),
-    Venue("binance.com-demo", ("demo-stream.binance.com",), ("https://demo-api.binance.com",)),
+VENUES: tuple[Venue, ...] = tuple(
+    venue for dialect in DIALECTS.values() for venue in dialect.venues
 )
 
+_DIALECT_OF = {venue.name: dialect for dialect in DIALECTS.values() for venue in dialect.venues}
 _REST_OF = {venue.name: venue.rest for venue in VENUES}
 _OF_HOST = {host: venue.name for venue in VENUES for host in venue.streams} | {
     urlsplit(url).hostname or "": venue.name
@@ -58,9 +31,29 @@ _OF_HOST = {host: venue.name for venue in VENUES for host in venue.streams} | {
 }
 
 
-def venue_of(host: str) -> str:
-    """The venue that a host belongs to, of WebSocket or of REST."""
-    return _OF_HOST.get(host.lower(), host.lower())
+def venue_of(host: str, product: str = SPOT.product) -> str:
+    """The venue that a host belongs to, of WebSocket or of REST.
+
+    :param product: what a host that is not known is asked for.
+    """
+    host = host.lower()
+    known = _OF_HOST.get(host)
+    if known is not None:
+        return known
+    plain = product == SPOT.product and dialect_of(host) is SPOT
+    return host if plain else f"{host}-{product}"
+
+
+def dialect_of(venue: str) -> Dialect:
+    """The dialect that a venue speaks."""
+    known = _DIALECT_OF.get(venue)
+    return known or DIALECTS.get(venue.rpartition("-")[2], SPOT)
+
+
+def product_of(host: str) -> str | None:
+    """The product of a host that is known; None of others."""
+    venue = _OF_HOST.get(host.lower())
+    return None if venue is None else _DIALECT_OF[venue].product
 
 
 def rest_of(venue: str) -> tuple[str, ...]:

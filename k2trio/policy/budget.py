@@ -38,9 +38,13 @@ from __future__ import annotations
 import bisect
 import heapq
 from collections import defaultdict
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from ..market.spot import SPOT
 from .tally import Spent, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 WEIGHT_WINDOW_S = 60.0
 UNDER_WAY_S = 3.0
@@ -57,8 +61,6 @@ AUDITS_LEAVE = 0.5
 that all is well."""
 DEAR_WEIGHT, DEAR_LEAVE = 25, 0.1
 """From which weight on any request leaves which share of the budget to cheaper ones."""
-DEPTHS = ((5000, 250), (1000, 50), (500, 25), (100, 5))
-"""Levels a side of a book, and what they weigh."""
 CALM_SHARE = 0.5
 """Up to this share of the budget nobody has to collect."""
 LONGEST_COLLECTING_S = 2.5
@@ -142,14 +144,20 @@ class Budget:
 
     :param limit: weight in a window.
     :param enforced: what the venue admits to all on this address, if that is more.
+    :param depths: levels a side of a book, and what they weigh; the most first.
     :ivar frozen_until: nothing is admitted before.
     :ivar reserve: share of the budget for processes that have not had as much of it.
     """
 
     def __init__(
-        self, limit: int, window_s: float = WEIGHT_WINDOW_S, enforced: int | None = None
+        self,
+        limit: int,
+        window_s: float = WEIGHT_WINDOW_S,
+        enforced: int | None = None,
+        depths: Sequence[tuple[int, int]] = SPOT.rest.depths,
     ) -> None:
         self.limit = limit
+        self._depths = depths
         self.window_s = window_s
         self.enforced: int = limit if enforced is None else enforced
         self.frozen_until: float = float("-inf")
@@ -246,15 +254,16 @@ class Budget:
         """The exchange says how much was used in its window, by whomever on this address."""
         self._counted = Counted(now, used)
 
-    def levels(self, books: int, now: float, most: int = DEPTHS[0][0]) -> tuple[int, int]:
+    def levels(self, books: int, now: float, most: int | None = None) -> tuple[int, int]:
         """How deep a snapshot may be, where the venue has so many books, and what it weighs.
 
-        :param most: levels that are wanted.
+        :param most: levels that are wanted; by default as many as there can be.
         """
         self._expire(now)
         share = self.limit * (1 - BOOKS_LEAVE) / max(1, books)
-        weight = next(weight for levels, weight in reversed(DEPTHS) if levels >= most)
-        choices = [(most, weight), *(depth for depth in DEPTHS if depth[0] < most)]
+        most = self._depths[0][0] if most is None else most
+        weight = next(weight for levels, weight in reversed(self._depths) if levels >= most)
+        choices = [(most, weight), *(depth for depth in self._depths if depth[0] < most)]
         for levels, weight in choices:
             if weight <= share and self._can_pay(weight, BOOKS_LEAVE, now):
                 return levels, weight

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import ConnectionFailed, GaveUp
+from ..market.spot import SPOT
 from ..market.venues import venue_of
 from .budget import UNDER_WAY_S, Budget, Wish
 
@@ -64,16 +65,38 @@ class Endpoint:
     takes_long_urls: bool = True
 
     @classmethod
-    def from_url(cls, url: str, index: int, breaker: Callable[[str], CircuitBreaker]) -> Endpoint:
-        """Parse a validated WebSocket URL; ``breaker`` makes the breaker of that name."""
+    def from_url(
+        cls,
+        url: str,
+        index: int,
+        breaker: Callable[[str], CircuitBreaker],
+        product: str = SPOT.product,
+    ) -> Endpoint:
+        """Parse a validated WebSocket URL; ``breaker`` makes the breaker of that name.
+
+        :param product: what is asked for at a host that is not known.
+        """
         parts = urlsplit(url)
         host = parts.hostname or ""
         secure = parts.scheme == "wss"
         port = parts.port or (443 if secure else 80)
         name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return cls(
-            url, index, venue_of(host), name, host, port, secure, parts.path or "/", breaker(name)
+            url,
+            index,
+            venue_of(host, product),
+            name,
+            host,
+            port,
+            secure,
+            parts.path or "/",
+            breaker(name),
         )
+
+    def path_of(self, route: str) -> str:
+        """The path of a route; of an exchange without routes there is one only."""
+        head, _, last = self.path.rpartition("/")
+        return f"{head}/{route}/{last}" if route else self.path
 
 
 class Endpoints:

@@ -1,36 +1,37 @@
-"""Which silences a venue can be asked about, by kind of stream, and what is known of the others."""
+"""Which silences a venue can be asked about, by what its dialect says of a stream's kind."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..market.streams import Kind
+from ..market.streams import Silence
 
 if TYPE_CHECKING:
     from ..continuity.track import Track
+    from ..market.streams import Stream
 
-BY_ID = frozenset(
-    {
-        Kind.TRADE,
-        Kind.AGG_TRADE,
-        Kind.BLOCK_TRADE,
-        Kind.DEPTH,
-        Kind.BOOK_TICKER,
-        Kind.PARTIAL_DEPTH,
-    }
-)
-"""Kinds whose key is an id that REST knows."""
-_BY_TIME = frozenset({Kind.KLINE, Kind.MINI_TICKER, Kind.TICKER, Kind.WINDOW_TICKER})
-"""Kinds that speak of trades: a trade after their last message is news."""
-PERIODIC = frozenset({Kind.AVG_PRICE, Kind.ALL_MINI_TICKERS, Kind.ALL_WINDOW_TICKERS})
-"""Kinds that no venue can be asked about, and that speak every second whatever happens."""
-RARE = frozenset({Kind.BLOCK_TRADE, Kind.REFERENCE_PRICE})
-"""Kinds that may have nothing to say for hours."""
+
+def is_known_by_id(stream: Stream) -> bool:
+    """Whether the key is an id that REST knows."""
+    return stream.order.silence in (Silence.BY_ID, Silence.BY_BLOCK_ID)
+
+
+def is_periodic(stream: Stream) -> bool:
+    """Whether no venue can be asked about it, but it speaks every few seconds all the same."""
+    return stream.order.silence is Silence.PERIODIC
+
+
+def is_rare(stream: Stream) -> bool:
+    """Whether it may have nothing to say for hours."""
+    return stream.order.silence in (Silence.BY_BLOCK_ID, Silence.RARE)
 
 
 def can_be_asked_about(track: Track) -> bool:
     """Whether a venue can tell what is newest: of block trades only by one that it told before."""
-    kind = track.stream.kind
-    if kind is Kind.BLOCK_TRADE:
-        return track.next is not None
-    return kind in BY_ID or kind in _BY_TIME
+    match track.stream.order.silence:
+        case Silence.BY_BLOCK_ID:
+            return track.next is not None
+        case Silence.BY_ID | Silence.BY_TRADE:
+            return True
+        case _:
+            return False

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..market.streams import Repair
+from ..market.venues import dialect_of
 from ..policy.budget import BOOKS_LEAVE
 from .attendance import LONGEST_RETRY_PAUSE_S, RETRY_PAUSE_S
 from .hold import PATIENCE_S
 from .hosts import BackfillError
-from .rest import LOOK_WEIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -138,8 +138,9 @@ class Healing:
         while self._came and self._came[0][0] < now - PATIENCE_S:
             self._came.popleft()
         self._came.append((now, track.newest))
+        _, look_weight = dialect_of(track.venue).rest.look
         try:
-            async with case.turn(LOOK_WEIGHT, BOOKS_LEAVE) as turn:
+            async with case.turn(look_weight, BOOKS_LEAVE) as turn:
                 newest = await case.office.backfill.newest(track.venue, track.stream, turn=turn)
         except BackfillError:
             return None

@@ -15,7 +15,8 @@ import trio
 
 from ..continuity.books import BookTrack
 from ..market.streams import Repair
-from ..policy.budget import AUDITS_LEAVE, DEPTHS
+from ..market.venues import dialect_of
+from ..policy.budget import AUDITS_LEAVE
 from . import history
 from .attendance import RETRY_PAUSE_S, Attendance, Office
 from .books import Healing, books_of
@@ -89,7 +90,8 @@ class Repairs:
             raise BackfillError(f"no REST host of {venue} is known")
         budget, most = self._backfill.budget(venue), self._office.settings.depth_snapshot_levels
         books = books_of(venue, self._arbiter.tracks)
-        levels, weight = budget.levels(books, trio.current_time(), most or DEPTHS[-1][0])
+        fewest = dialect_of(venue).rest.fewest
+        levels, weight = budget.levels(books, trio.current_time(), most or fewest)
         async with self._backfill.turn(venue, weight, AUDITS_LEAVE) as turn:
             return await self._backfill.snapshot(venue, stream, levels, weight, turn)
 

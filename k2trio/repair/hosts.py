@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import trio
 
 from ..errors import K2Error
-from ..market.venues import rest_of, venue_of
+from ..market.spot import SPOT
+from ..market.venues import dialect_of, rest_of, venue_of
 from ..policy.breaker import CircuitBreaker
 from ..policy.budget import UNDER_WAY_S, WEIGHT_WINDOW_S, Budget, Wish
 from ..sharing.sharing import LOOK_S, WEIGHT
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 KEY_MEMORY_S = 3600.0
 """How long a host that wants a key for a path is not asked for it again."""
-VENUE_WEIGHT_PER_MINUTE = 6000
-"""What the exchange admits per address and minute."""
 MAX_FREEZE_S = 3 * 86_400.0
 """The longest ban that the exchange documents."""
 
@@ -46,14 +45,18 @@ class UnknownSymbolError(BackfillError):
     """The venue has no such symbol."""
 
 
-def rest_venue_of(url: str) -> str:
-    """The venue that a REST URL belongs to."""
-    return venue_of(urlsplit(url).hostname or "")
+def rest_venue_of(url: str, product: str = SPOT.product) -> str:
+    """The venue that a REST URL belongs to.
+
+    :param product: what a host that is not known is asked about.
+    """
+    return venue_of(urlsplit(url).hostname or "", product)
 
 
 def rest_urls_of(venue: str, given: Sequence[str]) -> Sequence[str]:
     """The URLs of a venue's hosts: those given that are of it, or its own public ones."""
-    chosen = [url for url in given if rest_venue_of(url) == venue]
+    product = dialect_of(venue).product
+    chosen = [url for url in given if rest_venue_of(url, product) == venue]
     return chosen or rest_of(venue)
 
 
@@ -85,7 +88,8 @@ class Venue:
     ) -> None:
         self.hosts: list[Host] = [Host(url) for url in urls]
         window_s = WEIGHT_WINDOW_S + (0.0 if sharing is None else UNDER_WAY_S)
-        self.budget: Budget = Budget(limit, window_s, VENUE_WEIGHT_PER_MINUTE)
+        rest = dialect_of(name).rest
+        self.budget: Budget = Budget(limit, window_s, rest.weight_per_minute, rest.depths)
         self.answers = True
         """Whether the last request was answered, be it by a refusal."""
         self._granted: dict[Wish, trio.Event] = {}

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 
-from ..market.streams import symbols_of
-from ..market.venues import venue_of
+from ..market.streams import parse_stream
+from ..market.venues import dialect_of, venue_of
 from ..sharing.sharing import open_sharing
 from .asking import Hosts
 from .hosts import BackfillError
@@ -36,7 +36,6 @@ LISTING_TIMEOUT_S = 5.0
 """How long the venue may take to answer; who starts waits for it."""
 CLOSE_TIMEOUT_S = 1.0
 """Bound on closing the connections, whatever was cancelled."""
-LISTING_WEIGHT = 20
 MAX_NAMED = 100
 """Symbols that one question names; for more the whole list is asked for."""
 MAX_HINTED = 20
@@ -69,10 +68,10 @@ async def untraded(
     :returns: symbol → one line.
     :raises BackfillError: if the venue gave no answer in time.
     """
-    symbols = symbols_of(settings.stream_names)
+    symbols = _listed(settings.stream_names, settings.dialect.product)
     if not symbols:
         return {}
-    venue = venue_of(urlsplit(settings.websocket_url).hostname or "")
+    venue = venue_of(urlsplit(settings.websocket_url).hostname or "", settings.dialect.product)
     hosts = Hosts([venue], settings, verify, transport, open_sharing(settings))
     try:
         with trio.move_on_after(LISTING_TIMEOUT_S):
@@ -81,6 +80,13 @@ async def untraded(
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_TIMEOUT_S):
             await hosts.aclose()
     raise BackfillError(f"no REST host of {venue} answered within {LISTING_TIMEOUT_S:g} s")
+
+
+def _listed(streams: Sequence[str], product: str) -> list[str]:
+    """The symbols of the streams, as far as an exchange lists such; indexes are none."""
+    parsed = (parse_stream(name, product) for name in streams)
+    symbols = (stream.symbol for stream in parsed if stream.order.listed)
+    return list(dict.fromkeys(symbol for symbol in symbols if symbol is not None))
 
 
 def complaints(symbols: Sequence[str], venue: str, statuses: Mapping[str, str]) -> dict[str, str]:
@@ -109,15 +115,15 @@ async def statuses_of(hosts: Hosts, venue: str, symbols: Sequence[str]) -> dict[
     :raises BackfillError: if the venue did not answer.
     """
     # The sets of permissions are most of the whole list; not every venue knows how to leave them.
-    questions: list[Query] = [{"showPermissionSets": "false"}, {}]
-    if 0 < len(symbols) <= MAX_NAMED and all(map(str.isascii, symbols)):
+    rest = dialect_of(venue).rest
+    questions: list[Query] = [{"showPermissionSets": "false"}, {}] if rest.narrows else [{}]
+    if rest.narrows and 0 < len(symbols) <= MAX_NAMED and all(map(str.isascii, symbols)):
         questions.insert(0, {"symbols": msgspec.json.encode(symbols).decode()})
     why = BackfillError(f"{venue} was not asked")
     for query in questions:
         try:
-            answer, _ = await hosts.get(
-                venue, "/api/v3/exchangeInfo", query, LISTING_WEIGHT, _Listing
-            )
+            path, weight, _ = rest.listing
+            answer, _ = await hosts.get(venue, path, query, weight, _Listing)
         except BackfillError as error:
             why = error
         else:

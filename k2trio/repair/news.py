@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from .askable import BY_ID
+from .askable import is_known_by_id
 
 if TYPE_CHECKING:
     from ..continuity.track import Track
@@ -58,7 +58,7 @@ class News:
         """Whether something should have come of a stream that has had messages."""
         if not self._is_new(track, newest):
             return False
-        if track.stream.kind in BY_ID and track.awaits_others(newest.id, newest.time):
+        if is_known_by_id(track.stream) and track.awaits_others(newest.id, newest.time):
             return False
         if silence.began_after(newest.time, track.per_ms):
             return False
@@ -74,7 +74,7 @@ class News:
 
     def _is_new(self, track: Track, newest: Newest) -> bool:
         """Whether the venue has something after the last message delivered."""
-        by_id = track.stream.kind in BY_ID
+        by_id = is_known_by_id(track.stream)
         if track.next is not None and by_id and newest.id >= track.next:
             return True
         # Ids that began anew are lower, so an id alone proves no quiet.

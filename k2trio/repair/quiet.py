@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from ..continuity.books import BookTrack
-from ..market.streams import Kind, parse_stream
+from ..market.streams import Kind, any_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,7 +81,7 @@ class QuietBooks:
             if not bearer.connected or bearer.lagging or not self._backfill.serves(venue):
                 continue  # what it brought may not have been looked at
             for name in bearer.streams:
-                if parse_stream(name).kind is not Kind.DEPTH:
+                if any_stream(name).kind is not Kind.DEPTH:
                     continue
                 since = self._since[bearer, name] = before.get((bearer, name), now)
                 if now - since >= QUIET_S:

@@ -10,6 +10,7 @@ import trio
 
 from ..errors import ProxyFailed
 from ..market.units import US
+from ..market.venues import dialect_of
 from ..sharing.sharing import open_sharing
 from .asking import Hosts
 from .hosts import BackfillError, rest_urls_of, rest_venue_of
@@ -59,7 +60,8 @@ class RestHost:
         hosts = Hosts([self.venue], alone, verify, transport, open_sharing(settings))
         began_at = trio.current_time()
         try:
-            await hosts.get(self.venue, "/api/v3/time", {}, 1, _Time)
+            path, weight, _ = dialect_of(self.venue).rest.clock
+            await hosts.get(self.venue, path, {}, weight, _Time)
             self.took_s = trio.current_time() - began_at
         except BackfillError as error:
             cause = error.__cause__ or error
@@ -97,13 +99,15 @@ async def clock_offset(
     :param transport: stands in for the network in tests.
     :raises BackfillError: if it does not answer.
     """
-    finest = settings.model_copy(update={"time_unit": US.name})
+    tells_units = dialect_of(venue).tells_units
+    finest = settings.model_copy(update={"time_unit": US.name}) if tells_units else settings
     hosts = Hosts([venue], finest, verify, transport, open_sharing(settings))
+    path, weight, _ = dialect_of(venue).rest.clock
     found: list[ClockOffset] = []
     try:
         for _ in range(CLOCK_ASKS):
             asked_at, began_at = wall_clock(), trio.current_time()
-            answer, _ = await hosts.get(venue, "/api/v3/time", {}, 1, _Time)
+            answer, _ = await hosts.get(venue, path, {}, weight, _Time)
             within_s = (trio.current_time() - began_at) / 2
             exact_s = US.of(answer.serverTime) / US.per_second
             found.append(ClockOffset(asked_at + within_s - exact_s, within_s))
@@ -128,5 +132,5 @@ def rest_hosts(settings: Settings, venues: Iterable[str]) -> list[RestHost]:
 
 def never_asked(settings: Settings, venues: Iterable[str]) -> list[str]:
     """The URLs of the settings that are of no venue in use."""
-    used = set(venues)
-    return [url for url in settings.rest_urls if rest_venue_of(url) not in used]
+    used, product = set(venues), settings.dialect.product
+    return [url for url in settings.rest_urls if rest_venue_of(url, product) not in used]

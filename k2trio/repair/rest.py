@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import msgspec
 
 from ..market.payloads import DepthSnapshot, Event, frame_of
+from ..market.products import DIALECTS
 from ..market.streams import Kind, Repair, Stream
 from ..market.units import MS, convert
+from ..market.venues import dialect_of
 from .asking import Hosts, Query
 from .hosts import BackfillError, NotServedError, Turn
 from .listing import statuses_of
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from ..market.dialect import Request
     from ..policy.budget import Budget
     from ..settings import Settings
     from ..sharing.sharing import Sharing
@@ -42,15 +45,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 PAGE_ROWS = 1000
-LOOK_WEIGHT = 5
-"""What :meth:`Backfill.newest` of a book weighs."""
-_PAGE_WEIGHTS = {
-    Repair.HISTORICAL_TRADES: 25,
-    Repair.HISTORICAL_BLOCK_TRADES: 25,
-    Repair.AGG_TRADES: 4,
-    Repair.KLINES: 2,
-}
-_TRADES_WEIGHT = 25
 ZONE_SUFFIX = "@+08:00"
 ZONE = "8"
 """How kline streams of the one other time zone end, and what REST calls it."""
@@ -79,6 +73,17 @@ class Page(NamedTuple):
 
 
 _id_of = operator.attrgetter("id")
+
+
+def _history_of(stream: Stream) -> Request:
+    """The question for what a stream lacks.
+
+    :raises BackfillError: if the kind has no history.
+    """
+    found = DIALECTS[stream.product].rest.history.get(stream.order.repair)
+    if found is None:
+        raise BackfillError(f"{stream.name} has no history")
+    return found
 
 
 class Backfill:
@@ -140,10 +145,7 @@ class Backfill:
 
         :raises BackfillError: if the kind has no history.
         """
-        weight = _PAGE_WEIGHTS.get(stream.order.repair)
-        if weight is None:
-            raise BackfillError(f"{stream.name} has no history")
-        return weight
+        return _history_of(stream).weight
 
     async def page(
         self, venue: str, stream: Stream, first: int, last: int, turn: Turn | None = None
@@ -156,7 +158,7 @@ class Backfill:
         :param turn: has been waited for already.
         :raises BackfillError: if no host of the venue gave an answer.
         """
-        weight = self.weight(stream)
+        path, weight, _ = _history_of(stream)
         rows = min(PAGE_ROWS, last - first + 2)
         symbol = stream.symbol or ""
         query: Query = {"symbol": symbol, "limit": rows}
@@ -164,7 +166,6 @@ class Backfill:
         match stream.order.repair:
             case Repair.HISTORICAL_TRADES:
                 query["fromId"] = first
-                path = "/api/v3/historicalTrades"
                 try:
                     found = await self._get(venue, path, query, weight, list[TradeRow], turn)
                 except NotServedError:
@@ -173,17 +174,15 @@ class Backfill:
                 payloads: list[tuple[Any, bytes]]
                 payloads = [trade_of(symbol, row, self._unit) for row in sorted(found, key=_id_of)]
             case Repair.HISTORICAL_BLOCK_TRADES:
-                blocks = await self._blocks(venue, symbol, first, rows, turn)
+                blocks = await self._blocks(venue, stream, first, rows, turn)
                 payloads = [
                     block_trade_of(symbol, row, self._unit) for row in sorted(blocks, key=_id_of)
                 ]
             case Repair.AGG_TRADES:
                 query["fromId"] = first
-                aggregates = await self._get(
-                    venue, "/api/v3/aggTrades", query, weight, list[AggRow], turn
-                )
+                aggregates = await self._get(venue, path, query, weight, list[AggRow], turn)
                 payloads = [
-                    agg_of(symbol, row, self._unit)
+                    agg_of(stream, row, self._unit)
                     for row in sorted(aggregates, key=lambda row: row.a)
                 ]
             case _:
@@ -193,7 +192,7 @@ class Backfill:
                 query |= {"interval": interval, "startTime": start_ms, "limit": PAGE_ROWS}
                 if stream.name.endswith(ZONE_SUFFIX):
                     query["timeZone"] = ZONE
-                bars = await self._get(venue, "/api/v3/klines", query, weight, list[KlineRow], turn)
+                bars = await self._get(venue, path, query, weight, list[KlineRow], turn)
                 payloads = [
                     kline_of(symbol, interval, row, self._unit)
                     for row in sorted(bars, key=lambda row: row.open_time)
@@ -210,15 +209,16 @@ class Backfill:
     async def _newest_trades(self, venue: str, symbol: str, turn: Turn | None) -> list[TradeRow]:
         """The last trades of a symbol, which a venue tells without a key."""
         query: Query = {"symbol": symbol, "limit": PAGE_ROWS}
-        return await self._get(venue, "/api/v3/trades", query, _TRADES_WEIGHT, list[TradeRow], turn)
+        path, weight, _ = dialect_of(venue).rest.trades
+        return await self._get(venue, path, query, weight, list[TradeRow], turn)
 
     async def _blocks(
-        self, venue: str, symbol: str, first: int, rows: int, turn: Turn | None
+        self, venue: str, stream: Stream, first: int, rows: int, turn: Turn | None
     ) -> list[BlockTradeRow]:
         """Block trades from an id on; without one the exchange lists none."""
-        query: Query = {"symbol": symbol, "fromId": first, "limit": rows}
-        path = "/api/v3/historicalBlockTrades"
-        return await self._get(venue, path, query, _TRADES_WEIGHT, list[BlockTradeRow], turn)
+        query: Query = {"symbol": stream.symbol or "", "fromId": first, "limit": rows}
+        path, weight, _ = _history_of(stream)
+        return await self._get(venue, path, query, weight, list[BlockTradeRow], turn)
 
     async def snapshot(
         self,
@@ -233,10 +233,10 @@ class Backfill:
         :param turn: has been waited for already.
         :raises BackfillError: if no host of the venue gave an answer.
         """
+        rest = dialect_of(venue).rest
+        levels = rest.levels(levels)
         query: Query = {"symbol": stream.symbol or "", "limit": levels}
-        book, raw = await self._hosts.get(
-            venue, "/api/v3/depth", query, weight, DepthSnapshot, turn
-        )
+        book, raw = await self._hosts.get(venue, rest.depth, query, weight, DepthSnapshot, turn)
         frame = frame_of(stream.name, raw)
         book = msgspec.structs.replace(book, asked=levels)
         return Event(book, stream.name, venue, self._wall_clock(), frame, "snapshot")
@@ -261,22 +261,22 @@ class Backfill:
             about.
         """
         query: Query = {"symbol": stream.symbol or "", "limit": 1}
+        rest = dialect_of(venue).rest
         match stream.kind:
             case Kind.AGG_TRADE:
-                rows = await self._get(venue, "/api/v3/aggTrades", query, 4, list[AggRow], turn)
+                path, weight, _ = _history_of(stream)
+                rows = await self._get(venue, path, query, weight, list[AggRow], turn)
                 found = [Newest(row.a, self._unit.of(row.T)) for row in rows]
             case Kind.DEPTH | Kind.BOOK_TICKER | Kind.PARTIAL_DEPTH:
-                book = await self._get(
-                    venue, "/api/v3/depth", query, LOOK_WEIGHT, DepthSnapshot, turn
-                )
+                query["limit"], weight = rest.look
+                book = await self._get(venue, rest.depth, query, weight, DepthSnapshot, turn)
                 found = [Newest(book.last_update_id, None)]
             case Kind.TRADE | Kind.KLINE | Kind.MINI_TICKER | Kind.TICKER | Kind.WINDOW_TICKER:
-                trades = await self._get(
-                    venue, "/api/v3/trades", query, _TRADES_WEIGHT, list[TradeRow], turn
-                )
+                path, weight, _ = rest.trades
+                trades = await self._get(venue, path, query, weight, list[TradeRow], turn)
                 found = [Newest(row.id, self._unit.of(row.time)) for row in trades]
             case Kind.BLOCK_TRADE if known is not None:
-                blocks = await self._blocks(venue, stream.symbol or "", known, PAGE_ROWS, turn)
+                blocks = await self._blocks(venue, stream, known, PAGE_ROWS, turn)
                 found = [Newest(row.id, self._unit.of(row.time)) for row in blocks]
             case _:
                 raise BackfillError(f"{stream.name} cannot be asked for its newest message")

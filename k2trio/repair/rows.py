@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..market.payloads import AggTrade, Bar, BlockTrade, Kline, Trade
+from ..market.spot import SPOT
 
 if TYPE_CHECKING:
+    from ..market.streams import Stream
     from ..market.units import TimeUnit
 
 NO_TRADE = -1
@@ -77,10 +79,11 @@ def block_trade_of(symbol: str, row: BlockTradeRow, unit: TimeUnit) -> tuple[Blo
     return _encoded(BlockTrade(time, symbol, row.id, row.price, row.qty, time, row.isBuyerMaker))
 
 
-def agg_of(symbol: str, row: AggRow, unit: TimeUnit) -> tuple[AggTrade, bytes]:
+def agg_of(stream: Stream, row: AggRow, unit: TimeUnit) -> tuple[AggTrade, bytes]:
     time = unit.of(row.T)
-    agg = AggTrade(time, symbol, row.a, row.p, row.q, row.f, row.l, time, row.m)
-    return _encoded(agg, M=True)
+    agg = AggTrade(time, stream.symbol or "", row.a, row.p, row.q, row.f, row.l, time, row.m)
+    # That mark is of spot only.
+    return _encoded(agg, M=True) if stream.product == SPOT.product else _encoded(agg)
 
 
 def kline_of(symbol: str, interval: str, row: KlineRow, unit: TimeUnit) -> tuple[Kline, bytes]:

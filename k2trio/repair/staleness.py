@@ -30,7 +30,7 @@ import trio
 
 from ..errors import ConnectionFailed, Stale, SubscriptionRejected
 from ..observe.transitions import StreamSilent, SubscriptionRefused
-from .askable import PERIODIC, RARE, can_be_asked_about
+from .askable import can_be_asked_about, is_periodic, is_rare
 from .asking import UNKNOWN_SYMBOL
 from .hosts import BackfillError, UnknownSymbolError
 from .listing import LISTING_TIMEOUT_S, complaints
@@ -101,7 +101,7 @@ STREAM_IS_STALE = {
 
 def _is_stale(track: Track, answer: Answer) -> bool:
     """Whether a silent connection is stale, by what the venue says of one of its streams."""
-    unexplained = answer is Answer.NO_ANSWER and track.stream.kind in RARE
+    unexplained = answer is Answer.NO_ANSWER and is_rare(track.stream)
     return CONNECTION_IS_STALE[answer] and not unexplained
 
 
@@ -119,7 +119,7 @@ def _is_proven(
         known and answer is Answer.NOTHING_NEWER
         for track, known, answer in zip(tracks, measured, answers, strict=True)
         if answer is not Answer.NO_SUCH_SYMBOL
-        and (answer is not Answer.NO_ANSWER or track.stream.kind not in RARE)
+        and (answer is not Answer.NO_ANSWER or not is_rare(track.stream))
     ]
     return all(told) and bool(told or not tracks)
 
@@ -222,7 +222,7 @@ class StalenessCheck:
             return Verdict.NEWS
         proven = _is_proven(askable, measured, answers)
         for track in tracks:
-            if track.stream.kind in PERIODIC:
+            if is_periodic(track.stream):
                 proven = False
                 if self._acted_on.get((venue, track.stream.name)) != track.received:
                     self._acted_on[venue, track.stream.name] = track.received
@@ -358,7 +358,7 @@ class StalenessCheck:
         limit = self._settings.health_check_timeout or float("inf")
         if track.received >= 2:
             return max(limit, RHYTHM_FACTOR * (track.seen_at - track.began_at) / track.received)
-        if track.stream.kind in RARE:
+        if is_rare(track.stream):
             return float("inf")
         return max(limit, age / RHYTHM_FACTOR)
 

@@ -25,7 +25,7 @@ from .market.absurd import ABSURD_KINDS, absurd_message
 from .market.market import Market
 from .venue.admission import Admission
 from .venue.broadcast import Broadcast
-from .venue.limits import Limits
+from .venue.limits import Limits, limits_of
 from .venue.pace import AT_ONCE, Tempo
 from .venue.truth import Ending, Truth
 from .venue.venue import Venue
@@ -72,7 +72,7 @@ class Exchange:
         self.venue = venue
         self.market = market
         self.faults: FaultBoard = FaultBoard() if faults is None else faults
-        self.limits: Limits = Limits() if limits is None else limits
+        self.limits: Limits = limits_of(market.product) if limits is None else limits
         self.truth: Truth = Truth(market)
         self.sessions: dict[int, Session] = {}
         self.endpoints: dict[str, None] = {}
@@ -144,7 +144,14 @@ class Exchange:
                 address = await upgrade.address()
                 if address is not None:
                     session = Session(
-                        self._venue, stream, upgrade.ws, endpoint, number, address.shape, opened_at
+                        self._venue,
+                        stream,
+                        upgrade.ws,
+                        endpoint,
+                        number,
+                        address.shape,
+                        opened_at,
+                        address.route,
                     )
                     accepted = await session.open(upgrade, address.streams)
             if session is not None and accepted:
@@ -231,7 +238,8 @@ class Exchange:
     def _tell_nonsense(self, fault: Fault, hit: list[Session], market: Market) -> None:
         self.catch_up()
         streams = {name: None for session in hit for name in session.subscriptions.attached()}
-        usable = [name for name in streams if parse_stream(name).kind in ABSURD_KINDS]
+        known = (parse_stream(name, self.market.product) for name in streams)
+        usable = [stream.name for stream in known if stream.kind in ABSURD_KINDS]
         if fault.stream is not None:
             usable = [name for name in usable if name == fault.stream]
         message = None

@@ -13,7 +13,7 @@ from ..continuity.items import Gap, GapReason, Outage, VenueChanged
 from ..errors import UnknownStreamError, Unreadable
 from ..market.decoder import decode_payload
 from ..market.payloads import DepthSnapshot, Event, Integer, Origin, frame_of
-from ..market.streams import Kind, parse_stream
+from ..market.streams import Kind, stream_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,10 +109,10 @@ def payload_of(line: Line) -> Any:
     :raises Unreadable: if it is not what its stream carries.
     """
     try:
-        kind = parse_stream(line.stream).kind
-        if kind is Kind.DEPTH and line.origin == "snapshot":
+        stream = stream_of(line.venue or "", line.stream)
+        if stream.kind is Kind.DEPTH and line.origin == "snapshot":
             return _decode_snapshot(line.data)
-        return decode_payload(kind, bytes(line.data))
+        return decode_payload(stream.kind, bytes(line.data), stream.product)
     except (*_DECODE_ERRORS, UnknownStreamError) as error:
         raise Unreadable(f"a line of {line.stream} is not what it carries ({error})") from error
 

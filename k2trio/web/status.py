@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from ..continuity.books import BookTrack
-from ..market.streams import parse_stream
+from ..market.streams import any_stream
 from ..observe import trends
 from ..observe.report import (
     MAX_ROWS,
@@ -358,7 +358,7 @@ def _stream(row: _Row, look: _Look, before: _Look) -> StreamReport:
         return StreamReport(
             venue=None,
             stream=row.name,
-            symbol=parse_stream(row.name).symbol,
+            symbol=any_stream(row.name).symbol,
             subscribed=row.subscribed,
         )
     gaps = track.ledger.missing_ranges

@@ -105,6 +105,7 @@ async def open_connection(
     streams: Sequence[str],
     settings: Settings,
     dial: Dialer,
+    route: str = "",
     *,
     wall_clock: Callable[[], float] = time.time,
 ) -> AsyncGenerator[Connection]:
@@ -114,12 +115,14 @@ async def open_connection(
     all: they are then subscribed by messages.
 
     :param streams: what to subscribe to, in the URL as far as it fits.
+    :param route: on which these come, where the exchange has such.
     :raises ConnectionFailed: of the kind that fits.
     """
     deadline = trio.current_time() + settings.handshake_timeout
+    path = endpoint.path_of(route)
     async with AsyncExitStack() as stack:
         target, unsubscribed = stream_target(
-            endpoint.path, streams, settings.unit, long=endpoint.takes_long_urls
+            path, streams, settings.unit, long=endpoint.takes_long_urls
         )
         try:
             connection = await stack.enter_async_context(
@@ -129,7 +132,7 @@ async def open_connection(
             if not is_refusal_of_length(refused.status, target):
                 raise
             endpoint.takes_long_urls = False
-            target, unsubscribed = stream_target(endpoint.path, streams, settings.unit, long=False)
+            target, unsubscribed = stream_target(path, streams, settings.unit, long=False)
             connection = await stack.enter_async_context(
                 _open(endpoint, target, unsubscribed, settings, dial, deadline, wall_clock)
             )

@@ -26,9 +26,10 @@ from numbered import (
 )
 
 from k2trio.continuity.items import Outage
-from k2trio.continuity.numbering import BARREN_S, COPY_LAG_S, FORGOTTEN_S, MAX_GAP_IDS
+from k2trio.continuity.numbering import BARREN_S, COPY_LAG_S, FORGOTTEN_S
 from k2trio.continuity.renumbering import CONTESTED_MESSAGES, CONTESTED_S
 from k2trio.market.cost import cost_of
+from k2trio.market.kinds import LEAP_IDS
 from k2trio.market.payloads import BookTicker, Event
 
 LIVE = [*range(500, 505)]
@@ -258,7 +259,7 @@ def test_what_nobody_has_confirmed_at_the_end_is_told() -> None:
 # -- single absurd keys ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("absurd", [ABSURD, 3 * MAX_GAP_IDS, 600, 3, 0])
+@pytest.mark.parametrize("absurd", [ABSURD, 3 * LEAP_IDS, 600, 3, 0])
 def test_a_single_absurd_id_is_refuted_and_silences_nothing(absurd: int) -> None:
     bench, line = Bench(), Line()
     bench.offer(*[trade(n, n / 1000) for n in LIVE])

@@ -17,7 +17,7 @@ from k2trio.dataset.columns import pieces
 from k2trio.dataset.rebuilding import items_of
 from k2trio.market import units
 from k2trio.market.payloads import Event, frame_of
-from k2trio.market.streams import Kind, parse_stream
+from k2trio.market.streams import TABLE, parse_stream
 from k2trio.repair import rows
 from k2trio.simulator import Market
 from k2trio.sinks.lines import encode_lines
@@ -50,7 +50,7 @@ def through_tables(items: Sequence[Item], unit: TimeUnit = units.MS, cut: int = 
 def test_live_messages_come_out_byte_for_byte(told: int, unit: TimeUnit, cut: int) -> None:
     items = session(5, unit=told, rate=300)
     kinds = {parse_stream(item.stream).kind for item in items}
-    assert kinds == set(Kind)
+    assert kinds == set(TABLE)
     assert through_tables(items, unit, cut) == items  # frames, payloads and stamps
 
 
@@ -94,7 +94,7 @@ def test_what_rest_told_comes_out_as_the_feed_delivers_it() -> None:
     ]
     made: list[tuple[str, tuple[Any, bytes]]] = [
         ("btcusdt@trade", rows.trade_of("BTCUSDT", trade, units.MS)),
-        ("btcusdt@aggTrade", rows.agg_of("BTCUSDT", agg, units.MS)),
+        ("btcusdt@aggTrade", rows.agg_of(parse_stream("btcusdt@aggTrade"), agg, units.MS)),
         ("btcusdt@blockTrade", rows.block_trade_of("BTCUSDT", block, units.MS)),
         *(("btcusdt@kline_1m", rows.kline_of("BTCUSDT", "1m", bar, units.MS)) for bar in bars),
     ]

@@ -36,7 +36,7 @@ from k2trio.dataset.schema import DECIMAL, LEVELS, MESSAGES, TIME, VERSION, VERS
 from k2trio.dataset.sealing import seal_all
 from k2trio.dataset.seals import Seal, parse_seal, seal_path
 from k2trio.market.payloads import PAYLOADS, DepthSnapshot
-from k2trio.market.streams import Kind, parse_stream
+from k2trio.market.streams import TABLE, parse_stream
 from k2trio.sinks.parsing import decode_lines
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def test_a_gap_that_tells_no_time_has_that_of_the_message_beside_it(tmp_path: Pa
 
 
 def test_every_kind_of_stream_is_covered() -> None:
-    assert {parse_stream(stream).kind for stream in KINDS} == set(Kind)
+    assert {parse_stream(stream).kind for stream in KINDS} == set(TABLE)
 
 
 def wanted(of: Any, value: Any) -> Any:

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k2trio.market import control as c
 from k2trio.market import decoder as d
 from k2trio.market import payloads as m
-from k2trio.market.decoder import Decoder, Malformed, Reply, ServerShutdown
+from k2trio.market.control import Malformed, Reply, ServerShutdown
+from k2trio.market.decoder import Decoder
 from k2trio.market.payloads import Event
-from k2trio.market.streams import Kind, parse_stream
+from k2trio.market.streams import TABLE, parse_stream
 
 SUBJECT = "btcusdt@trade"
 DEPTH = "btcusdt@depth@100ms"
@@ -245,7 +247,7 @@ def decoders(*streams: str) -> list[Decoder]:
     return [Decoder("venue"), warmed(*streams), expecting(*streams), untagged]
 
 
-def one(payload: bytes, decoder: Decoder | None = None) -> Event | d.Control:
+def one(payload: bytes, decoder: Decoder | None = None) -> Event | c.Control:
     """What a single frame becomes: exactly one event or one remark."""
     events, control = (decoder or Decoder("venue")).decode([payload], 1.5)
     (found,) = [*events, *control]
@@ -256,7 +258,7 @@ def one(payload: bytes, decoder: Decoder | None = None) -> Event | d.Control:
 
 
 def test_every_kind_of_stream_is_covered() -> None:
-    assert {parse_stream(name).kind for name, _, _ in KINDS} == set(Kind)
+    assert {parse_stream(name).kind for name, _, _ in KINDS} == set(TABLE)
 
 
 @pytest.mark.parametrize(("stream", "payload", "expected"), KINDS, ids=[k[0] for k in KINDS])
@@ -464,7 +466,7 @@ def test_what_is_not_understood_is_one_printable_bounded_remark(
         assert remark.error_type == error_type
         for text in (remark.excerpt, remark.detail):
             assert text.isprintable()
-            assert len(text) <= d.MAX_TEXT
+            assert len(text) <= c.MAX_TEXT
         assert remark.detail
 
 
@@ -529,13 +531,13 @@ def test_remarks_cannot_forge_log_lines_or_drive_a_terminal(junk: bytes) -> None
     assert isinstance(reply, Reply)
     for text in (remark.excerpt, remark.detail, reply.message):
         assert text.isprintable()
-        assert len(text) <= d.MAX_TEXT
+        assert len(text) <= c.MAX_TEXT
 
 
 def test_an_excerpt_shows_where_the_payload_began() -> None:
-    assert d.excerpt(b"hello") == "hello"
-    assert d.excerpt(b"a\nb\xff") == "a\\nb\\\\xff"
-    assert len(d.excerpt(b"x" * 10_000)) == d.EXCERPT_BYTES
+    assert c.excerpt(b"hello") == "hello"
+    assert c.excerpt(b"a\nb\xff") == "a\\nb\\\\xff"
+    assert len(c.excerpt(b"x" * 10_000)) == c.EXCERPT_BYTES
 
 
 @given(st.floats(1e9, 4e9))
@@ -578,7 +580,7 @@ def test_more_streams_than_have_types_of_their_own_give_the_same_events(
 
 # -- control --------------------------------------------------------------------------------------
 
-CONTROL: dict[str, tuple[bytes, d.Control]] = {
+CONTROL: dict[str, tuple[bytes, c.Control]] = {
     "shutdown, raw": (b'{"e":"serverShutdown","E":1770123456789}', ServerShutdown(1770123456789)),
     "shutdown, combined": (
         b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}',
@@ -602,7 +604,7 @@ CONTROL: dict[str, tuple[bytes, d.Control]] = {
 
 
 @pytest.mark.parametrize(("payload", "expected"), CONTROL.values(), ids=CONTROL)
-def test_control_messages(payload: bytes, expected: d.Control) -> None:
+def test_control_messages(payload: bytes, expected: c.Control) -> None:
     assert one(payload) == expected
     assert one(payload, warmed(SUBJECT)) == expected
 

@@ -12,7 +12,7 @@ from kept import STREAMS, lost_of
 
 from k2trio.market.decoder import Decoder
 from k2trio.market.payloads import PAYLOADS, Event, frame_of
-from k2trio.market.streams import Kind, parse_stream
+from k2trio.market.streams import TABLE, parse_stream
 from k2trio.market.units import MS, US
 from k2trio.simulator import Market
 
@@ -34,7 +34,7 @@ def told(unit: int) -> list[Event]:
 @pytest.mark.parametrize("unit", [1000, 1], ids=["ms", "us"])
 def test_every_value_that_the_simulator_sends_lands_in_a_field(unit: int) -> None:
     events = told(unit)
-    assert {parse_stream(event.stream).kind for event in events} == set(Kind) == set(PAYLOADS)
+    assert {parse_stream(event.stream).kind for event in events} == set(TABLE) == set(PAYLOADS)
     assert [lost for event in events if (lost := lost_of(event))] == []
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kept import STREAMS
 
-from k2trio.market.decoder import Decoder, OtherUnit
+from k2trio.market.control import OtherUnit
+from k2trio.market.decoder import Decoder
 from k2trio.market.payloads import frame_of
 from k2trio.market.units import MOST_LOOKS, MS, US, TimeUnit, convert, frame_in_unit, unit_near
 from k2trio.simulator import Market

@@ -75,10 +75,11 @@ def run_seed(
     faults: bool = True,
     kinds: Sequence[FaultKind] = (),
     takeovers: bool = False,
+    product: str = "spot",
     trace: bool = False,
 ) -> Report:
     """Run one seed and check every invariant; see :func:`run_checked`."""
-    plan = make_plan(seed, hours, faults=faults, kinds=kinds, takeovers=takeovers)
+    plan = make_plan(seed, hours, faults=faults, kinds=kinds, takeovers=takeovers, product=product)
     return run_checked(plan, trace=trace)
 
 
@@ -111,6 +112,7 @@ def campaign(
     faults: bool = True,
     kinds: Sequence[FaultKind] = (),
     takeovers: bool = False,
+    product: str = "spot",
 ) -> list[Violation]:
     """Run seeds from ``first`` on until so many hours are simulated; print as it goes.
 
@@ -121,7 +123,14 @@ def campaign(
     started = time.perf_counter()
     seeds = 0
     while total.hours < hours:
-        plan = make_plan(first + seeds, length, faults=faults, kinds=kinds, takeovers=takeovers)
+        plan = make_plan(
+            first + seeds,
+            length,
+            faults=faults,
+            kinds=kinds,
+            takeovers=takeovers,
+            product=product,
+        )
         seeds += 1
         try:
             _add(total, run_checked(plan))

@@ -14,8 +14,8 @@ from booktruth import BookTruth
 
 from k2trio.client.opening import open_feed
 from k2trio.errors import FeedClosed
-from k2trio.market.keys import ID_KEYED
-from k2trio.market.streams import parse_stream
+from k2trio.market.streams import any_stream, parse_stream
+from k2trio.market.venues import venue_of
 from k2trio.observe import transitions as on
 from k2trio.sharing.stores import Memory
 
@@ -81,7 +81,11 @@ class Run:
 
     def exchange(self, venue: str) -> Exchange:
         """The venue of an item."""
-        return self.exchanges[venue.removesuffix(".test")]
+        return self.exchanges[venue.partition(".test")[0]]
+
+    def name_of(self, venue: str) -> str:
+        """What items call a venue."""
+        return venue_of(f"{venue}.test", self.plan.product)
 
     def truth(self, venue: str) -> Truth:
         """What the venue of an item did."""
@@ -95,7 +99,7 @@ class Run:
 
     def market_key(self, stream: str, key: int) -> int:
         """A key as the market has it: a time in milliseconds."""
-        if parse_stream(stream).kind in ID_KEYED:
+        if not parse_stream(stream, self.plan.product).order.timed:
             return key
         return key // self.settings.unit.per_ms
 
@@ -143,10 +147,10 @@ async def run_plan(plan: Plan) -> Run:
     """Let the client live through a plan."""
     network, exchanges, settings, quotas = make_world(plan)
     run = Run(plan, exchanges, settings, quotas)
-    kept = {parse_stream(name).symbol for name in plan.streams if "@depth" in name}
+    kept = {any_stream(name).symbol for name in plan.streams if "@depth" in name}
     for venue, exchange in exchanges.items():
         for symbol in kept & exchange.market.symbols.keys():
-            run.books[f"{venue}.test", symbol] = BookTruth(exchange.market.symbols[symbol])
+            run.books[run.name_of(venue), symbol] = BookTruth(exchange.market.symbols[symbol])
 
     def wall_clock() -> float:
         return wall_time(plan, trio.current_time())

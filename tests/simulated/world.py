@@ -16,7 +16,7 @@ from k2trio.simulator import (
 )
 from k2trio.simulator.rest.quota import Quota
 
-from .plan import FULL_WISH, GHOST, rest_name
+from .plan import FULL_WISH, rest_name
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -43,6 +43,7 @@ def make_world(plan: Plan) -> tuple[MemoryNetwork, dict[str, Exchange], Settings
         network.add(f"{venue}.test", FIRST_PORT + ord(endpoint), exchanges[venue], endpoint)
     urls = [f"wss://{venue}.test:{FIRST_PORT + ord(name)}/stream" for name, venue in places.items()]
     settings = Settings(
+        product=plan.product,
         websocket_url=urls[0],
         failover_urls=urls[1:],
         rest_urls=rest_urls,
@@ -80,10 +81,16 @@ def _of_members(plan: Plan) -> dict[str, Any]:
 def _venue(plan: Plan, name: str, board: FaultBoard, seed: int) -> Exchange:
     return Exchange(
         name,
-        Market(plan.symbols, seed=seed, rate=plan.rate, history=200_000),
+        Market(
+            plan.symbols,
+            seed=seed,
+            rate=plan.rate,
+            history=200_000,
+            product=plan.product,
+        ),
         faults=board,
         limits=Limits(ping_interval_s=20 * plan.pace, pong_timeout_s=60 * plan.pace),
-        strict_symbols=GHOST not in plan.streams,
+        strict_symbols=len(plan.known_streams) == len(plan.streams),
         knows_time_unit=name == "first" and plan.heeds_unit[0],
         tick_s=0,
         record=plan.known_streams,

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from ...dataset.recording import open_recording
 from ...errors import ConfigError
+from ...market.venues import dialect_of
 from ...simulator import Exchange, Player, Tempo, refuse_made_up, serve
 from ...simulator.faults.fault import refuse_unknown
 from ...simulator.market.market import HISTORY
@@ -101,7 +102,7 @@ async def replay(options: ReplayOptions) -> int:
 
 
 async def _serve(options: ReplayOptions, entries: Entries, venue: str) -> None:
-    player = Player(entries, entries.start_us, HISTORY)
+    player = Player(entries, entries.start_us, HISTORY, dialect_of(venue).product)
     names = {*options.endpoint_names, REST_NAME, venue}
 
     def refuse(faults: Sequence[Fault]) -> None:
@@ -127,8 +128,9 @@ async def _serve(options: ReplayOptions, entries: Entries, venue: str) -> None:
         await player.run(running.exchanges[venue].look_again)
         put_line(_sum(player.market.told, entries))
         await trio.sleep(options.linger)
-        with trio.move_on_after(2 * config.limits.close_grace_s):
-            await running.exchanges[venue].close_all(GOING_AWAY, END)
+        exchange = running.exchanges[venue]
+        with trio.move_on_after(2 * exchange.limits.close_grace_s):
+            await exchange.close_all(GOING_AWAY, END)
         nursery.cancel_scope.cancel()
 
 

@@ -11,9 +11,9 @@ import trio
 from ...continuity.items import Gap
 from ...dataset.courses import due_times
 from ...errors import ConfigError
-from ...market.keys import ID_KEYED, key_getters, time_getter
+from ...market.keys import key_getters, time_getter
 from ...market.payloads import AggTrade, Bar, BlockTrade, Depth, DepthSnapshot, Event, Kline, Trade
-from ...market.streams import parse_stream
+from ...market.streams import stream_of
 from ...market.units import MS, US, TimeUnit, frame_in_unit
 from ...simulator import Entry, Levels, Message
 from ...simulator.market import bars, records
@@ -123,15 +123,15 @@ def entry_of(event: Event, due_us: int, later_ms: int = 0) -> Entry:
 
     :param later_ms: by how much later than it was recorded; whole milliseconds.
     """
-    stream, data = parse_stream(event.stream), event.data
+    stream, data = stream_of(event.venue, event.stream), event.data
     record = _record(stream, data, later_ms)
     if event.origin == "snapshot":
         return Entry(due_us, event.stream, None, record)
-    time = time_getter(stream.kind)(data)
+    time = time_getter(stream.kind, stream.product)(data)
     told = MS if time is None or MS.of(time) == time else US
-    render = functools.partial(_render, event.frame, told, later_ms)
-    first, last = (get(data) for get in key_getters(stream.kind))
-    if stream.kind not in ID_KEYED:
+    render = functools.partial(_render, event.frame, told, later_ms, stream.product)
+    first, last = (get(data) for get in key_getters(stream.kind, stream.product))
+    if stream.order.timed:
         first, last = MS.of(first) + later_ms, MS.of(last) + later_ms
     closed = None
     if isinstance(data, Kline) and data.bar.closed:
@@ -147,10 +147,10 @@ class _Carrier(msgspec.Struct):
 _cut = msgspec.json.Decoder(_Carrier).decode
 
 
-def _render(frame: bytes, told: TimeUnit, later_ms: int, unit_us: int) -> bytes:
+def _render(frame: bytes, told: TimeUnit, later_ms: int, product: str, unit_us: int) -> bytes:
     wanted = US if unit_us == 1 else MS
     if wanted is not told or later_ms:
-        frame = frame_in_unit(frame, told, wanted, later_ms)
+        frame = frame_in_unit(frame, told, wanted, later_ms, product)
     return bytes(_cut(frame).data)
 
 
@@ -173,7 +173,7 @@ def _record(stream: Stream, data: Any, later_ms: int) -> Record | None:
                 return _bar(data.bar, later_ms)
             case Depth():
                 sides = _levels(data.bids), _levels(data.asks)
-                return Levels(data.first_update_id, data.last_update_id, *sides)
+                return Levels(data.covers_from, data.last_update_id, *sides)
             case DepthSnapshot():
                 return Levels(None, data.last_update_id, _levels(data.bids), _levels(data.asks))
             case _:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import UnknownStreamError
-from ...market.streams import Kind, Rule, parse_stream
+from ...market.streams import Kind, Order, stream_of
 from ..schema import GAP, OTHER, OUTAGE, VENUE_CHANGED
 from .bars import LAST_US, Bars
 from .clocks import Clocks
@@ -52,12 +52,13 @@ class Account:
         self.stream: str = stream
         self.archive: bool = archive
         try:
-            parsed = parse_stream(stream)
+            parsed = stream_of(venue, stream)
             self.kind: Kind | None = parsed.kind
+            self.order: Order | None = parsed.order
             self.symbol: str | None = parsed.symbol
             self.bars: Bars | None = Bars.of(stream)
         except UnknownStreamError:
-            self.kind = self.symbol = self.bars = None
+            self.kind = self.order = self.symbol = self.bars = None
         self.count: int = 0
         self.snapshots: int = 0
         self.odd: int = 0
@@ -92,9 +93,7 @@ class Account:
     @property
     def provable(self) -> bool:
         """Whether ids, or bars, tell what is missing; else only what was declared is known."""
-        if self.kind is None:
-            return False
-        return self.bars is not None or parse_stream(self.stream).order.rule is Rule.CONTIGUOUS
+        return self.bars is not None or (self.order is not None and self.order.rule.proves)
 
     @property
     def consecutive(self) -> bool:
@@ -104,7 +103,7 @@ class Account:
     @property
     def has_history(self) -> bool:
         """Whether the venue may be asked for what is missing, however old it is."""
-        return self.kind is not None and parse_stream(self.stream).order.repair.has_history
+        return self.order is not None and self.order.repair.has_history
 
     def is_curable(self, reason: str | None) -> bool:
         """Whether what is missing for a reason can be had, or nobody has named it."""
@@ -229,7 +228,7 @@ class Account:
             return self._take_growing(rows, healed=healed)
         if self.bars is not None:
             return self._take_bars(rows, numbering, healed=healed)
-        if rows.has("last_trade_id"):
+        if rows.has("last_trade_id") and self.order is not None and self.order.inner:
             trades = rows.column("first_trade_id"), rows.column("last_trade_id")
             twice = numbering.add_aggregates(rows.first, rows.time, *trades)
         else:

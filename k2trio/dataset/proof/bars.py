@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...market.streams import KLINE_INTERVALS_MS, Kind, parse_stream
+from ...market.streams import KLINE_INTERVALS_MS, Kind, any_stream
 from ...market.units import US
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Bars:
     @classmethod
     def of(cls, stream: str) -> Bars | None:
         """Those of a stream; None if it has none."""
-        parsed = parse_stream(stream)
+        parsed = any_stream(stream)
         return cls(parsed.interval or "") if parsed.kind is Kind.KLINE else None
 
     def last(self, open_time: Integers, close_time: Integers) -> Integers:

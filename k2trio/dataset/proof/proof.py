@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from ...errors import UnknownStreamError, Unreadable
-from ...market.streams import Kind, parse_stream
+from ...market.streams import Kind, stream_of
 from ...sinks.parsing import Line
 from ..archives import COINM, USDM
 from ..columns import pieces
@@ -153,7 +153,7 @@ class _Reading:
 
 def _typed(piece: Piece, columns: Sequence[str]) -> Iterator[Piece]:
     """A piece; messages that their table cannot hold are given the columns that are asked for."""
-    if piece.table is not OTHER or not _is_known(piece.stream):
+    if piece.table is not OTHER or not _is_known(piece.venue, piece.stream):
         yield piece
         return
     batch = piece.batch
@@ -167,9 +167,9 @@ def _typed(piece: Piece, columns: Sequence[str]) -> Iterator[Piece]:
         yield from pieces([line], sequence, [name for name in columns if name not in SUMMED])
 
 
-def _is_known(stream: str) -> bool:
+def _is_known(venue: str, stream: str) -> bool:
     try:
-        parse_stream(stream)
+        stream_of(venue, stream)
     except UnknownStreamError:
         return False
     return True
@@ -186,7 +186,8 @@ def _is_compared(account: Account) -> bool:
         case Kind.AGG_TRADE:
             return account.venue not in (USDM, COINM)
         case _:
-            return account.kind is Kind.TRADE
+            # Of raw trades of futures some do not come, but those of archives are all.
+            return account.kind is Kind.TRADE and (account.provable or account.archive)
 
 
 def _runs(account: Account) -> Ranges:

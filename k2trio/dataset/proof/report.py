@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ...market.keys import ID_KEYED
-
 if TYPE_CHECKING:
     from .account import Account
     from .holes import Hole
@@ -187,7 +185,7 @@ def stream_report(account: Account) -> StreamReport:
         messages=account.count,
         snapshots=account.snapshots,
         odd=account.odd,
-        keyed_by_time=account.kind is not None and account.kind not in ID_KEYED,
+        keyed_by_time=account.order is not None and account.order.timed,
         first=first,
         last=last,
         began=account.began,

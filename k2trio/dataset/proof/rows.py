@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..schema import MESSAGES, TIME
+from ..schema import KEYED, TIME
 
 if TYPE_CHECKING:
     from ..columns import Piece
     from .runs import Flags, Integers
 
 COLUMNS = (
-    *sorted({key for table in MESSAGES.values() for key in (table.first, table.last)}),
+    *sorted({key for table in KEYED for key in (table.first, table.last)}),
     *("received_ns", "origin", "sequence", "stream", "payload"),
     *("first_trade_id", "last_trade_id", "open_time", "close_time", "closed"),
     *("reason", "first", "last", "since", "until"),
@@ -91,6 +91,8 @@ def rows_of(piece: Piece) -> Rows:
     table, batch = piece.table, piece.batch
     first = integers(batch.column(table.first))
     last = first if table.last == table.first else integers(batch.column(table.last))
+    if table.chained:  # what follows the message before; of a snapshot there is none
+        first = np.where(first < 0, first, first + 1)
     received = integers(batch.column("received_ns")) // _NS_PER_US
     live = pc.equal(batch.column("origin"), "live").to_numpy(zero_copy_only=False)
     time = integers(batch.column("time"))

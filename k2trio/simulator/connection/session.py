@@ -38,6 +38,7 @@ class Session:
     """One connection.
 
     :param opened_at: when its stream was; seconds.
+    :param route: on which it came.
     :ivar number: of this connection, counted by the venue from 1.
     :ivar names: endpoint and venue: what faults call this connection by.
     """
@@ -51,6 +52,7 @@ class Session:
         number: int,
         shape: Shape,
         opened_at: float,
+        route: str = "",
     ) -> None:
         self.number = number
         self.endpoint = endpoint
@@ -61,7 +63,7 @@ class Session:
         self.outbox: Outbox = Outbox(stream, venue.limits, self.ailments)
         delivery = Delivery(self.outbox, self.ailments, number, venue.truth, venue.rng)
         self.subscriptions: Subscriptions = Subscriptions(
-            venue, number, shape, delivery.deliver, self.ailments
+            venue, number, shape, delivery.deliver, self.ailments, route
         )
         now_us = venue.broadcast.pace.now_us
         self._keeper = Keeper(self.outbox, venue.limits, opened_at, now_us)

@@ -24,6 +24,7 @@ class Subscriptions:
 
     :param number: of the connection.
     :param deliver: takes the messages of the streams.
+    :param route: on which it came; streams of another one stay silent.
     :ivar combined: whether messages are wrapped as ``{"stream", "data"}``.
     :ivar unit: time unit of the payloads in microseconds.
     """
@@ -35,7 +36,9 @@ class Subscriptions:
         shape: Shape,
         deliver: Callable[[bytes, bytes, Message], None],
         ailments: Ailments,
+        route: str,
     ) -> None:
+        self._route = route
         self._venue = venue
         self._number = number
         self._deliver = deliver
@@ -64,10 +67,10 @@ class Subscriptions:
         found: dict[str, bool] = {}
         for name in names:
             try:
-                stream = parse_stream(name)
+                stream = parse_stream(name, self._venue.market.product)
                 if stream.symbol and self._venue.market.symbol(stream.symbol) is None:
                     raise UnknownStreamError(f"unknown symbol {stream.symbol[:40]}")
-                found[stream.name] = True
+                found[stream.name] = stream.route == self._route
             except UnknownStreamError:
                 if self._venue.strict_symbols:
                     raise
@@ -78,7 +81,7 @@ class Subscriptions:
         """Remove streams."""
         for name in names:
             with contextlib.suppress(UnknownStreamError):
-                name = parse_stream(name).name
+                name = parse_stream(name, self._venue.market.product).name
             self._ailments.lost.discard(name)
             if self._live.pop(name, False):
                 self._detach(name)

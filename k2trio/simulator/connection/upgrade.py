@@ -49,7 +49,8 @@ class Upgrade:
             return None
         try:
             self._venue.admission.admit(self._client)
-            return read_address(target, knows_time_unit=self._venue.knows_time_unit)
+            knows_unit, product = self._venue.knows_time_unit, self._venue.market.product
+            return read_address(target, knows_time_unit=knows_unit, product=product)
         except Refusal as refusal:
             await self.refuse(refusal)
             return None

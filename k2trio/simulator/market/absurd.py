@@ -9,6 +9,7 @@ from k2trio.market.streams import Kind, Stream, parse_stream
 
 from . import payloads
 from .bars import Bar, bar_end_ms
+from .forms import FORMS
 from .message import Message
 
 if TYPE_CHECKING:
@@ -33,19 +34,19 @@ def absurd_message(market: Market, name: str, by: int) -> Message | None:
 
     :returns: None if the stream has said nothing that could be told again.
     """
-    stream = parse_stream(name)
+    stream, forms = parse_stream(name, market.product), FORMS[market.product]
     symbol, now_us = market.of(stream), market.now_us
     code = symbol.spec.symbol
     match stream.kind:
         case Kind.TRADE if symbol.trades.records:
             trade = symbol.trades.records[-1]
             trade = trade._replace(id=trade.id + by, time_us=now_us)
-            render = functools.partial(payloads.trade, code, trade)
+            render = functools.partial(forms.trade, code, trade)
             return Message(name, trade.id, trade.id, now_us, render)
         case Kind.AGG_TRADE if symbol.agg_trades.records:
             agg = symbol.agg_trades.records[-1]
             agg = agg._replace(id=agg.id + by, time_us=now_us)
-            render = functools.partial(payloads.agg_trade, code, agg)
+            render = functools.partial(forms.agg_trade, code, agg)
             return Message(name, agg.id, agg.id, now_us, render)
         case Kind.BLOCK_TRADE if symbol.block_trades.records:
             block = symbol.block_trades.records[-1]
@@ -54,11 +55,11 @@ def absurd_message(market: Market, name: str, by: int) -> Message | None:
             return Message(name, block.id, block.id, now_us, render)
         case Kind.DEPTH:
             key = symbol.update_id + by
-            render = functools.partial(payloads.depth, code, key, key, [], [], now_us)
+            render = functools.partial(forms.depth, code, key, key, [], [], now_us)
             return Message(name, key, key, now_us, render)
         case Kind.BOOK_TICKER:
             key = symbol.update_id + by
-            render = functools.partial(payloads.book_ticker, code, key, symbol.book.top())
+            render = functools.partial(forms.book_ticker, code, key, symbol.book.top(), now_us)
             return Message(name, key, key, now_us, render)
         case Kind.KLINE:
             return _absurd_kline(symbol, stream, now_us, by)

@@ -95,6 +95,11 @@ class VenueMarket(Protocol):
     """What happens at a venue, in its order."""
 
     @property
+    def product(self) -> str:
+        """What is traded: in whose dialect its streams are called."""
+        ...
+
+    @property
     def seed(self) -> int:
         """Decides what is drawn."""
         ...

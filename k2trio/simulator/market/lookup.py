@@ -8,6 +8,7 @@ from k2trio.market.streams import Kind, parse_stream
 
 from . import payloads
 from .contract import symbol_of
+from .forms import FORMS
 
 if TYPE_CHECKING:
     from .contract import VenueMarket
@@ -17,14 +18,14 @@ def payload_of(
     market: VenueMarket, name: str, order_key: int, unit: int = payloads.MILLISECOND
 ) -> bytes | None:
     """The payload of a trade of any kind by id, if history still has it."""
-    stream = parse_stream(name)
+    stream, forms = parse_stream(name, market.product), FORMS[market.product]
     symbol = symbol_of(market, stream)
     code = symbol.name
     match stream.kind:
         case Kind.TRADE if trade := symbol.trades.get(order_key):
-            return payloads.trade(code, trade, unit)
+            return forms.trade(code, trade, unit)
         case Kind.AGG_TRADE if agg := symbol.agg_trades.get(order_key):
-            return payloads.agg_trade(code, agg, unit)
+            return forms.agg_trade(code, agg, unit)
         case Kind.BLOCK_TRADE if block := symbol.block_trades.get(order_key):
             return payloads.block_trade(code, block, unit)
         case _:

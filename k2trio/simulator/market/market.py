@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from k2trio.errors import UnknownStreamError
 from k2trio.market.streams import parse_stream
 
-from .repertoire import VOICES, period_us
+from .repertoire import voice_of
 from .spec import SymbolSpec, default_spec
 from .trading import NEVER_US, SymbolMarket
 
@@ -44,6 +44,7 @@ class Market:
         1.3 times as many ``trade`` messages. 0: nothing happens by itself.
     :param quotes: book changes per taker order.
     :param history: trades, aggregate trades and block trades kept per symbol for REST.
+    :param product: what is traded.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class Market:
         rate: float = 1.0,
         quotes: float = 1.0,
         history: int = HISTORY,
+        product: str = "spot",
     ) -> None:
         self.seed = seed
+        self.product = product
         self.start_us: int = start_ms * 1000
         self.now_us: int = self.start_us
         self.symbols: dict[str, SymbolMarket] = {}
@@ -69,7 +72,13 @@ class Market:
         for item in symbols:
             spec = default_spec(item, seed) if isinstance(item, str) else item
             symbol = SymbolMarket(
-                spec, seed=seed, start_us=self.now_us, rate=rate, quotes=quotes, history=history
+                spec,
+                seed=seed,
+                start_us=self.now_us,
+                rate=rate,
+                quotes=quotes,
+                history=history,
+                futures=product != "spot",
             )
             self.symbols[spec.symbol] = symbol
             self._schedule_symbol(symbol)
@@ -90,6 +99,10 @@ class Market:
         """The symbol that a stream tells about."""
         return self.symbols[stream.symbol or ""]
 
+    def all(self, stream: Stream) -> list[SymbolMarket]:
+        """The symbols that a stream tells about: one, or all."""
+        return [self.of(stream)] if stream.symbol else list(self.symbols.values())
+
     def symbol(self, name: str) -> SymbolMarket | None:
         """The symbol of a name; None if it is not traded here."""
         return self.symbols.get(name)
@@ -99,14 +112,12 @@ class Market:
 
         :raises UnknownStreamError: if the stream or its symbol does not exist.
         """
-        stream = parse_stream(name)
+        stream = parse_stream(name, self.product)
         if stream.symbol is not None and stream.symbol not in self.symbols:
             raise UnknownStreamError(f"unknown symbol {stream.symbol[:40]!r}")
         if stream.name not in self._voices:
-            voice = VOICES[stream.kind](self, stream, period_us(stream))
-            self._voices[stream.name] = voice
-            symbols = [self.of(stream)] if stream.symbol else list(self.symbols.values())
-            for symbol in symbols:
+            voice = self._voices[stream.name] = voice_of(self, stream)
+            for symbol in self.all(stream):
                 symbol.attach(voice, stream.kind)
         return stream
 

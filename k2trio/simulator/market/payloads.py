@@ -8,7 +8,7 @@ Source: Binance spot API docs, "WebSocket Streams".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .records import AggTrade, Trade
 
 encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+
+Changes: TypeAlias = "tuple[list[tuple[int, int]], list[tuple[int, int]]]"
+"""Levels of bids and of asks: price and quantity."""
 
 MILLISECOND = 1000
 """The default time unit of the wire, in microseconds."""

@@ -53,10 +53,12 @@ class DepthVoice(Voice):
         bids = [(price, book.bids.quantities.get(price, 0)) for price in sorted(self._bids)[::-1]]
         asks = [(price, book.asks.quantities.get(price, 0)) for price in sorted(self._asks)]
         self._bids, self._asks = {}, {}
-        render = functools.partial(
-            payloads.depth, symbol.spec.symbol, first, last, bids, asks, now_us
-        )
-        self.say(first, last, now_us, render)
+        self.tell((first, last), (bids, asks), now_us)
+
+    def tell(self, ids: tuple[int, int], changes: payloads.Changes, now_us: int) -> None:
+        """Say what the updates ``ids`` changed."""
+        code = self.stage.of(self.stream).spec.symbol
+        self.say(*ids, now_us, functools.partial(payloads.depth, code, *ids, *changes, now_us))
 
 
 class PartialDepthVoice(Voice):
@@ -70,8 +72,11 @@ class PartialDepthVoice(Voice):
     def speak(self, now_us: int) -> None:
         symbol, levels = self.stage.of(self.stream), self.stream.levels or 20
         bids, asks = symbol.book.bids.top(levels), symbol.book.asks.top(levels)
-        last = symbol.update_id
-        self.say(last, last, now_us, functools.partial(payloads.partial_depth, last, bids, asks))
+        self.tell(symbol.update_id, (bids, asks), now_us)
+
+    def tell(self, last: int, changes: payloads.Changes, now_us: int) -> None:
+        """Say what the best levels are as of an update."""
+        self.say(last, last, now_us, functools.partial(payloads.partial_depth, last, *changes))
 
 
 class KlineVoice(Voice):

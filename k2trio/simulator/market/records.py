@@ -32,6 +32,15 @@ class AggTrade(NamedTuple):
     buyer_is_maker: bool
 
 
+class Liquidation(NamedTuple):
+    """A position that was closed by force."""
+
+    price: int
+    quantity: int
+    time_us: int
+    sells: bool
+
+
 RecordT = TypeVar("RecordT", Trade, AggTrade)
 
 

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from k2trio.errors import UnknownStreamError
 from k2trio.market.streams import Kind, Stream
 
+from .futures import (
+    ChainedDepthVoice,
+    ForcedOrderVoice,
+    FuturesAggTradeVoice,
+    FuturesBookTickerVoice,
+    FuturesPartialDepthVoice,
+    FuturesTickerVoice,
+    FuturesTradeVoice,
+    MarkPriceVoice,
+)
 from .periodic import (
     AvgPriceVoice,
     DepthVoice,
@@ -22,6 +33,13 @@ if TYPE_CHECKING:
     from .voice import Stage, Voice
 
 SECOND_US = 1_000_000
+PERIODS_US = {"@100ms": SECOND_US // 10, "@250ms": SECOND_US // 4, "@500ms": SECOND_US // 2}
+_OTHER_PERIODS_US = {
+    Kind.DEPTH: SECOND_US // 4,
+    Kind.PARTIAL_DEPTH: SECOND_US // 4,
+    Kind.KLINE: SECOND_US // 4,
+}
+"""Of streams of futures that do not name theirs."""
 
 VOICES: dict[Kind, Callable[[Stage, Stream, int], Voice]] = {
     Kind.TRADE: TradeVoice,
@@ -39,7 +57,36 @@ VOICES: dict[Kind, Callable[[Stage, Stream, int], Voice]] = {
     Kind.AVG_PRICE: AvgPriceVoice,
     Kind.REFERENCE_PRICE: ReferencePriceVoice,
 }
-"""How each kind of stream speaks."""
+"""How each kind of stream of the spot exchange speaks."""
+_OF_FUTURES: dict[Kind, Callable[[Stage, Stream, int], Voice]] = {
+    Kind.TRADE: FuturesTradeVoice,
+    Kind.AGG_TRADE: FuturesAggTradeVoice,
+    Kind.DEPTH: ChainedDepthVoice,
+    Kind.PARTIAL_DEPTH: FuturesPartialDepthVoice,
+    Kind.BOOK_TICKER: FuturesBookTickerVoice,
+    Kind.ALL_BOOK_TICKERS: FuturesBookTickerVoice,
+    Kind.KLINE: KlineVoice,
+    Kind.MINI_TICKER: TickerVoice,
+    Kind.ALL_MINI_TICKERS: TickerVoice,
+    Kind.TICKER: FuturesTickerVoice,
+    Kind.ALL_TICKERS: FuturesTickerVoice,
+    Kind.MARK_PRICE: MarkPriceVoice,
+    Kind.ALL_MARK_PRICES: MarkPriceVoice,
+    Kind.FORCED_ORDER: ForcedOrderVoice,
+    Kind.ALL_FORCED_ORDERS: ForcedOrderVoice,
+}
+
+
+def voice_of(stage: Stage, stream: Stream) -> Voice:
+    """What speaks for a stream.
+
+    :raises UnknownStreamError: if none of its kind is played.
+    """
+    voices = VOICES if stream.product == "spot" else _OF_FUTURES
+    make = voices.get(stream.kind)
+    if make is None:
+        raise UnknownStreamError(f"no stream of kind {stream.kind} is simulated")
+    return make(stage, stream, period_us(stream))
 
 
 def period_us(stream: Stream) -> int:
@@ -47,8 +94,13 @@ def period_us(stream: Stream) -> int:
 
     Source: Binance spot API docs, "WebSocket Streams", "Update Speed".
     """
-    if stream.name.endswith("@100ms"):
-        return SECOND_US // 10
+    for ending, period in PERIODS_US.items():
+        if stream.name.endswith(ending):
+            return period
+    if stream.kind in (Kind.MARK_PRICE, Kind.ALL_MARK_PRICES):
+        return SECOND_US if stream.name.endswith("@1s") else 3 * SECOND_US
+    if stream.product != "spot":
+        return _OTHER_PERIODS_US.get(stream.kind, SECOND_US)
     if stream.kind is Kind.KLINE and stream.interval != "1s":
         return 2 * SECOND_US
     return SECOND_US

@@ -14,7 +14,7 @@ from k2trio.market.streams import Kind
 
 from .bars import Bars
 from .book import MAX_LEVELS, MIN_LEVELS, Book
-from .records import AggTrade, History, Ids, Trade
+from .records import AggTrade, History, Ids, Liquidation, Trade
 
 if TYPE_CHECKING:
     from .book import Side
@@ -26,6 +26,10 @@ NEVER_US = 1 << 62
 
 START_LEVELS = 100
 BLOCK_TRADE_SHARE = 0.002
+LIQUIDATION_SHARE = 0.02
+"""Of taker orders, where futures are traded."""
+OTHERS_IDS = 40
+"""Ids of updates that others of the exchange take between two of a symbol, at most."""
 
 
 class Listener:
@@ -43,6 +47,9 @@ class Listener:
     def on_block_trade(self, symbol: SymbolMarket, trade: Trade) -> None:
         """A block trade happened, outside the book."""
 
+    def on_liquidation(self, symbol: SymbolMarket, record: Liquidation) -> None:
+        """A position was closed by force."""
+
     def on_renumbered(self, symbol: VenueSymbol) -> None:
         """Ids began anew; ``symbol.update_id`` is the first of the new ones."""
 
@@ -56,6 +63,8 @@ class SymbolMarket:
     :param rate: taker orders per second.
     :param quotes: book changes per taker order.
     :param history: trades, aggregate trades and block trades kept for REST, so many of each.
+    :param futures: ids of updates are shared with other symbols, and there are liquidations, whose
+        trades are told by no stream.
     :ivar name: of the symbol.
     :ivar has_book: whether its book is known, which it always is.
     :ivar halted_until_us: nothing happens before; microseconds.
@@ -71,7 +80,10 @@ class SymbolMarket:
         rate: float,
         quotes: float,
         history: int,
+        futures: bool = False,
     ) -> None:
+        # What only futures have is drawn apart, so that spot is what it was.
+        self._others = random.Random(f"{seed}/{spec.symbol}/others") if futures else None
         # A string seed is hashed by SHA-512 and not by hash(): the same in every process.
         self._random = random.Random(f"{seed}/{spec.symbol}")
         self.spec = spec
@@ -99,6 +111,7 @@ class SymbolMarket:
         self.agg_listeners: list[Listener] = []
         self.block_listeners: list[Listener] = []
         self.top_listeners: list[Listener] = []
+        self.liquidation_listeners: list[Listener] = []
         self._top = self.book.top()
         self.last_quantity: int = 0
         self.halted_until_us: int = start_us
@@ -118,10 +131,12 @@ class SymbolMarket:
                 self.block_listeners.append(listener)
             case Kind.DEPTH | Kind.PARTIAL_DEPTH:
                 self.level_listeners.append(listener)
-            case Kind.BOOK_TICKER:
+            case Kind.FORCED_ORDER | Kind.ALL_FORCED_ORDERS:
+                self.liquidation_listeners.append(listener)
+            case Kind.BOOK_TICKER | Kind.ALL_BOOK_TICKERS:
                 self._top = self.book.top()
                 self.top_listeners.append(listener)
-            case Kind.AVG_PRICE | Kind.REFERENCE_PRICE:
+            case Kind.AVG_PRICE | Kind.REFERENCE_PRICE | Kind.MARK_PRICE | Kind.ALL_MARK_PRICES:
                 pass  # these speak by the clock alone
             case _:
                 self.trade_listeners.append(listener)
@@ -205,12 +220,23 @@ class SymbolMarket:
             open_quantity -= quantity
             if len(side) < MIN_LEVELS:
                 self._change(side, side.worst - side.sign * self.spec.tick, self._level_quantity())
-        if draw.random() < BLOCK_TRADE_SHARE:
+        if self._others is not None:
+            if self._others.random() < LIQUIDATION_SHARE:
+                self._liquidate(now_us, side.best, sells)
+        elif draw.random() < BLOCK_TRADE_SHARE:
             block = Trade(self.block_ids.take(), side.best, 1000 * self.spec.step, now_us, sells)
             self.block_trades.append(block)
             for listener in self.block_listeners:
                 listener.on_block_trade(self, block)
         self._tell_top(now_us)
+
+    def _liquidate(self, now_us: int, price: int, sells: bool) -> None:
+        """Close a position by force: its trades take ids, and nobody is told of them."""
+        assert self._others is not None  # noqa: S101 - only where there are such
+        self.trade_ids.jump(self._others.randrange(1, 4))
+        quantity = self.spec.step * self._others.randrange(1, 1000)
+        for listener in self.liquidation_listeners:
+            listener.on_liquidation(self, Liquidation(price, quantity, now_us, sells))
 
     def _match(self, now_us: int, price: int, quantity: int, sells: bool) -> None:
         step = self.spec.step
@@ -260,7 +286,7 @@ class SymbolMarket:
 
     def _change(self, side: Side, price: int, quantity: int) -> None:
         side.set(price, quantity)
-        self.update_id += 1
+        self.update_id += 1 if self._others is None else self._others.randrange(1, OTHERS_IDS)
         for listener in self.level_listeners:
             listener.on_level(self, side, price)
 

@@ -11,7 +11,7 @@ from .message import Message
 from .trading import NEVER_US, Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from k2trio.market.streams import Stream
 
@@ -36,6 +36,10 @@ class Stage(Protocol):
 
     def of(self, stream: Stream) -> SymbolMarket:
         """The symbol that a stream tells about."""
+        ...
+
+    def all(self, stream: Stream) -> Sequence[SymbolMarket]:
+        """The symbols that a stream tells about: one, or all."""
         ...
 
 

@@ -36,9 +36,12 @@ class RecordedMarket:
 
     :param start_us: when the first entry is due; microseconds.
     :param history: trades, aggregate trades and block trades kept per symbol for REST.
+    :param product: what is traded.
     :param on_room: called when there is room for more entries.
     :ivar told: messages that were told.
     """
+
+    product: str
 
     def __init__(
         self,
@@ -46,9 +49,11 @@ class RecordedMarket:
         *,
         seed: int = 0,
         history: int = HISTORY,
+        product: str = "spot",
         on_room: Callable[[], object] = lambda: None,
     ) -> None:
         self.seed = seed
+        self.product = product
         self.start_us = start_us
         self.now_us: int = start_us
         self.symbols: dict[str, RecordedSymbol] = {}
@@ -71,7 +76,7 @@ class RecordedMarket:
     def add(self, entries: Iterable[Entry]) -> None:
         """Know what happens next. A book is known from the first that is told of it."""
         for entry in entries:
-            stream = parse_stream(entry.stream)
+            stream = parse_stream(entry.stream, self.product)
             symbol = self.symbol(stream.symbol) if stream.symbol else None
             match entry.record:
                 case Levels(first=None) if symbol is not None and not symbol.update_id:
@@ -89,7 +94,7 @@ class RecordedMarket:
         found = self.symbols.get(name)
         if found is None and len(self.symbols) < MAX_SYMBOLS:
             try:
-                known = parse_symbol(name) == name
+                known = parse_symbol(name, self.product) == name
             except UnknownStreamError:
                 return None
             if known:
@@ -101,7 +106,7 @@ class RecordedMarket:
 
         :raises UnknownStreamError: if there can be no such stream.
         """
-        return parse_stream(name)
+        return parse_stream(name, self.product)
 
     def next_us(self) -> int:
         """When the next thing happens; microseconds, ``NEVER_US`` if nothing is known to."""
@@ -125,7 +130,7 @@ class RecordedMarket:
         return out
 
     def _happen(self, entry: Entry, out: list[Message]) -> None:
-        stream = parse_stream(entry.stream)
+        stream = parse_stream(entry.stream, self.product)
         symbol = None if stream.symbol is None else self.symbols.get(stream.symbol)
         if entry.record is not None and symbol is not None:
             symbol.learn(stream, entry.record)

@@ -25,6 +25,7 @@ class Player:
     :param entries: what happened, in lists; read when there is room for them.
     :param start_us: when the first of them is due; microseconds.
     :param history: trades of each kind kept per symbol for REST.
+    :param product: what was traded.
     :ivar market: belongs to one exchange.
     """
 
@@ -33,8 +34,11 @@ class Player:
         entries: AsyncIterator[Sequence[Entry]],
         start_us: int,
         history: int,
+        product: str = "spot",
     ) -> None:
-        self.market: RecordedMarket = RecordedMarket(start_us, history=history, on_room=self._wake)
+        self.market: RecordedMarket = RecordedMarket(
+            start_us, history=history, product=product, on_room=self._wake
+        )
         self._entries = entries
         self._room = trio.Event()
 

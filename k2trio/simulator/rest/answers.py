@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from ..market.records import History, RecordT
 
 DEFAULT_KEPT_ROWS = 10
+FUTURES_LEVELS = frozenset({5, 10, 20, 50, 100, 500, 1000})
+"""How many levels a side a book of futures may be asked for."""
 HOLE_EVERY = 7
 
 
@@ -60,7 +62,8 @@ class Answers:
         self._exchange = exchange
         self._names = names
         self._weight_per_minute = weight_per_minute
-        self._knows_time_unit = knows_time_unit
+        self._futures = exchange.market.product != "spot"
+        self._knows_time_unit = knows_time_unit and not self._futures
         self._lag = Lag(exchange.market, exchange.faults, names)
         self.by_path: dict[str, Callable[[Request], object]] = {
             "aggTrades": self._agg_trades,
@@ -110,7 +113,7 @@ class Answers:
         else:
             records = self._newest(history, limit, lag_us)
         records = self._known(history, records, lag_us)
-        return self._spoil([rows.agg_trade(record, unit) for record in records])
+        return self._spoil(self._written([rows.agg_trade(record, unit) for record in records]))
 
     def _historical_trades(self, request: Request) -> object:
         symbol, limit, unit = self._symbol(request), row_limit(request), self._unit(request)
@@ -138,7 +141,15 @@ class Answers:
     def _trades(self, request: Request) -> object:
         symbol, limit, unit = self._symbol(request), row_limit(request), self._unit(request)
         records = self._newest(symbol.trades, limit, self._lag.take_us())
-        return self._spoil([rows.trade(record, unit) for record in records])
+        return self._spoil(self._written([rows.trade(record, unit) for record in records]))
+
+    def _written(self, found: list[dict[str, object]]) -> list[dict[str, object]]:
+        """Rows as the venue writes them: of futures without the marks of spot."""
+        if self._futures:
+            for row in found:
+                row.pop("M", None)
+                row.pop("isBestMatch", None)
+        return found
 
     def _klines(self, request: Request) -> object:
         symbol, limit, unit = self._symbol(request), row_limit(request), self._unit(request)
@@ -163,11 +174,16 @@ class Answers:
     def _depth(self, request: Request) -> object:
         symbol = self._symbol(request)
         levels = row_limit(request, MAX_LEVELS, DEFAULT_LEVELS)
+        if self._futures and levels not in FUTURES_LEVELS:
+            raise ApiError(-4021, f"{levels} is not valid depth limit.")
         if not symbol.has_book:
             raise ApiError(-1000, "The recording has no book of this symbol yet.", 503)
         book = self._lag.book(symbol, self._exchange.now_us() - self._lag.take_us())
+        now_ms = self._exchange.now_us() // 1000
+        times = {"E": now_ms, "T": now_ms} if self._futures else {}
         return {
             "lastUpdateId": book.update_id,
+            **times,
             "bids": payloads.levels(book.bids[:levels]),
             "asks": payloads.levels(book.asks[:levels]),
         }

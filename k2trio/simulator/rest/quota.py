@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..refusals import ApiError
-from .queries import DEFAULT_LEVELS, MAX_LEVELS, row_limit
+from .queries import DEFAULT_LEVELS, row_limit
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-WEIGHTS = {
+_SPOT_WEIGHTS = {
     "aggTrades": 4,
     "historicalTrades": 25,
     "historicalBlockTrades": 25,
@@ -26,21 +26,37 @@ WEIGHTS = {
     "time": 1,
     "ping": 1,
 }
-DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
+_FUTURES_WEIGHTS = {
+    "aggTrades": 20,
+    "historicalTrades": 20,
+    "trades": 5,
+    "klines": 5,
+    "exchangeInfo": 1,
+    "time": 1,
+    "ping": 1,
+}
+WEIGHTS = {"spot": _SPOT_WEIGHTS, "usdm": _FUTURES_WEIGHTS}
+"""What each path costs, by product."""
+DEPTH_WEIGHTS = {
+    "spot": ((100, 5), (500, 25), (1000, 50), (5000, 250)),
+    "usdm": ((50, 2), (100, 5), (500, 10), (1000, 20)),
+}
+WEIGHT_PER_MINUTE = {"spot": 6000, "usdm": 2400}
 
 MAX_CLIENTS = 10_000
 """Client addresses whose weight is counted; the longest known is forgotten first."""
 
 
-def request_weight(path: str, request: Request) -> int:
+def request_weight(path: str, request: Request, product: str = "spot") -> int:
     """What a request costs its client.
 
+    :param product: of the venue.
     :raises ApiError: if that cannot be told.
     """
     if path != "depth":
-        return WEIGHTS[path]
-    limit = row_limit(request, MAX_LEVELS, DEFAULT_LEVELS)
-    return next(weight for most, weight in DEPTH_WEIGHTS if limit <= most)
+        return WEIGHTS[product][path]
+    limit = row_limit(request, DEPTH_WEIGHTS[product][-1][0], DEFAULT_LEVELS)
+    return next(weight for most, weight in DEPTH_WEIGHTS[product] if limit <= most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +71,11 @@ class RestLimits:
     weight_per_minute: int = 6000
     strikes: int = 10
     ban_s: float = 120.0
+
+
+def limits_of(product: str) -> RestLimits:
+    """What the exchange enforces where a product is traded."""
+    return RestLimits(weight_per_minute=WEIGHT_PER_MINUTE[product])
 
 
 @dataclass(slots=True)

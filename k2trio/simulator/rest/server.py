@@ -19,7 +19,7 @@ from ..faults.fault import parse_faults
 from ..faults.kinds import REST_KINDS, FaultKind
 from ..refusals import ApiError
 from .answers import Answers
-from .quota import Quota, RestLimits, request_weight
+from .quota import WEIGHTS, Quota, RestLimits, limits_of, request_weight
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from ..exchange import Exchange
 
 KEY_PATH = "historicalTrades"
-"""The question that some venues want a key for."""
+"""The question that some venues want a key for, and those of futures all do."""
+PREFIXES = {"spot": "/api/v3", "usdm": "/fapi/v1"}
+"""How the paths of each product begin."""
 
 MAX_REQUESTS = 500_000
 """Requests remembered; older ones are forgotten."""
@@ -57,7 +59,7 @@ class RestServer:
     ) -> None:
         self.exchange = exchange
         self.names: tuple[str, str] = (name, exchange.venue)
-        self.limits: RestLimits = RestLimits() if limits is None else limits
+        self.limits: RestLimits = limits_of(exchange.market.product) if limits is None else limits
         self.requests: deque[tuple[float, str, str, int]] = deque(maxlen=MAX_REQUESTS)
         self.quota: Quota = Quota(self.limits) if quota is None else quota
         answers = Answers(
@@ -66,9 +68,12 @@ class RestServer:
             self.limits.weight_per_minute,
             knows_time_unit=knows_time_unit,
         )
+        self._product = exchange.market.product
+        prefix = PREFIXES[self._product]
         routes = [
-            Route(f"/api/v3/{path}", self._endpoint(path, answer), methods=["GET"])
+            Route(f"{prefix}/{path}", self._endpoint(path, answer), methods=["GET"])
             for path, answer in answers.by_path.items()
+            if path == "depth" or path in WEIGHTS[self._product]
         ]
         routes += [
             Route("/simulator/faults", self._get_faults, methods=["GET"]),
@@ -87,7 +92,7 @@ class RestServer:
             account = self.quota.account(client, self.exchange.now_us())
             try:
                 await self._meet_faults(path)
-                weight = request_weight(path, request)
+                weight = request_weight(path, request, self._product)
                 self.quota.charge(account, weight, self.exchange.now_us())
                 self.exchange.catch_up()
                 response = _json(answer(request))
@@ -105,7 +110,10 @@ class RestServer:
 
     async def _meet_faults(self, path: str) -> None:
         board = self.exchange.faults
+        wants_key = path == KEY_PATH and self._product != "spot"
         if path == KEY_PATH and board.take(self.names, (FaultKind.REST_KEY,)) is not None:
+            wants_key = True
+        if wants_key:
             raise ApiError(-2014, "API-key format invalid.", 401)
         fault = board.take(self.names, REST_KINDS)
         if fault is None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..market.market import HISTORY
-from ..rest.quota import RestLimits
-from ..venue.limits import Limits
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ..faults.fault import Fault
     from ..market.spec import SymbolSpec
+    from ..rest.quota import RestLimits
+    from ..venue.limits import Limits
 
 VENUE = "binance.com"
 
@@ -50,6 +50,7 @@ class ServeConfig:
     :param faults: with ``at`` relative to the start.
     :param ca_path: where to write the certificate authority (PEM) that clients must trust.
     :param start_ms: simulated time at the start; None: the wall clock's.
+    :param product: what is traded; where no limits are given, its own count.
     """
 
     endpoints: tuple[EndpointConfig, ...] = (EndpointConfig("primary"),)
@@ -60,14 +61,15 @@ class ServeConfig:
     quotes: float = 1.0
     history: int = HISTORY
     faults: tuple[Fault, ...] = ()
-    limits: Limits = field(default_factory=Limits)
-    rest_limits: RestLimits = field(default_factory=RestLimits)
+    limits: Limits | None = None
+    rest_limits: RestLimits | None = None
     strict_symbols: bool = True
     tick_s: float = 0.01
     record: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     ca_path: Path | None = None
     start_ms: int | None = None
+    product: str = "spot"
 
     @property
     def names(self) -> set[str]:

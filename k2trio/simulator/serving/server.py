@@ -82,6 +82,7 @@ def generated(config: ServeConfig, board: FaultBoard) -> dict[str, Exchange]:
                 rate=config.rate,
                 quotes=config.quotes,
                 history=config.history,
+                product=config.product,
             ),
             faults=board,
             limits=config.limits,

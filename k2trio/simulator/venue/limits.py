@@ -36,3 +36,13 @@ class Limits:
     close_grace_s: float = 5.0
     upgrade_timeout_s: float = 10.0
     client_message_bytes: int = 1 << 20
+
+
+def limits_of(product: str) -> Limits:
+    """What the exchange enforces where a product is traded.
+
+    Source: Binance USD-M futures docs, "Websocket Market Streams".
+    """
+    if product == "spot":
+        return Limits()
+    return Limits(client_messages_per_s=10, ping_interval_s=180.0, pong_timeout_s=600.0)

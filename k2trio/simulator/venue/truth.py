@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from k2trio.market.streams import Kind, Rule, parse_stream
+from k2trio.market.streams import Kind, parse_stream
 
 from ..market import payloads
 from ..market.contract import symbol_of
@@ -98,7 +98,7 @@ class Emitted:
     """What was emitted on one watched stream.
 
     :ivar count: messages.
-    :ivar ranges: ``[first, last]`` of covered ids, for kinds that are contiguous; one range
+    :ivar ranges: ``[first, last]`` of covered ids, for kinds whose ids prove; one range
         unless the ids jumped.
     :ivar messages: the newest messages, oldest first; ``.render(1000)`` gives the payload bytes.
     :ivar closed_bars: open times in ms of the bars that a kline stream closed.
@@ -150,13 +150,13 @@ class Truth:
     def watch(self, stream: str) -> Emitted:
         """Remember a stream from now on."""
         if stream not in self.emitted:
-            parsed = parse_stream(stream)
+            parsed = parse_stream(stream, self._market.product)
             self.emitted[stream] = Emitted(
                 count=0,
                 ranges=[],
                 messages=deque(maxlen=MAX_MESSAGES),
                 closed_bars=deque(maxlen=MAX_MESSAGES),
-                contiguous=parsed.order.rule is Rule.CONTIGUOUS,
+                contiguous=parsed.order.rule.proves,
                 in_history=parsed.kind in IN_HISTORY,
             )
         return self.emitted[stream]
@@ -180,7 +180,7 @@ class Truth:
 
         For trades of all kinds: from the start of the run.
         """
-        parsed = parse_stream(stream)
+        parsed = parse_stream(stream, self._market.product)
         match parsed.kind:
             case Kind.TRADE:
                 found = symbol_of(self._market, parsed).trade_ids.ranges
@@ -197,7 +197,7 @@ class Truth:
 
         :param unit: the wire's time unit in microseconds.
         """
-        parsed = parse_stream(stream)
+        parsed = parse_stream(stream, self._market.product)
         if parsed.kind in IN_HISTORY:
             return payload_of(self._market, parsed.name, last, unit)
         for message in reversed(self.watch(parsed.name).messages):
@@ -207,7 +207,7 @@ class Truth:
 
     def shared_ids(self, stream: str) -> list[int]:
         """Ids of an aggregate trade stream that two messages have, oldest first."""
-        parsed = parse_stream(stream)
+        parsed = parse_stream(stream, self._market.product)
         return symbol_of(self._market, parsed).shared_ids if parsed.kind is Kind.AGG_TRADE else []
 
     def sent_ids(self, stream: str) -> list[tuple[int, int]]:
@@ -215,7 +215,7 @@ class Truth:
 
         As far as that is remembered, oldest first.
         """
-        parsed = parse_stream(stream)
+        parsed = parse_stream(stream, self._market.product)
         match parsed.kind:
             case Kind.TRADE:
                 records = symbol_of(self._market, parsed).trades.records

@@ -59,7 +59,7 @@ def check_bars(run: Run, venue: str, stream: str, items: Sequence[Item]) -> None
         place = places[open_ms]
         demand(due is None or place == due, 1, f"{stream}: expected bar {due}, got {place}: {bar}")
         due = place + bar.closed
-    if due is not None and venue == f"{run.last_venue}.test":
+    if due is not None and venue == run.name_of(run.last_venue):
         end_ms = run.wall_end_ms - ON_ITS_WAY_S * run.plan.pace * 1000
         missing = [at for at in closed[due:] if at + MINUTE_MS <= end_ms]
         demand(len(missing) <= 1, 16, f"{stream}: bars {missing[:3]} never came")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from k2trio.book.order_book import BookState, OrderBook
 from k2trio.continuity.items import Gap
 from k2trio.market.payloads import Event
-from k2trio.market.streams import Kind, parse_stream
+from k2trio.market.streams import Kind, any_stream
 
 from ..violation import demand
 
@@ -22,7 +22,7 @@ def books_are_whole(run: Run) -> None:
     """20: once faults have stopped, a book that lost updates has got a snapshot after them."""
     broken: dict[str, Gap] = {}
     for item in run.items:
-        if item.venue != f"{run.last_venue}.test" or parse_stream(item.stream).kind != Kind.DEPTH:
+        if item.venue != run.name_of(run.last_venue) or any_stream(item.stream).kind != Kind.DEPTH:
             continue
         if isinstance(item, Gap):
             broken[item.stream] = item
@@ -36,7 +36,7 @@ def live_books_are_right(run: Run) -> None:
     books: dict[str, OrderBook] = {}
     lies: set[str] = set()
     for number, item in enumerate(run.items):
-        if parse_stream(item.stream).kind is not Kind.DEPTH:
+        if any_stream(item.stream).kind is not Kind.DEPTH:
             continue
         book = books.get(item.stream)
         if book is None:

@@ -32,7 +32,7 @@ def a_run_converges(run: Run) -> None:
         if not stream.endswith(("@trade", "@aggTrade")):
             continue
         true = run.exchanges[last_venue].truth.ranges(stream)
-        track = run.feed._arbiter.track(f"{last_venue}.test", stream)
+        track = run.feed._arbiter.track(run.name_of(last_venue), stream)
         if not true or track.next is None:
             demand(not true or true[-1][1] - true[0][0] < 3, 13, f"{stream}: nothing delivered")
             continue

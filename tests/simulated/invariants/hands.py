@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from k2trio.continuity.items import Gap
 from k2trio.continuity.positions import key_of
-from k2trio.market.keys import ID_KEYED, key_getters
+from k2trio.market.keys import key_getters
 from k2trio.market.payloads import Event
-from k2trio.market.streams import Kind, Rule, parse_stream
+from k2trio.market.streams import stream_of
 
 from ..violation import demand
 
@@ -29,8 +29,7 @@ def no_update_twice(run: Run) -> None:
     for item in run.items:
         if not isinstance(item, Event) or item.origin != "live":
             continue
-        kind = parse_stream(item.stream).kind
-        if kind in ID_KEYED and kind is not Kind.KLINE:
+        if not stream_of(item.venue, item.stream).order.timed:
             continue  # these ids may begin anew; see `order.py`
         key = item.venue, item.stream, repr(item.data)
         demand(key not in seen, 23, f"twice in the log: {item}")
@@ -81,17 +80,18 @@ def a_log_converges(run: Run) -> None:
     venue = run.last_venue
     ends: dict[Key, int] = {}
     for item in run.items:
-        if parse_stream(item.stream).order.rule is not Rule.CONTIGUOUS:
+        if not stream_of(item.venue, item.stream).order.rule.proves:
             continue
         if isinstance(item, Gap):
             ends[key_of(item)] = item.last
         elif isinstance(item, Event):
-            ends[key_of(item)] = key_getters(parse_stream(item.stream).kind)[1](item.data)
+            stream = stream_of(item.venue, item.stream)
+            ends[key_of(item)] = key_getters(stream.kind, stream.product)[1](item.data)
     for stream in run.plan.known_streams:
         if not stream.endswith(("@trade", "@aggTrade")):
             continue
         true = run.exchanges[venue].truth.ranges(stream)
-        end = ends.get((f"{venue}.test", stream))
+        end = ends.get((run.name_of(venue), stream))
         if not true or end is None:
             demand(not true or true[-1][1] - true[0][0] < 3, 25, f"{stream}: nothing in the log")
             continue

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from k2trio.continuity.items import Gap, Outage, VenueChanged
 from k2trio.market.keys import key_getters
 from k2trio.market.payloads import Event
-from k2trio.market.streams import Kind, Rule, Stream, parse_stream
+from k2trio.market.streams import Kind, Stream, any_stream, stream_of
 
 from ..violation import demand
 
@@ -36,7 +36,7 @@ class _Place:
     shared: int | None = None
 
     def __post_init__(self) -> None:
-        self.first_of, self.last_of = key_getters(self.stream.kind)
+        self.first_of, self.last_of = key_getters(self.stream.kind, self.stream.product)
 
 
 def every_id_once(run: Run) -> None:
@@ -46,12 +46,12 @@ def every_id_once(run: Run) -> None:
         key = item.venue, item.stream
         place = places.get(key)
         if place is None:
-            place = places[key] = _Place(parse_stream(item.stream))
+            place = places[key] = _Place(stream_of(item.venue, item.stream))
         if place.stream.kind is Kind.KLINE:
             continue  # see `bars.py`: the exchange has its own list of them
         if isinstance(item, Event) and item.origin == "snapshot":
             continue
-        if place.stream.order.rule is Rule.CONTIGUOUS:
+        if place.stream.order.rule.proves:
             _check_next(run, place, item)
         elif isinstance(item, Event):
             last = place.last_of(item.data)
@@ -93,10 +93,10 @@ def venues_are_kept_apart(run: Run) -> None:
     """2: no message of one venue is judged by another's ids."""
     sampled = random.Random(run.plan.seed)
     ranges = {
-        (f"{venue}.test", stream): exchange.truth.ranges(stream)
+        (run.name_of(venue), stream): exchange.truth.ranges(stream)
         for venue, exchange in run.exchanges.items()
         for stream in run.plan.known_streams
-        if parse_stream(stream).kind in (Kind.TRADE, Kind.AGG_TRADE)
+        if any_stream(stream).kind in (Kind.TRADE, Kind.AGG_TRADE)
     }
     at: dict[str, str] = {}
     """Stream → the venue that it is at."""
@@ -111,7 +111,8 @@ def venues_are_kept_apart(run: Run) -> None:
         demand(told == item.venue, 2, f"{item.stream}: from {told} to {item.venue}, and not told")
         if key not in ranges:
             continue
-        first_of, last_of = key_getters(parse_stream(item.stream).kind)
+        stream = stream_of(item.venue, item.stream)
+        first_of, last_of = key_getters(stream.kind, stream.product)
         first, last = first_of(item.data), last_of(item.data)
         known = any(low <= first and last <= high for low, high in ranges[key])
         absurd = run.is_absurd(item.venue, item.stream, last)

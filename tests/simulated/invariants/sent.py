@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from k2trio.continuity.items import Gap, Outage, VenueChanged
 from k2trio.market.keys import key_getters
 from k2trio.market.payloads import Event
-from k2trio.market.streams import Kind, Rule, parse_stream
+from k2trio.market.streams import Kind, Stream, parse_stream, stream_of
 
 from ..run import arrival
 from ..violation import demand
@@ -45,10 +45,10 @@ def what_was_sent_is_delivered_or_named(run: Run) -> None:
         of_stream[item.venue, item.stream].append((item, at))
     for (venue, stream), timed in of_stream.items():
         items = [item for item, _ in timed]
-        parsed = parse_stream(stream)
+        parsed = stream_of(venue, stream)
         if parsed.kind is Kind.KLINE:
             check_bars(run, venue, stream, items)
-        elif parsed.order.rule is Rule.CONTIGUOUS:
+        elif parsed.order.rule.proves:
             _check_ids(run, venue, stream, timed)
             for shared in run.truth(venue).shared_ids(stream):
                 _check_shared(stream, shared, items)
@@ -62,7 +62,7 @@ def what_was_sent_is_delivered_or_named(run: Run) -> None:
 
 def _check_ids(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, float]]) -> None:
     history, truth = _history(run, venue, stream), run.truth(venue)
-    spans = _spans(timed, stream, history, truth.renumbered)
+    spans = _spans(timed, stream_of(venue, stream), history, truth.renumbered)
     # Whether the feed keeps up is another invariant.
     sent = _begun_by(timed[-1][1], truth.ranges(stream), truth.renumbered, history)
     # Nor are numberings that had ended before the first message came.
@@ -135,7 +135,10 @@ def _history(run: Run, venue: str, stream: str) -> History:
 
 
 def _spans(
-    timed: Sequence[tuple[Item, float]], stream: str, history: History, renumbered: Iterable[float]
+    timed: Sequence[tuple[Item, float]],
+    stream: Stream,
+    history: History,
+    renumbered: Iterable[float],
 ) -> list[Span]:
     """Ids that were delivered or named, as runs in the order of delivery.
 
@@ -143,7 +146,7 @@ def _spans(
     begin anew a gap's id is a place only, unless what was held behind that gap follows it.
     """
     numberings = _Numberings(history, renumbered)
-    first_of, last_of = key_getters(parse_stream(stream).kind)
+    first_of, last_of = key_getters(stream.kind, stream.product)
     spans: list[Span] = []
     followers = [item for item, _ in timed[1:]]
     for (item, at), follower in zip_longest(timed, followers):
@@ -274,7 +277,8 @@ def _check_times(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, 
     truth, start_us = run.truth(venue), run.exchange(venue).market.start_us
     sent = list(truth.watch(stream).messages)
     forgets = len(sent) == truth.watch(stream).messages.maxlen
-    _, last_of = key_getters(parse_stream(stream).kind)
+    parsed = stream_of(venue, stream)
+    _, last_of = key_getters(parsed.kind, parsed.product)
     kept = [loss for loss in truth.losses if loss.stream == stream]
     never = {loss.last for loss in kept if loss.deed in ("dropped", "reordered")}
     stalled = {loss.last for loss in kept if loss.deed == "stalled"}

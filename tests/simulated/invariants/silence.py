@@ -40,10 +40,10 @@ MISLEADING = (FaultKind.REST_LAG, FaultKind.REST_TRUNCATED, FaultKind.REST_HOLES
 
 def silence_is_not_stable(run: Run) -> None:
     """18: a connection that delivers nothing, though there is news, is never called stable."""
-    if run.plan.has(*ODD, *MISLEADING):
+    if run.plan.has(*ODD, *MISLEADING) or run.plan.routes > 1:
         return
     known = lives(run)
-    times = {f"{venue}.test": news(run, venue) for venue in run.exchanges}
+    times = {run.name_of(venue): news(run, venue) for venue in run.exchanges}
     for at, what in run.diary:
         if not isinstance(what, on.BecameStable):
             continue
@@ -67,10 +67,10 @@ def _may_mean(what: on.BecameStable, at: float, life: Life) -> bool:
 def silence_is_not_kept(run: Run) -> None:
     """19: nor is it kept for longer than the health limit and an allowance."""
     plan, settings = run.plan, run.settings
-    if plan.slow_consumer or plan.has(*MISLEADING):
+    if plan.slow_consumer or plan.has(*MISLEADING) or plan.routes > 1:
         return
     allowance = settings.health_check_interval + ALLOWANCE_S * plan.pace
-    times = {f"{venue}.test": news(run, venue) for venue in run.exchanges}
+    times = {run.name_of(venue): news(run, venue) for venue in run.exchanges}
     for life in lives(run):
         for silent_at, until in _silences(life):
             newest = _first_news(times[life.venue], silent_at)
