@@ -1,5 +1,7 @@
-"""One side of a book in the compiled core: what :class:`~.side.Side` is, for prices and quantities
-that are written as the exchange writes them.
+"""One side of a book in the compiled core.
+
+It is what :class:`~.side.Side` is, for prices and quantities that are written as the exchange
+writes them.
 
 It takes levels without making strings of them, and makes those that are looked at.
 """
@@ -16,7 +18,9 @@ from .side import FIRST_DECIMALS, Side, bound_of, key_of
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from ..compiled._core import Ladder as Core
+    from ..compiled.interface import Ladder as Interface
+
+    Core = Interface[Level]
 else:
     Core = object if core is None else core.Ladder
 

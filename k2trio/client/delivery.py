@@ -20,7 +20,7 @@ from .agreement import Agreement
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from ..compiled._core import Run
+    from ..compiled.interface import Run
     from ..continuity.arbiter import Arbiter
     from ..continuity.held import Source, Stray
     from ..continuity.items import Item

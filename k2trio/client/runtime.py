@@ -12,7 +12,7 @@ from .suspend import suspended_s
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from ..compiled._core import Run
+    from ..compiled.interface import Run
     from ..continuity.held import Source
     from ..market.payloads import Event
     from ..observe.transitions import Observer

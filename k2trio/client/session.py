@@ -190,10 +190,8 @@ class Session:
             self.fail(failure)
 
     def _emit_connected(self, connection: Connection) -> None:
-        where = self.endpoint
-        self._runtime.emit(
-            on.Connected(self.line, where.name, where.index, where.venue, connection.handshake_s)
-        )
+        at, emit = self.endpoint, self._runtime.emit
+        emit(on.Connected(self.line, at.name, at.index, at.venue, connection.handshake_s))
 
     def _emit_round_trip(self, seconds: float) -> None:
         self._runtime.emit(on.PingMeasured(self.line, self.endpoint.name, seconds))
@@ -231,9 +229,8 @@ class Session:
         events, control = self._decoder.decode(batch.payloads, batch.received)
         if events:
             self._note_data(batch.arrived, events)
-            self._runtime.deliver(
-                self, self.endpoint.venue, events, batch.arrived, began, self._decoder.runs
-            )
+            where, runs = self.endpoint.venue, self._decoder.runs
+            self._runtime.deliver(self, where, events, batch.arrived, began, runs)
         for message in control:
             self._take_control(message, batch.arrived)
 

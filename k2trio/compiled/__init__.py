@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -28,7 +28,7 @@ def _load() -> tuple[ModuleType | None, str]:
         return None, f"it was not built with this package ({error})"
     if getattr(found, "INTERFACE", None) != INTERFACE:
         return None, "it is that of another version; install the package again"
-    Sequence.register(found.Levels)
+    cast("Any", Sequence).register(found.Levels)
     return found, ""
 
 

@@ -16,7 +16,7 @@ from .renumbering import Place
 from .track import Track
 
 if TYPE_CHECKING:
-    from ..compiled._core import Run
+    from ..compiled.interface import Run
     from ..market.payloads import Event
     from ..market.streams import Stream
     from .held import Held, Source

@@ -28,7 +28,7 @@ from .track import Track
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from ..compiled._core import Run
+    from ..compiled.interface import Run
     from ..market.payloads import Event
     from ..market.streams import Stream
     from ..market.units import TimeUnit

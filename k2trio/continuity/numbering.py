@@ -20,7 +20,7 @@ from .times import AHEAD_S, Clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..compiled._core import Run
+    from ..compiled.interface import Run
     from ..market.payloads import Event
     from ..market.units import TimeUnit
 

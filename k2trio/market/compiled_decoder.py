@@ -12,7 +12,7 @@ from .products import DIALECTS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..compiled._core import Decoder as Core
+    from ..compiled.interface import Decoder as Core
     from .streams import Stream
 
 MAX_STREAMS = 1024

@@ -34,8 +34,8 @@ from .units import MS, TimeUnit, UnitWatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from ..compiled._core import Decoder as Core
-    from ..compiled._core import Run
+    from ..compiled.interface import Decoder as Core
+    from ..compiled.interface import Run
 
 P = TypeVar("P")
 
