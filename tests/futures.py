@@ -91,41 +91,44 @@ class Futures:
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """Serve a connection until it ends."""
+        async with trio.open_nursery() as nursery:
+            await self._heed(stream, nursery)
+            nursery.cancel_scope.cancel()
+
+    async def _heed(self, stream: trio.abc.Stream, nursery: trio.Nursery) -> None:
+        """Do what a client asks for, until it is gone."""
         connection = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
         subscribed: set[str] = set()
-        route = ""
-        async with trio.open_nursery() as nursery:
-            while True:
-                try:
-                    data = bytes(await stream.receive_some())
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    data = b""
-                if not data:
-                    nursery.cancel_scope.cancel()
-                    return
-                connection.receive_data(data)
-                for event in connection.events():
-                    answers = []
-                    if isinstance(event, Request):
-                        self.targets.append(unquote(event.target))
-                        path, _, query = unquote(event.target).partition("?")
-                        route = path.removesuffix("/stream").strip("/")
-                        subscribed.update(filter(None, query.removeprefix("streams=").split("/")))
-                        answers.append(AcceptConnection())
-                        nursery.start_soon(self._tell, stream, connection, route, subscribed)
-                    elif isinstance(event, Ping):
-                        answers.append(event.response())
-                    elif isinstance(event, TextMessage):
-                        asked = json.loads(event.data)
-                        names = set(asked.get("params", ()))
-                        subscribed |= names if asked["method"] == "SUBSCRIBE" else set()
-                        subscribed -= names if asked["method"] == "UNSUBSCRIBE" else set()
-                        answers.append(TextMessage(json.dumps({"result": None, "id": asked["id"]})))
-                    elif not isinstance(event, Pong):
-                        nursery.cancel_scope.cancel()  # a goodbye
-                        return
-                    for answer in answers:
-                        await stream.send_all(connection.send(answer))
+        while True:
+            try:
+                data = bytes(await stream.receive_some())
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+            if not data:
+                return
+            connection.receive_data(data)
+            for event in connection.events():
+                answers: list[Any] = []
+                if isinstance(event, Request):
+                    target = unquote(event.target)
+                    self.targets.append(target)
+                    path, _, query = target.partition("?")
+                    route = path.removesuffix("/stream").strip("/")
+                    subscribed.update(filter(None, query.removeprefix("streams=").split("/")))
+                    answers.append(AcceptConnection())
+                    nursery.start_soon(self._tell, stream, connection, route, subscribed)
+                elif isinstance(event, Ping):
+                    answers.append(event.response())
+                elif isinstance(event, TextMessage):
+                    asked = json.loads(event.data)
+                    names = set(asked.get("params", ()))
+                    subscribed |= names if asked["method"] == "SUBSCRIBE" else set()
+                    subscribed -= names if asked["method"] == "UNSUBSCRIBE" else set()
+                    answers.append(TextMessage(json.dumps({"result": None, "id": asked["id"]})))
+                elif not isinstance(event, Pong):
+                    return  # a goodbye
+                for answer in answers:
+                    await stream.send_all(connection.send(answer))
 
     async def _tell(
         self,
