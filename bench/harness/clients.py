@@ -198,10 +198,13 @@ def versions_of(client: Client) -> dict[str, str]:
         "print(json.dumps({'python': platform.python_version()}"
         " | {name: version(name) for name in sys.argv[1:]}))"
     )
+    if client.ours and client.variant != "pure":
+        script += "\nfrom k2trio.compiled import core; print('compiled' if core else 'pure')"
     done = subprocess.run(
         [python_of(client), "-c", script, *wanted], capture_output=True, text=True, check=True
     )
-    return dict(json.loads(done.stdout))
+    told, *core = done.stdout.splitlines()
+    return dict(json.loads(told)) | ({"core": core[0]} if core else {})
 
 
 def _rust_versions(manifest: Path) -> dict[str, str]:
