@@ -235,6 +235,24 @@ def test_a_bar_that_opens_late_after_a_halt_leaves_no_hole(path: Path) -> None:
     assert found.missing == {None: Sum(1, 1)}
 
 
+def test_a_minute_with_half_of_an_id_is_not_compared(path: Path) -> None:
+    """One of two aggregates that share an id is named: no hole of ids, but trades are missing."""
+    aggregates = [rec.aggregate(n, 2 * n, 2 * n + 1, at=12 * n) for n in range(30)]
+    halves = [(one.data.first_trade_id, one.data.last_trade_id) for one in aggregates]
+    bars = [
+        rec.bar(minute, 10, "5", (halves[5 * minute][0], halves[5 * minute + 4][1]))
+        for minute in range(6)
+    ]
+    shared = rec.gap(12, 12, "shared_id", rec.AGGS, 12 * 12 + 0.01, 12 * 13 + 0.01)
+    half = rec.aggregate(12, 25, 25, at=12 * 12 + 6)
+    items = [*aggregates[:12], shared, half, *aggregates[13:], *bars]
+    (found,) = prove(find([rec.write(path, items)])).comparisons
+    assert (found.minutes, found.mismatches) == (3, [])
+    items.remove(shared)
+    (found,) = prove(find([rec.write(path, items)])).comparisons
+    assert [wrong.minute for wrong in found.mismatches] == [(rec.START_S + 120) * 10**6]
+
+
 def test_trades_are_compared_with_bars(path: Path) -> None:
     events = rec.trades(1, 400)
     bars = rec.bars_of(events)

@@ -14,10 +14,12 @@ from .bars import LAST_US, Bars
 from .clocks import Clocks
 from .growing import Growing
 from .holes import CURABLE, TOP
-from .numbering import Numbering, Sum, tally
+from .numbering import SHARED, Numbering, Sum, tally
 from .rows import Rows, integers, rows_of
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from ..columns import Piece
     from .holes import Hole
     from .runs import Flags, Integers
@@ -71,6 +73,8 @@ class Account:
         self.began: int | None = None
         self.ended: int | None = None
         self.clocks: Clocks = Clocks()
+        self.shared_at: list[tuple[int, int]] = []
+        """Between which times a message is missing that shares its id with one that is there."""
         self.numberings: list[Numbering] = [Numbering(self.measure)]
         self._lowest_key: int | None = None
         self._highest_key: int | None = None
@@ -189,6 +193,8 @@ class Account:
             if not 0 <= first[number] <= end <= TOP:
                 self.odd += 1
                 continue
+            if reason == SHARED and len(self.shared_at) < MAX_LISTED:
+                self.shared_at.append(_between(batch, number))
             at = self._healed_at(time[number]) if healed else -1
             self.numberings[at].declare(first[number], end, reason)
 
@@ -325,3 +331,10 @@ class Account:
             order = np.argsort(rows.first, kind="stable")
             time, received = time[order], received[order]
         self.clocks.look(time, received)
+
+
+def _between(batch: pa.RecordBatch, row: int) -> tuple[int, int]:
+    """The times of a gap, as far as it tells them."""
+    told = [batch.column(name)[row].value for name in ("since", "until")]
+    known = [time for time in told if time is not None] or [0]
+    return known[0], known[-1]

@@ -16,7 +16,7 @@ from ..columns import pieces
 from ..schema import OTHER
 from ..sources import SealedFile
 from .account import Account
-from .minutes import Mismatch, Sums, amounts_of
+from .minutes import MINUTE_US, Mismatch, Sums, amounts_of
 from .rows import COLUMNS, SUMMED
 from .runs import NONE
 from .timeline import batches
@@ -146,6 +146,9 @@ class _Reading:
                 continue
             for trades, sums in summed:
                 if trades.bars is None and trades.market == bars.market:
+                    for since, until in trades.shared_at:
+                        sums.spoil(np.arange(since, until, MINUTE_US))
+                        sums.spoil(np.array([until]))
                     minutes, wrong = sums.compared(bar_sums, _runs(trades))
                     self.found.comparisons.append(Comparison(trades, bars, minutes, wrong))
         return self.found
