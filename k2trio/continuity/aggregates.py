@@ -120,7 +120,8 @@ class AggTrack(Track):
             return
         if due is not None and first == self.next and event.data.first_trade_id > due:
             until = event.received if event.origin == "live" else self._held_after(last)
-            out.append(self._gap(first, last, "shared_id", self.delivered_at, until))
+            since = self._away_since if self.delivered_at is None else self.delivered_at
+            out.append(self._gap(first, last, "shared_id", since, until))
         super()._deliver(event, first, last, out)
         self._due_trade = event.data.last_trade_id + 1
 

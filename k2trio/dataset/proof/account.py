@@ -194,7 +194,7 @@ class Account:
                 self.odd += 1
                 continue
             if reason == SHARED and len(self.shared_at) < MAX_LISTED:
-                self.shared_at.append(_between(batch, number))
+                self.shared_at.append(_between(batch, number, time[number]))
             at = self._healed_at(time[number]) if healed else -1
             self.numberings[at].declare(first[number], end, reason)
 
@@ -333,8 +333,8 @@ class Account:
         self.clocks.look(time, received)
 
 
-def _between(batch: pa.RecordBatch, row: int) -> tuple[int, int]:
-    """The times of a gap, as far as it tells them."""
+def _between(batch: pa.RecordBatch, row: int, told_at: int) -> tuple[int, int]:
+    """The times of a gap, as far as it tells them; else that at which it was told."""
     told = [batch.column(name)[row].value for name in ("since", "until")]
-    known = [time for time in told if time is not None] or [0]
+    known = [time for time in told if time is not None] or [told_at]
     return known[0], known[-1]
