@@ -49,6 +49,9 @@ class Feed(Consumed[P]):
     It has one consumer: a loop that another task begins meanwhile raises :class:`UsageError`.
     """
 
+    # What a base declares is declared again where it is set, for ``pyright --verifytypes``.
+    handed_out: list[Item[P]]
+
     def __init__(self, settings: Settings, metrics: Metrics, parts: Parts) -> None:
         super().__init__(parts.outbox, parts.resume, parts.latency)
         self.settings = settings

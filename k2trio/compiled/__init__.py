@@ -32,5 +32,7 @@ def _load() -> tuple[ModuleType | None, str]:
     return found, ""
 
 
+core: ModuleType | None
+why_not: str
 core, why_not = _load()
 """The compiled core, or None and the reason."""
