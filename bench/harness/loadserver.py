@@ -170,6 +170,9 @@ class _Client:
         fields = {name.strip().lower(): value.strip()
                   for name, _, value in (line.partition(":") for line in lines)}  # fmt: skip
         target = urlsplit(request.split()[1])
+        if "sec-websocket-key" not in fields:  # somebody asks REST, which there is none of
+            self._sock.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            raise _GoneError
         key = fields["sec-websocket-key"].encode()
         accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())  # noqa: S324 - RFC 6455
         size = b""
