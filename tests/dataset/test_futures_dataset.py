@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +19,14 @@ from k2trio.dataset.proof.proof import prove
 from k2trio.dataset.rebuilding import items_of
 from k2trio.dataset.schema import OTHER, table_of
 from k2trio.market.decoder import Decoder
-from k2trio.market.payloads import DepthSnapshot, Event, frame_of
+from k2trio.market.payloads import DepthSnapshot, Event, Level, frame_of
 from k2trio.market.streams import Kind, stream_of
 from k2trio.market.units import MS
 from k2trio.sinks.lines import encode_lines
 from k2trio.sinks.parsing import decode_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from k2trio.continuity.items import Item
 
@@ -75,11 +76,14 @@ def _numbers(data: Any) -> Any:
             return float(data)
         except ValueError:
             return data
-    return (
-        data
-        if isinstance(data, int | float) or data is None
-        else _numbers(msgspec.to_builtins(data))
-    )
+    if isinstance(data, int | float) or data is None:
+        return data
+    if isinstance(data, Sequence):  # levels that are made when they are touched
+        return _numbers(list(data))
+    if isinstance(data, Level):
+        return _numbers([data.price, data.quantity])
+    said = {item.name: getattr(data, item.name) for item in msgspec.structs.fields(data)}
+    return _numbers(said)
 
 
 def test_updates_among_snapshots_keep_their_chain(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ DEPTH, TICKER = "btcusdt@depth@100ms", "btcusdt@bookTicker"
 STREAMS = (TRADES, AGGREGATES, BARS, DEPTH, TICKER)
 IDS = {TRADES: "t", AGGREGATES: "a"}
 JOURNAL = "20260101T00-1.jsonl"
-SECONDS = 5.0
+ENOUGH = {TRADES: 160, AGGREGATES: 60, BARS: 5}
+"""Messages that bring ids, behind all that tests take away."""
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +39,25 @@ def recorded(exchange: Simulator, tmp_path_factory: pytest.TempPathFactory) -> l
     path = tmp_path_factory.mktemp("recorded") / "out.jsonl"
     given = ("--streams", ",".join(STREAMS), "--output", str(path))
     with started("run", *given, **exchange.variables()) as process:
-        time.sleep(SECONDS)
+        deadline = time.monotonic() + PATIENCE_S
+        while not has_enough(path):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
         assert stop(process, signal.SIGINT).code == 0
     lines = path.read_text().splitlines()
     assert not [line for line in lines if '"data":' not in line]
     return lines
+
+
+def has_enough(path: Path) -> bool:
+    """Whether a recording has come so far; a busy machine takes its time."""
+    found = dict.fromkeys(ENOUGH, 0)
+    lines = path.read_text().splitlines()[:-1] if path.exists() else []
+    for line in lines:
+        stream = json.loads(line)["stream"]
+        if stream in found and is_key(line):
+            found[stream] += 1
+    return all(found[stream] >= count for stream, count in ENOUGH.items())
 
 
 def without(lines: Iterable[str], stream: str, places: Iterable[int]) -> list[str]:
