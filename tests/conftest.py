@@ -27,6 +27,29 @@ hypothesis.settings.load_profile("suite")
 PROXY_VARIABLES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
 
+LONGEST = (
+    "engine/test_engine.py",
+    "test_simulation.py",
+    "deploy/test_brokers.py",
+    "commands/test_run_killed.py",
+    "dataset/test_healing.py",
+    "dataset/test_sealing_troubles.py",
+    "kafka/test_sink.py",
+    "kafka/test_open_log_troubles.py",
+    "commands/test_ops_prometheus.py",
+    "commands/test_run_files.py",
+    "kafka/test_run_kafka.py",
+)
+"""Files that one worker needs a minute or more for; begun last, they would be waited for."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    here = Path(__file__).parent
+    ranks = {here / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def heeded_interrupts() -> None:
     """A shell that starts the tests in the background has Ctrl-C ignored by all that they start."""
