@@ -12,7 +12,15 @@ from world import SUBJECT, World, fault, name, open_world
 
 from k2trio.continuity.arbiter import Arbiter
 from k2trio.continuity.items import Outage
-from k2trio.market.payloads import AggTrade, BlockTrade, BookTicker, Event, MiniTicker, Trade
+from k2trio.market.payloads import (
+    AggTrade,
+    BlockTrade,
+    BookTicker,
+    Event,
+    MiniTicker,
+    PartialDepth,
+    Trade,
+)
 from k2trio.market.units import UNITS
 from k2trio.observe import transitions as on
 from k2trio.repair.staleness import IN_FLIGHT_S, StalenessCheck, Verdict
@@ -47,6 +55,10 @@ def mini(at: int) -> Event:
 def quote(number: int) -> Event:
     data = BookTicker(number, "BTCUSDT", "1", "1", "2", "1")
     return Event(data, "btcusdt@bookTicker", VENUE, 0.0, b"")
+
+
+def top(number: int) -> Event:
+    return Event(PartialDepth(number, [], []), "btcusdt@depth5", VENUE, 0.0, b"")
 
 
 def block(number: int) -> Event:
@@ -108,8 +120,8 @@ async def test_a_book_whose_low_id_moves_between_two_questions_is_news(
 ) -> None:
     ids = iter([90, 90, 91])
     bench = Bench(lambda _: {"lastUpdateId": next(ids), "bids": [], "asks": []})
-    bench.offer(quote(100))
-    verdicts = [await bench.verify("btcusdt@bookTicker") for _ in range(3)]
+    bench.offer(top(100))
+    verdicts = [await bench.verify("btcusdt@depth5") for _ in range(3)]
     assert verdicts == [Verdict.QUIET, Verdict.QUIET, Verdict.NEWS]
 
 

@@ -213,7 +213,7 @@ def make_plan(
 
 
 ROUTED = (
-    {"trade": "depth10", "aggTrade": "depth@500ms", "kline_1m": "depth5", "ticker": "depth20"},
+    {"trade": "bookTicker", "aggTrade": "depth@500ms", "kline_1m": "depth5", "ticker": "depth20"},
     {"trade": "aggTrade", "depth": "kline_1m", "bookTicker": "ticker", "depth5": "miniTicker"},
 )
 """What streams of futures stand for those of spot, if all are to be of one route."""
