@@ -1,8 +1,8 @@
 """Deterministic simulation: the whole client against the simulated exchange, in virtual time.
 
 A seed decides everything: the venues, the market, the settings, the faults, the consumer, and the
-order in which Trio runs its tasks. After each run every invariant is checked against what the
-exchange itself recorded. Run one seed again with::
+order in which Trio runs its tasks; in a campaign the product, too. After each run every invariant
+is checked against what the exchange itself recorded. Run one seed again with::
 
     python tests/simulation.py --seed 17
 
@@ -16,7 +16,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from simulated.campaign import campaign, run_seed
-from simulated.plan import make_plan
+from simulated.plan import DRAWN, PRODUCTS, make_plan
 from simulated.run import live
 from simulated.violation import Violation
 
@@ -38,17 +38,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--length", type=float, help="hours per seed; default: the seed decides")
     parser.add_argument("--no-faults", action="store_true", help="a calm exchange")
     parser.add_argument("--takeovers", action="store_true", help="a log that changes hands")
-    parser.add_argument("--product", default="spot", help="what is traded: spot or usdm")
+    parser.add_argument(
+        "--product",
+        choices=[*PRODUCTS, DRAWN],
+        help="what is traded; default: spot with --seed or --takeovers, else the seeds decide",
+    )
     parser.add_argument("--diary", action="store_true", help="print what happened (with --seed)")
     parser.add_argument(
         "--kind", type=FaultKind, action="append", default=[], help="draw only such faults"
     )
     options = parser.parse_args(arguments)
+    if options.takeovers and options.product not in (None, "spot"):
+        parser.error("a log that changes hands is drawn of spot only; leave out --product")
+    whose = "spot" if options.takeovers or options.seed is not None else DRAWN
     draw: Any = {
         "faults": not options.no_faults,
         "kinds": options.kind,
         "takeovers": options.takeovers,
-        "product": options.product,
+        "product": options.product or whose,
     }
     if options.seed is None:
         return bool(campaign(options.first, options.hours, options.length, **draw))

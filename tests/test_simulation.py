@@ -11,7 +11,7 @@ from simulated.campaign import run_checked, run_seed
 from simulated.invariants import check
 from simulated.invariants.sent import what_was_sent_is_delivered_or_named
 from simulated.invariants.silence import silence_is_not_kept, silence_is_not_stable
-from simulated.plan import make_plan
+from simulated.plan import DRAWN, FUTURES_WEIGHT, make_plan
 from simulated.run import live
 from simulated.violation import Violation
 
@@ -57,12 +57,21 @@ def test_every_invariant_holds_of_futures(seed: int) -> None:
     run_seed(seed, HOURS, product="usdm")
 
 
+def test_campaigns_draw_the_product_and_all_else_is_as_it_is_of_that_product() -> None:
+    drawn = [make_plan(seed, HOURS, product=DRAWN) for seed in range(20)]
+    assert {plan.product for plan in drawn} == {"spot", "usdm"}
+    for plan in drawn:
+        assert plan == make_plan(plan.seed, HOURS, product=plan.product)
+    assert sum(plan == make_plan(plan.seed, HOURS) for plan in drawn) >= 5  # what seeds were before
+
+
 def test_the_seeds_of_futures_come_on_either_route_and_on_both() -> None:
     plans = [make_plan(seed, HOURS, product="usdm") for seed in FUTURES_SEEDS]
     routes = {tuple(sorted(by_route(plan.streams, "usdm"))) for plan in plans}
     assert routes == {("market",), ("public",), ("market", "public")}
     assert {name.partition("@")[2] for plan in plans for name in plan.streams} >= {
         "aggTrade",
+        "bookTicker",
         "depth@500ms",
         "markPrice",
         "kline_1m",
@@ -102,6 +111,13 @@ def test_the_same_seed_gives_the_same_trace() -> None:
     assert (first.trace, first.steps) == (again.trace, again.steps)
     assert first.trace != other.trace
     assert first.steps > 1000
+
+
+TWO_ROUTES: dict[str, Any] = {
+    "product": "usdm",
+    "streams": ("btcusdt@aggTrade", "btcusdt@depth@500ms"),
+    "rest_weight": FUTURES_WEIGHT,
+}
 
 
 def calm_plan(*faults: Fault, **values: Any) -> Plan:
@@ -186,13 +202,18 @@ def test_the_checks_see_late_output() -> None:
         check(run)
 
 
-def test_the_checks_see_a_connection_that_is_called_stable_and_kept_in_silence() -> None:
+@pytest.mark.parametrize("values", [{}, TWO_ROUTES], ids=["spot", "one of two routes"])
+def test_the_checks_see_a_connection_that_is_called_stable_and_kept_in_silence(
+    values: dict[str, Any],
+) -> None:
     """As it would be if nobody looked for silence."""
     dead = Fault(at=0, endpoint="a", kind=FaultKind.SUBSCRIBE_DEAD)
-    run = live(calm_plan(dead, redundancy=1, rate=1.0))
+    run = live(calm_plan(dead, redundancy=1, rate=1.0, **values))
     check(run)
-    (lost,) = [at for at, what in run.diary if isinstance(what, on.ConnectionLost)]
-    stable = on.BecameStable("0", "first.test:1097")
+    ((lost, line),) = [
+        (at, what.line) for at, what in run.diary if isinstance(what, on.ConnectionLost)
+    ]
+    stable = on.BecameStable(line, "first.test:1097")
     run.diary.append((lost - 1, stable))
     with pytest.raises(Violation, match="invariant 18"):
         silence_is_not_stable(run)

@@ -194,13 +194,12 @@ class Arbiter:
         self._shared.clock.note(events[-1].received, now)
         followed: Collection[str] = ()
         if runs:
-            received = events[-1].received
             plain = [
                 run
                 for run in runs
                 if run.in_order
                 and (track := tracks.get(run.stream)) is not None
-                and track.follow_run(run, received, now)
+                and track.follow_run(run, events, now)
             ]
             if sum([run.messages for run in plain]) == len(events):
                 return Decision(list(events), 0)
@@ -237,6 +236,8 @@ class Arbiter:
                 and not track.interrupted
             ):
                 track.next = first + 1
+                if track.quotes:
+                    track.said = data
             else:
                 before, told = track.duplicates, len(out)
                 track.offer(event, now, out, source)

@@ -159,8 +159,17 @@ class Judging(Numbering):
 
     def _refuse(self, strays: list[Stray]) -> None:
         self.refused += len(strays)
+        if not self.contiguous and any(self._is_newer(stray.event) for stray in strays):
+            # Too few to begin anew. Where keys prove nothing, they may be what is missing.
+            self.interrupted = self.delivered_at is not None
         self.strays += strays
         strays.clear()
+
+    def _is_newer(self, event: Event) -> bool:
+        """Whether a message with a key that has passed was made after the last one delivered."""
+        if self.next is None or self.last_of(event.data) >= self.next:
+            return False
+        return self._compare(event, self._delivered_time(event.received)) > 0
 
     def _be_wary(self, now: float) -> None:
         """Look at each message if some are suspect, or may be of the numbering before."""

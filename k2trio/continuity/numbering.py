@@ -12,13 +12,13 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..market.keys import grow, key_getters, time_getter
-from ..market.streams import Kind, Stream
+from ..market.streams import Kind, Silence, Stream
 from .held import Held, Memory, Waiting
 from .renumbering import Doubts, Place
 from .times import AHEAD_S, Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..compiled.interface import Run
     from ..market.payloads import Event
@@ -64,6 +64,8 @@ class Numbering:
     :ivar doubts: messages that do not fit and wait for others to speak for or against them.
     :ivar wary: every message wants to be looked at.
     :ivar paused: held back, though nothing is missing.
+    :ivar quotes: whether what the stream said last is kept, in ``said``.
+    :ivar said: the payload of the last message that was delivered, where that is kept.
     :ivar leap: see :class:`~k2trio.market.kinds.Order`.
     :ivar per_ms: units of time a millisecond.
     """
@@ -95,7 +97,9 @@ class Numbering:
         "one_id",
         "paused",
         "per_ms",
+        "quotes",
         "received",
+        "said",
         "seen_at",
         "time_of",
         "wary",
@@ -122,9 +126,12 @@ class Numbering:
         self.paused: bool = False
         self.interrupted: bool = False
         # Of the last live message that was delivered. The message itself is not kept: with many
-        # streams, that much memory would no longer be in the caches when its turn comes.
+        # streams, that much memory would no longer be in the caches when its turn comes. Where a
+        # venue can only be asked for the same again, it has to be.
         self.delivered_at: float | None = None
         self.delivered_time: int | None = None
+        self.quotes: bool = stream.order.silence is Silence.BY_QUOTE
+        self.said: Any = None
         self._began: int | None = None
         """When the first message of the numbering was made; None if it is the first numbering."""
         self.leap: int = stream.order.leap
@@ -154,14 +161,21 @@ class Numbering:
         if after is None:
             return False
         self._followed(after, self.time_of(payloads[-1]), len(payloads), received, now)
+        if self.quotes:
+            self.said = payloads[-1]
         return True
 
-    def follow_run(self, run: Run, received: float, now: float) -> bool:
-        """The same of messages that are known to follow each other."""
+    def follow_run(self, run: Run, events: Sequence[Event], now: float) -> bool:
+        """The same of messages that are known to follow each other.
+
+        :param events: the batch, in which they are.
+        """
         due = self.next
         if due is None or not self._may_follow(due, run.first) or not self._takes_run(run):
             return False
-        self._followed(run.after, run.time, run.messages, received, now)
+        self._followed(run.after, run.time, run.messages, events[-1].received, now)
+        if self.quotes:
+            self.said = next(e.data for e in reversed(events) if e.stream == run.stream)
         return True
 
     def _may_follow(self, due: int, first: int) -> bool:
@@ -203,9 +217,13 @@ class Numbering:
         others to speak for it.
         """
         return any(
-            held.first <= key <= held.last and self._is_of(held, time)
-            for held in (*self.held, *(self.doubts.held if self.doubts else ()))
+            held.first <= key <= held.last and self._is_of(held, time) for held in self.waiting
         )
+
+    @property
+    def waiting(self) -> list[Held]:
+        """What has come and waits: behind a gap, or for others to speak for it."""
+        return [*self.held, *(self.doubts.held if self.doubts else ())]
 
     def _is_of(self, held: Held, time: int | None) -> bool:
         """Whether a message was made at a time, as far as that is known."""

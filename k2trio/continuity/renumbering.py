@@ -36,7 +36,8 @@ does not refute them, and nobody contests them.
 Messages *go on* with each other if they lie near each other and their keys and times grow together.
 Suspects that are believed are all delivered, in order, behind a gap of reason ``reset`` or
 ``jump``; others are looked at anew, from there. Refuted ones are *strays*: told to the connection
-that brought them, counted, logged.
+that brought them, counted, logged. Where keys prove nothing, newer ones that were refuted make an
+outage, too: they may have been of a numbering that soon reached the old one.
 
 While several connections carry the stream, one of them may disagree with the others, for ever. Then
 suspects that only one connection brought are *contested*. They are believed when another one brings

@@ -297,7 +297,7 @@ class Track(Judging):
         if self.first is None:
             self.first = first
         if event.origin == "live":
-            self.delivered_at = event.received
+            self.delivered_at, self.said = event.received, event.data if self.quotes else None
         time, before = self.time_of(event.data), self._delivered_time(event.received)
         if time is None or before is None or time > before:
             self.delivered_time = time  # an absurd one does not turn back the clock

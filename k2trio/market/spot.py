@@ -50,7 +50,8 @@ _PLAIN = {
 _CONTIGUOUS, _INCREASING = Rule.CONTIGUOUS, Rule.INCREASING
 _TRADES, _BLOCKS = Repair.HISTORICAL_TRADES, Repair.HISTORICAL_BLOCK_TRADES
 _AGGS, _SNAPSHOT, _KLINES, _NONE = Repair.AGG_TRADES, Repair.SNAPSHOT, Repair.KLINES, Repair.NONE
-_BY_ID, _BY_TRADE, _PERIODIC = Silence.BY_ID, Silence.BY_TRADE, Silence.PERIODIC
+_BY_ID, _BY_QUOTE, _BY_TRADE = Silence.BY_ID, Silence.BY_QUOTE, Silence.BY_TRADE
+_PERIODIC = Silence.PERIODIC
 _TIME = True
 
 _ORDERS = {
@@ -60,7 +61,7 @@ _ORDERS = {
     Kind.BLOCK_TRADE:        Order("t", "t", _CONTIGUOUS, _BLOCKS, Silence.BY_BLOCK_ID),
     Kind.DEPTH:              Order("U", "u", _CONTIGUOUS, _SNAPSHOT, _BY_ID),
     Kind.PARTIAL_DEPTH:      Order("lastUpdateId", "lastUpdateId", _INCREASING, _NONE, _BY_ID),
-    Kind.BOOK_TICKER:        Order("u", "u", _INCREASING, _NONE, _BY_ID),
+    Kind.BOOK_TICKER:        Order("u", "u", _INCREASING, _NONE, _BY_QUOTE),
     Kind.KLINE:              Order("E", "E", _INCREASING, _KLINES, _BY_TRADE, _TIME),
     Kind.MINI_TICKER:        Order("E", "E", _INCREASING, _NONE, _BY_TRADE, _TIME),
     Kind.ALL_MINI_TICKERS:   Order("E", "E", _INCREASING, _NONE, _PERIODIC, _TIME),

@@ -64,8 +64,8 @@ _WHOLE = {
 
 _CONTIGUOUS, _CHAINED, _INCREASING = Rule.CONTIGUOUS, Rule.CHAINED, Rule.INCREASING
 _AGGS, _SNAPSHOT, _KLINES, _NONE = Repair.AGG_TRADES, Repair.SNAPSHOT, Repair.KLINES, Repair.NONE
-_BY_ID, _BY_TRADE, _PERIODIC = Silence.BY_ID, Silence.BY_TRADE, Silence.PERIODIC
-_IRREGULAR, _RARE = Silence.IRREGULAR, Silence.RARE
+_BY_ID, _BY_QUOTE, _BY_TRADE = Silence.BY_ID, Silence.BY_QUOTE, Silence.BY_TRADE
+_PERIODIC, _IRREGULAR, _RARE = Silence.PERIODIC, Silence.IRREGULAR, Silence.RARE
 _TIME = True
 _LEAP = 10**11
 """Ids of updates are drawn for all symbols together, some 100,000 a second: so many are ten days,
@@ -78,7 +78,7 @@ _ORDERS = {
     Kind.DEPTH:             Order("pu", "u", _CHAINED, _SNAPSHOT, _BY_ID, leap=_LEAP),
     Kind.RPI_DEPTH:         Order("pu", "u", _CHAINED, _NONE, _IRREGULAR, leap=_LEAP),
     Kind.PARTIAL_DEPTH:     Order("u", "u", _INCREASING, _NONE, _BY_ID, leap=_LEAP),
-    Kind.BOOK_TICKER:       Order("u", "u", _INCREASING, _NONE, _BY_ID, leap=_LEAP),
+    Kind.BOOK_TICKER:       Order("u", "u", _INCREASING, _NONE, _BY_QUOTE, leap=_LEAP),
     Kind.ALL_BOOK_TICKERS:  Order("u", "u", _INCREASING, _NONE, _PERIODIC, of_each=True),
     Kind.KLINE:             Order("E", "E", _INCREASING, _KLINES, _BY_TRADE, _TIME),
     Kind.CONTINUOUS_KLINE:  Order("E", "E", _INCREASING, _NONE, _IRREGULAR, _TIME, listed=False),

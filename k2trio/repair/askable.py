@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def is_known_by_id(stream: Stream) -> bool:
     """Whether the key is an id that REST knows."""
-    return stream.order.silence in (Silence.BY_ID, Silence.BY_BLOCK_ID)
+    return stream.order.silence in (Silence.BY_ID, Silence.BY_BLOCK_ID, Silence.BY_QUOTE)
 
 
 def is_periodic(stream: Stream) -> bool:
@@ -31,7 +31,7 @@ def can_be_asked_about(track: Track) -> bool:
     match track.stream.order.silence:
         case Silence.BY_BLOCK_ID:
             return track.next is not None
-        case Silence.BY_ID | Silence.BY_TRADE:
+        case Silence.BY_ID | Silence.BY_QUOTE | Silence.BY_TRADE:
             return True
         case _:
             return False

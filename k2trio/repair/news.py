@@ -8,6 +8,9 @@ brings what is sent while it is open, once; so it cannot be blamed for
   the newest one for as long as its stream has nothing to say, be it for days. The repair fetches it
   as soon as the next one shows that it is missing.
 
+Of best prices the venue tells what they are, not when they became so, and the id that comes with
+them grows with the book below. They are news if no message has said them.
+
 When something was made is told by the exchange's own times, by which the last message before the
 silence is dated, too; no clock of ours is compared with them. Where they do not tell, what the
 venue told before the silence began was made before. So each new connection, or subscription, is
@@ -20,10 +23,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from ..market.quotes import quote_of_ticker
 from .askable import is_known_by_id
 
 if TYPE_CHECKING:
     from ..continuity.track import Track
+    from ..market.quotes import Quote
     from .rest import Newest
 
 
@@ -49,14 +54,14 @@ class News:
     """Remembers what venues have told; see the module."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, str], tuple[int, int]] = {}
-        """(venue, stream) → messages it had when the venue was last asked, and the id it told."""
+        self._told: dict[tuple[str, str], tuple[int, Quote | int]] = {}
+        """(venue, stream) → messages it had when the venue was last asked, and what it told."""
         self._new: dict[tuple[str, str], tuple[Newest, float]] = {}
         """(venue, stream) → the last that had not come, and when the venue told it first."""
 
     def speaks_against(self, silence: Silence, track: Track, newest: Newest) -> bool:
         """Whether something should have come of a stream that has had messages."""
-        if not self._is_new(track, newest):
+        if _was_said(track, newest) or not self._is_new(track, newest):
             return False
         if is_known_by_id(track.stream) and track.awaits_others(newest.id, newest.time):
             return False
@@ -75,7 +80,8 @@ class News:
     def _is_new(self, track: Track, newest: Newest) -> bool:
         """Whether the venue has something after the last message delivered."""
         by_id = is_known_by_id(track.stream)
-        if track.next is not None and by_id and newest.id >= track.next:
+        comparable = newest.quote is None or track.said is not None  # not after a restart
+        if track.next is not None and by_id and newest.id >= track.next and comparable:
             return True
         # Ids that began anew are lower, so an id alone proves no quiet.
         time = track.delivered_time
@@ -85,12 +91,22 @@ class News:
             return True
         asked = track.venue, track.stream.name
         before = self._told.get(asked)
-        self._told[asked] = track.received, newest.id
-        return before is not None and before[0] == track.received and before[1] != newest.id
+        now = self._told[asked] = track.received, newest.quote or newest.id
+        return before is not None and before[0] == now[0] and before[1] != now[1]
+
+
+def _was_said(track: Track, newest: Newest) -> bool:
+    """Whether the venue tells best prices that the stream told last, or tells in what waits."""
+    if newest.quote is None or track.said is None:
+        return False
+    said = [track.said, *(held.event.data for held in track.waiting)]
+    return newest.quote in map(quote_of_ticker, said)
 
 
 def _is_later(one: Newest, other: Newest) -> bool:
     """Whether a venue told something else than before, and not by a host that lags behind."""
+    if one.quote is not None:
+        return one.quote != other.quote
     if one.time is None or other.time is None:
         return one.id != other.id
     return one.id > other.id or one.time > other.time

@@ -13,6 +13,7 @@ import msgspec
 
 from ..market.payloads import DepthSnapshot, Event, frame_of
 from ..market.products import DIALECTS
+from ..market.quotes import Quote, quote_of_book
 from ..market.streams import Kind, Repair, Stream
 from ..market.units import MS, convert
 from ..market.venues import dialect_of
@@ -55,10 +56,12 @@ class Newest(NamedTuple):
 
     :ivar id: its id.
     :ivar time: when it happened, where the venue tells, in the feed's unit.
+    :ivar quote: the best prices, of a stream that tells of nothing else.
     """
 
     id: int
     time: int | None
+    quote: Quote | None = None
 
 
 class Page(NamedTuple):
@@ -270,7 +273,8 @@ class Backfill:
             case Kind.DEPTH | Kind.BOOK_TICKER | Kind.PARTIAL_DEPTH:
                 query["limit"], weight = rest.look
                 book = await self._get(venue, rest.depth, query, weight, DepthSnapshot, turn)
-                found = [Newest(book.last_update_id, None)]
+                quote = quote_of_book(book) if stream.kind is Kind.BOOK_TICKER else None
+                found = [Newest(book.last_update_id, None, quote)]
             case Kind.TRADE | Kind.KLINE | Kind.MINI_TICKER | Kind.TICKER | Kind.WINDOW_TICKER:
                 path, weight, _ = rest.trades
                 trades = await self._get(venue, path, query, weight, list[TradeRow], turn)

@@ -52,6 +52,9 @@ VERIFY_STREAMS = 5
 """Streams asked about when a whole connection is silent; the liveliest tell most."""
 RHYTHM_FACTOR = 20
 """A stream is suspicious after this many times its mean interval."""
+RARE_MESSAGES = 100
+"""A rare kind that nobody can be asked about has such an interval from so many messages on: few may
+all have come at one moment."""
 
 IN_FLIGHT_S = 3.0
 """News that the venue has just had may be on its way: streams speak every two seconds at most."""
@@ -356,8 +359,11 @@ class StalenessCheck:
     def _patience(self, track: Track, age: float) -> float:
         """How long the stream may be silent before it is suspicious, by its own rhythm."""
         limit = self._settings.health_check_timeout or float("inf")
-        if track.received >= 2:
-            return max(limit, RHYTHM_FACTOR * (track.seen_at - track.began_at) / track.received)
+        messages, enough = track.received, 2
+        if is_rare(track.stream) and not can_be_asked_about(track):
+            messages, enough = messages - track.duplicates, RARE_MESSAGES
+        if messages >= enough:
+            return max(limit, RHYTHM_FACTOR * (track.seen_at - track.began_at) / messages)
         if is_rare(track.stream):
             return float("inf")
         return max(limit, age / RHYTHM_FACTOR)

@@ -25,12 +25,13 @@ from numbered import (
     trade,
 )
 
+from k2trio.continuity.arbiter import Arbiter
 from k2trio.continuity.items import Outage
 from k2trio.continuity.numbering import BARREN_S, COPY_LAG_S, FORGOTTEN_S
 from k2trio.continuity.renumbering import CONTESTED_MESSAGES, CONTESTED_S
 from k2trio.market.cost import cost_of
 from k2trio.market.kinds import LEAP_IDS
-from k2trio.market.payloads import BookTicker, Event
+from k2trio.market.payloads import BookTicker, Event, FuturesBookTicker
 
 LIVE = [*range(500, 505)]
 
@@ -72,6 +73,21 @@ def test_a_kind_without_a_time_is_followed_when_copies_can_no_longer_come(make: 
     bench.now += COPY_LAG_S
     # What was dropped meanwhile lies within the outage.
     assert told(bench.offer(*[make(n, 6) for n in range(4, 9)])) == ["outage of 6 s", *range(4, 9)]
+
+
+def futures_quote(number: int, at: float) -> Event:
+    time = NOW_MS + round(at * 1000)
+    data = FuturesBookTicker(number, "BTCUSDT", "1", "1", "2", "1", time, time)
+    return Event(data, "btcusdt@bookTicker", "v-usdm", NOW_S + at, b"")
+
+
+def test_what_is_too_few_to_begin_anew_is_named_where_keys_prove_nothing() -> None:
+    """Two messages of a numbering that reaches the old one with the third."""
+    arbiter = Arbiter(100)
+    events = [futures_quote(500, 0), *(futures_quote(475 + 15 * n, 60 + n) for n in range(3))]
+    items = [item for event in events for item in arbiter.offer("v-usdm", [event], 0.0).items]
+    assert told(items) == [500, "outage of 62 s", 505]
+    assert len(arbiter.strays) == 2
 
 
 @pytest.mark.parametrize("position", [30, 10**9])

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import trio
 from msgspec import structs
-from numbered import NOW_MS, NOW_S, TRADES, Bench, trade
+from numbered import NOW_MS, NOW_S, TRADES, Bench, quote, trade
 
+from k2trio.market.payloads import DepthSnapshot, Level
+from k2trio.market.quotes import Quote, quote_of_book
 from k2trio.repair.news import News, Silence
 from k2trio.repair.rest import Newest
 
@@ -80,3 +82,80 @@ async def test_a_time_that_cannot_be_believed_dates_no_silence(bench: Bench) -> 
     ahead = structs.replace(trade(LAST + 1, 60), received=NOW_S)
     bench.offer(ahead)
     assert track.last_time is None
+
+
+QUOTES = "btcusdt@bookTicker"
+SAID = Quote("1", "1", "2", "1")
+"""What every quote of this bench says."""
+OTHER = Quote("1", "1", "2", "3")
+
+
+async def says(bench: Bench, news: News, newest: int, quote: Quote, since: float = 0) -> bool:
+    track = bench.arbiter.track("v", QUOTES)
+    return news.speaks_against(Silence(since), track, Newest(newest, None, quote))
+
+
+def test_best_prices_are_equal_however_many_zeros_they_end_with() -> None:
+    book = DepthSnapshot(7, [Level("1.000", "1.0"), Level("0.9", "5")], [Level("2", "1.00")])
+    assert quote_of_book(book) == SAID
+    assert quote_of_book(DepthSnapshot(7, [], [Level("100", "10")])) == ("0", "0", "100", "10")
+
+
+async def test_best_prices_that_were_said_are_no_news_by_whatever_id(bench: Bench) -> None:
+    bench.offer(quote(5, 0), quote(7, 1))
+    for newest in (6, 7, 8, 9):
+        assert not await says(bench, News(), newest, SAID)
+    assert not await says(bench, News(), 6, OTHER)  # a host that lags, as far as one knows
+    assert await says(bench, News(), 8, OTHER)
+
+
+async def test_other_best_prices_by_ids_that_began_anew_are_news_if_they_move(
+    bench: Bench,
+) -> None:
+    bench.offer(quote(5, 0))
+    news = News()
+    assert not await says(bench, news, 1, OTHER)
+    assert not await says(bench, news, 2, OTHER)
+    assert await says(bench, news, 3, OTHER._replace(bid="3"))
+
+
+async def test_best_prices_that_wait_to_be_believed_were_said(bench: Bench) -> None:
+    far = quote(5_000_000, 1)
+    data = structs.replace(far.data, ask_quantity=OTHER.ask_quantity)
+    assert len(bench.offer(quote(5, 0), structs.replace(far, data=data))) == 1
+    assert not await says(bench, News(), 5_000_001, OTHER)
+    assert await says(bench, News(), 5_000_001, OTHER._replace(bid="3"))
+
+
+async def test_the_same_best_prices_are_told_first_but_once(
+    bench: Bench, autojump_clock: Any
+) -> None:
+    bench.offer(quote(5, 0))
+    news = News()
+    assert await says(bench, news, 8, OTHER)
+    await trio.sleep(10)
+    assert not await says(bench, news, 9, OTHER, since=5)
+    assert await says(bench, news, 9, OTHER._replace(bid="3"), since=5)
+
+
+async def test_after_a_restart_best_prices_are_compared_with_those_told_before(
+    bench: Bench,
+) -> None:
+    """Where it goes on is known by its id, but not what was said there."""
+    bench.arbiter.track("v", QUOTES).resume(5, 1000)
+    news = News()
+    assert not await says(bench, news, 8, SAID)
+    assert not await says(bench, news, 9, SAID)
+    assert await says(bench, news, 10, OTHER)
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "at once"])
+async def test_what_was_said_last_is_known_however_it_came(bench: Bench, at_once: bool) -> None:
+    last = quote(20, 2)
+    data = structs.replace(last.data, ask_quantity=OTHER.ask_quantity)
+    events = [*(quote(number, 1) for number in range(5, 20)), structs.replace(last, data=data)]
+    bench.offer(quote(4, 0))
+    offer = bench.at_once if at_once else bench.offer
+    assert len(offer(*events)) == 16
+    assert not await says(bench, News(), 30, OTHER)
+    assert await says(bench, News(), 30, SAID)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from world import World
 
 ETH = "ethusdt@trade"
+QUOTES = "btcusdt@bookTicker"
 
 
 def burst(at: float, symbol: str = "BTCUSDT", count: int = 1) -> Any:
@@ -35,6 +36,17 @@ def sent(world: World, stream: str = SUBJECT) -> list[int]:
     """The ids that the exchange gave to messages, on any connection or none."""
     trades = world.exchange.market.symbols[stream.partition("@")[0].upper()].trades
     return [trade.id for trade in trades.records]
+
+
+def requote(world: World, depth: int = 0) -> None:
+    """Change the quantity of the bid that lies so many places behind the best one."""
+    world.exchange.catch_up()
+    whole, market = world.exchange.market, world.exchange.market.symbols["BTCUSDT"]
+    bids = market.book.bids
+    price = bids.at(depth)
+    market._change(bids, price, bids.quantities[price] + market.spec.step)
+    market._tell_top(whole.now_us)
+    world.exchange.publish(whole._take_out())
 
 
 def cuts(world: World) -> list[str]:
@@ -148,3 +160,55 @@ async def test_a_replacement_waits_for_its_first_message_without_looking_at_the_
     ((at, _),) = world.of(on.Rotated)
     assert at == pytest.approx(3000, abs=1)
     assert cuts(world) == []
+
+
+@pytest.mark.parametrize("product", ["spot", "usdm"])
+async def test_best_prices_that_stay_are_quiet_whatever_lies_below_them(
+    autojump_clock: Any, product: str
+) -> None:
+    """REST tells a new id each time that it is asked, but no other best prices."""
+    settings = {"streams": [QUOTES]}
+    async with open_world(rate=0, settings=settings, product=product) as world:
+        await trio.sleep(10)
+        requote(world)
+        for _ in range(300):
+            await trio.sleep(10)
+            requote(world, depth=5)
+        assert cuts(world) == []
+        requote(world)
+        await trio.sleep(1)
+    assert len([item for _, item in world.items if isinstance(item, Event)]) == 2
+    assert len(world.items) == 2
+
+
+@pytest.mark.parametrize("product", ["spot", "usdm"])
+async def test_best_prices_that_were_told_to_nobody_cost_one_connection(
+    autojump_clock: Any, product: str
+) -> None:
+    """They changed while no connection was there, and stay; the ids go on."""
+    settings = {"streams": [QUOTES]}
+    faults = [fault(100, "outage", "*", duration=30)]
+    async with open_world(faults, rate=0, settings=settings, product=product) as world:
+        await trio.sleep(10)
+        requote(world)
+        await trio.sleep(100)
+        requote(world)
+        for _ in range(300):
+            await trio.sleep(10)
+            requote(world, depth=5)
+        assert cuts(world).count("stale_data") == 1
+
+
+@pytest.mark.parametrize("product", ["spot", "usdm"])
+async def test_best_prices_that_a_dead_connection_did_not_bring_are_news(
+    autojump_clock: Any, product: str
+) -> None:
+    settings = {"streams": [QUOTES]}
+    faults = [fault(100, "dead_standby", "a")]
+    async with open_world(faults, rate=0, settings=settings, product=product) as world:
+        await trio.sleep(10)
+        requote(world)
+        await trio.sleep(100)
+        requote(world)
+        await trio.sleep(70)
+        assert cuts(world) == ["stale_data"]

@@ -12,10 +12,19 @@ from world import SUBJECT, World, fault, name, open_world
 
 from k2trio.continuity.arbiter import Arbiter
 from k2trio.continuity.items import Outage
-from k2trio.market.payloads import AggTrade, BlockTrade, BookTicker, Event, MiniTicker, Trade
+from k2trio.market.payloads import (
+    AggTrade,
+    BlockTrade,
+    BookTicker,
+    Event,
+    MiniTicker,
+    PartialDepth,
+    ReferencePrice,
+    Trade,
+)
 from k2trio.market.units import UNITS
 from k2trio.observe import transitions as on
-from k2trio.repair.staleness import IN_FLIGHT_S, StalenessCheck, Verdict
+from k2trio.repair.staleness import IN_FLIGHT_S, RARE_MESSAGES, StalenessCheck, Verdict
 from k2trio.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,6 +56,10 @@ def mini(at: int) -> Event:
 def quote(number: int) -> Event:
     data = BookTicker(number, "BTCUSDT", "1", "1", "2", "1")
     return Event(data, "btcusdt@bookTicker", VENUE, 0.0, b"")
+
+
+def top(number: int) -> Event:
+    return Event(PartialDepth(number, [], []), "btcusdt@depth5", VENUE, 0.0, b"")
 
 
 def block(number: int) -> Event:
@@ -108,8 +121,8 @@ async def test_a_book_whose_low_id_moves_between_two_questions_is_news(
 ) -> None:
     ids = iter([90, 90, 91])
     bench = Bench(lambda _: {"lastUpdateId": next(ids), "bids": [], "asks": []})
-    bench.offer(quote(100))
-    verdicts = [await bench.verify("btcusdt@bookTicker") for _ in range(3)]
+    bench.offer(top(100))
+    verdicts = [await bench.verify("btcusdt@depth5") for _ in range(3)]
     assert verdicts == [Verdict.QUIET, Verdict.QUIET, Verdict.NEWS]
 
 
@@ -458,6 +471,37 @@ async def test_a_rare_stream_that_breaks_its_rhythm_is_subscribed_anew(autojump_
     heard = [at for at, item in world.items if item.stream == stream and at < 2000]
     rhythm = (heard[-1] - heard[0]) / len(heard)
     assert silences(world)[0][0] - heard[-1] >= 20 * rhythm
+
+
+async def test_few_messages_of_a_rare_kind_are_no_rhythm_on_however_many_lines(
+    autojump_clock: Any,
+) -> None:
+    """Nobody can be asked about liquidations, of which there may be none for hours."""
+    orders = "!forceOrder@arr"
+    settings = {"streams": ["btcusdt@aggTrade", orders], "redundancy": 2}
+    async with open_world(rate=1, settings=settings, product="usdm") as world:
+        await trio.sleep(60)
+        assert 0 < len([item for _, item in world.items if item.stream == orders]) < 10
+        world.exchange.market.set_rate(0)
+        for at in range(200):  # trades, of which few are those of a liquidation
+            await trio.sleep(20)
+            world.exchange.publish(world.exchange.market.burst(at < 3))
+        assert silences(world) == []
+        assert world.of(on.ConnectionLost) == []
+
+
+async def test_a_rare_kind_has_a_rhythm_after_many_messages(autojump_clock: Any) -> None:
+    """Copies do not count."""
+    bench = Bench(lambda _: [])
+    track = bench.arbiter.track(VENUE, "btcusdt@referencePrice")
+    for number in range(RARE_MESSAGES):
+        assert bench.check._patience(track, 100_000) == float("inf")
+        await trio.sleep(30)
+        data = ReferencePrice("BTCUSDT", "1", 1000 * number)
+        for _ in range(2):
+            bench.offer(Event(data, track.stream.name, VENUE, 30.0 * number, b""))
+    rhythm = 30 * (RARE_MESSAGES - 1) / RARE_MESSAGES
+    assert bench.check._patience(track, 100_000) == pytest.approx(20 * rhythm)
 
 
 async def test_a_quiet_stream_beside_others_stays_while_nobody_answers(autojump_clock: Any) -> None:

@@ -14,7 +14,7 @@ from k2trio.market.payloads import Event
 
 from .determinism import Trace, deterministic
 from .invariants import check
-from .plan import command, make_plan
+from .plan import DRAWN, command, make_plan
 from .run import new_clock, run_plan
 from .violation import Violation
 
@@ -42,6 +42,7 @@ class Report:
     reconnects: int = 0
     rotations: int = 0
     takeovers: int = 0
+    products: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     trace: str = ""
     steps: int = 0
@@ -64,6 +65,7 @@ class Report:
             reconnects=counts["Reconnecting"],
             rotations=counts["Rotated"],
             takeovers=0 if run.group is None else len(run.group.takeovers),
+            products=Counter([run.plan.product]),
             faults=Counter(str(fault.kind) for fault in run.plan.faults),
         )
 
@@ -112,7 +114,7 @@ def campaign(
     faults: bool = True,
     kinds: Sequence[FaultKind] = (),
     takeovers: bool = False,
-    product: str = "spot",
+    product: str = DRAWN,
 ) -> list[Violation]:
     """Run seeds from ``first`` on until so many hours are simulated; print as it goes.
 
@@ -140,6 +142,7 @@ def campaign(
             print(violation, flush=True)  # noqa: T201
         if seeds % 10 == 0 or total.hours >= hours:
             _print_total(total, seeds, len(violations), time.perf_counter() - started)
+    print("seeds:", dict(total.products))  # noqa: T201
     print("faults:", dict(sorted(total.faults.items())), f"{len(total.faults)} kinds")  # noqa: T201
     return violations
 
@@ -148,6 +151,7 @@ def _add(total: Report, report: Report) -> None:
     for name in ("hours", "delivered", "repaired", "missing", "outages", "duplicates", "dials",
                  "reconnects", "rotations", "takeovers", "steps"):  # fmt: skip
         setattr(total, name, getattr(total, name) + getattr(report, name))
+    total.products += report.products
     total.faults += report.faults
 
 

@@ -87,10 +87,12 @@ def lives(run: Run) -> list[Life]:
 def _told(run: Run, life: Life) -> list[float] | None:
     exchange = run.exchange(life.venue)
     letter = chr(int(life.endpoint.rpartition(":")[2]) - FIRST_PORT)
+    route, _ = run.plan.carried(life.line)
     found = [
         told
         for told in exchange.truth.told.values()
-        if told.endpoint == letter and abs(told.since - life.since) < SAME_MOMENT_S
+        if (told.endpoint, told.route) == (letter, route)
+        and abs(told.since - life.since) < SAME_MOMENT_S
     ]
     if len(found) != 1 or len(found[0].times) == MANY:
         return None
@@ -98,12 +100,24 @@ def _told(run: Run, life: Life) -> list[float] | None:
     return [(time - start_us) / 1e6 for time in found[0].times]
 
 
-def news(run: Run, venue: str) -> list[float]:
-    """When a venue had something to tell; seconds."""
-    exchange = run.exchanges[venue]
-    start_us = exchange.market.start_us
-    return sorted(
-        (time - start_us) / 1e6
-        for stream in run.plan.known_streams
-        for time, _ in exchange.truth.sent_ids(stream)
-    )
+class News:
+    """When the venues had something to tell on each line."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._times: dict[tuple[str, str], list[float]] = {}
+
+    def of(self, life: Life) -> list[float]:
+        """All that its connection could have been told, had it been there; seconds."""
+        route, streams = self._run.plan.carried(life.line)
+        known = self._times.get((life.venue, route))
+        if known is None:
+            exchange = self._run.exchange(life.venue)
+            start_us = exchange.market.start_us
+            known = self._times[life.venue, route] = sorted(
+                (time - start_us) / 1e6
+                for stream in streams
+                if stream in self._run.plan.known_streams
+                for time, _ in exchange.truth.sent_ids(stream)
+            )
+        return known

@@ -22,6 +22,9 @@ CALM_S = 900.0
 """The end of every run is free of faults (times ``Plan.pace``): it must have converged by then."""
 SLOW_PACE = 12
 """Most long runs have every keep-alive and health timeout scaled by this, to cover more days."""
+PRODUCTS = ("spot", "usdm")
+DRAWN = "drawn"
+"""Stands for either."""
 DRAWN_KINDS = tuple(kind for kind in FaultKind if kind is not FaultKind.ZERO_WINDOW)
 TEDIOUS = {FaultKind.SEGMENTED, FaultKind.EMPTY_FRAGMENTS, FaultKind.PING_FLOOD}
 """Kinds that make so many steps that they are kept short."""
@@ -89,10 +92,9 @@ class Plan:
         """The streams that the venues have."""
         return [stream for stream in self.streams if not stream.startswith(GHOST_SYMBOL)]
 
-    @property
-    def routes(self) -> int:
-        """How many routes its streams come on."""
-        return len(by_route(self.streams, self.product))
+    def carried(self, line: str) -> tuple[str, list[str]]:
+        """The route of a line, by its name, and its streams."""
+        return list(by_route(self.streams, self.product).items())[int(line.rstrip("ab"))]
 
     def has(self, *kinds: FaultKind) -> bool:
         """Whether a fault of one of the kinds is planned."""
@@ -123,8 +125,12 @@ def make_plan(
 
     :param kinds: of faults; default: all.
     :param takeovers: whether its log changes hands.
-    :param product: what is traded; of futures the seed decides the route.
+    :param product: what is traded; of futures the seed decides the route. ``DRAWN``: it decides
+        that, too.
     """
+    if product == DRAWN:
+        # By itself as well: of either product a seed is what it is where that product is named.
+        product = random.Random(f"which product/{seed}").choice(PRODUCTS)
     if takeovers and hours is None:
         hours = length_of(seed)
     rng = random.Random(f"plan/{seed}")
@@ -213,19 +219,21 @@ def make_plan(
 
 
 ROUTED = (
-    {"trade": "depth10", "aggTrade": "depth@500ms", "kline_1m": "depth5", "ticker": "depth20"},
+    {"trade": "bookTicker", "aggTrade": "depth@500ms", "kline_1m": "depth5", "ticker": "depth20"},
     {"trade": "aggTrade", "depth": "kline_1m", "bookTicker": "ticker", "depth5": "miniTicker"},
 )
 """What streams of futures stand for those of spot, if all are to be of one route."""
+MIXED = ({"trade": "markPrice"}, {"trade": "bookTicker"})
+"""The same, if they may be of two."""
 NOT_OF_FUTURES = frozenset({FaultKind.SHARED_ID})
 """What tells two messages of one id apart are the trades in them, which need not follow there."""
 
 
 def _of_futures(plan: Plan, product: str) -> Plan:
-    """The same of another product; most on one route, as whoever judges silence wants it."""
+    """The same of another product; most on one route."""
     rng = random.Random(f"product/{plan.seed}")
     names = [name for name in plan.streams if not name.endswith("@blockTrade")]
-    routed = rng.choice(ROUTED) if rng.random() < 0.7 else {"trade": "markPrice"}
+    routed = rng.choice(ROUTED if rng.random() < 0.7 else MIXED)
     streams: list[str] = []
     for name in names:
         symbol, _, kind = name.partition("@")

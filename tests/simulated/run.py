@@ -182,7 +182,7 @@ async def run_plan(plan: Plan) -> Run:
     def observe(what: Transition) -> None:
         run.diary.append((trio.current_time(), what))
         if isinstance(what, on.ConnectionLost) and what.carrying and run.feed is not None:
-            alive = any(line.connected for line in run.feed.lines)
+            alive = any(line.connected for line in run.feed.lines if line.name == what.line)
             run.counted["lost_while_connected"] += alive and plan.redundancy == 1
 
     options: FeedOptions = {

@@ -22,6 +22,8 @@ from k2trio.market.payloads import Event, FuturesDepth, frame_of
 from k2trio.market.streams import Kind, stream_of
 from k2trio.observe import transitions as on
 from k2trio.simulator import FaultKind, Market
+from k2trio.simulator.connection.address import read_address
+from k2trio.simulator.refusals import Refusal
 
 if TYPE_CHECKING:
     from k2trio.book.audit import Verdict
@@ -140,6 +142,15 @@ async def test_a_stream_on_the_wrong_route_is_acknowledged_and_silent(autojump_c
         await trio.sleep(5)
         routes = [session.subscriptions.attached() for session in world.exchange.sessions.values()]
         assert sorted(routes) == [[DEPTH], [MARK]]
+
+
+def test_what_is_private_is_a_route_too_on_which_nothing_comes() -> None:
+    """A client may open it for nothing."""
+    assert read_address("/private/stream", product="usdm").route == "private"
+    assert all(stream_of(VENUE, name).route != "private" for name in PLAYED)
+    for path in ("/elsewhere/stream", "/private", "/private/public/stream"):
+        with pytest.raises(Refusal):
+            read_address(path, product="usdm")
 
 
 FAULTS = [

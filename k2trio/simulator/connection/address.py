@@ -9,8 +9,9 @@ from ..market import payloads
 from ..refusals import Refusal
 from ..venue.broadcast import Shape
 
-ROUTES = ("public", "market")
-"""Of futures."""
+ROUTES = ("public", "market", "private")
+"""Of futures. On the last one there is nothing of the market, but the exchange's own SDK opens it
+whatever it is asked for."""
 
 
 class Address(NamedTuple):

@@ -59,7 +59,7 @@ class Session:
         self.names: tuple[str, str] = (endpoint, venue.name)
         beside = venue.truth.open_connections > 0
         self.ailments: Ailments = Ailments(venue.faults, self.names, beside=beside)
-        venue.truth.begin(number, endpoint)
+        venue.truth.begin(number, endpoint, route)
         self.outbox: Outbox = Outbox(stream, venue.limits, self.ailments)
         delivery = Delivery(self.outbox, self.ailments, number, venue.truth, venue.rng)
         self.subscriptions: Subscriptions = Subscriptions(

@@ -83,12 +83,14 @@ class Ending(NamedTuple):
 class Told:
     """What one connection was told.
 
+    :ivar route: on which it came, where the venue has such.
     :ivar since: when it was opened; seconds.
     :ivar times: when the venue emitted the newest messages that it was told; microseconds. Not
         those that a fault kept from it, nor those that were lost on the way as they were sent.
     """
 
     endpoint: str
+    route: str
     since: float
     times: deque[int]
 
@@ -230,11 +232,12 @@ class Truth:
                 messages = self.watch(parsed.name).messages
                 return [(message.time_us, message.last) for message in messages]
 
-    def begin(self, number: int, endpoint: str) -> None:
+    def begin(self, number: int, endpoint: str, route: str) -> None:
         """Remember a connection from now on."""
         if len(self.told) >= MAX_CONNECTIONS:
             del self.told[next(iter(self.told))]
-        self.told[number] = Told(endpoint, trio.current_time(), deque(maxlen=MAX_MESSAGES))
+        times: deque[int] = deque(maxlen=MAX_MESSAGES)
+        self.told[number] = Told(endpoint, route, trio.current_time(), times)
 
     def note_attempt(self, endpoint: str, client: str, outcome: str) -> None:
         """Remember a connection attempt, see :class:`Attempt`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from k2trio.observe import transitions as on
 from k2trio.simulator import FaultKind
 
-from ..lives import SAME_MOMENT_S, lives, news
+from ..lives import SAME_MOMENT_S, News, lives
 from ..violation import demand
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ MISLEADING = (FaultKind.REST_LAG, FaultKind.REST_TRUNCATED, FaultKind.REST_HOLES
 
 def silence_is_not_stable(run: Run) -> None:
     """18: a connection that delivers nothing, though there is news, is never called stable."""
-    if run.plan.has(*ODD, *MISLEADING) or run.plan.routes > 1:
+    if run.plan.has(*ODD, *MISLEADING):
         return
     known = lives(run)
-    times = {run.name_of(venue): news(run, venue) for venue in run.exchanges}
+    news = News(run)
     for at, what in run.diary:
         if not isinstance(what, on.BecameStable):
             continue
@@ -54,7 +54,7 @@ def silence_is_not_stable(run: Run) -> None:
         if meant.told is None:
             continue
         delivered = bool(meant.told) and meant.told[0] <= at + SAME_MOMENT_S
-        had_news = _first_news(times[meant.venue], meant.since) < at - ON_ITS_WAY_S
+        had_news = _first_news(news.of(meant), meant.since) < at - ON_ITS_WAY_S
         demand(delivered or not had_news, 18, f"at {at:.3f}, without a message: {what}")
 
 
@@ -67,13 +67,13 @@ def _may_mean(what: on.BecameStable, at: float, life: Life) -> bool:
 def silence_is_not_kept(run: Run) -> None:
     """19: nor is it kept for longer than the health limit and an allowance."""
     plan, settings = run.plan, run.settings
-    if plan.slow_consumer or plan.has(*MISLEADING) or plan.routes > 1:
+    if plan.slow_consumer or plan.has(*MISLEADING):
         return
     allowance = settings.health_check_interval + ALLOWANCE_S * plan.pace
-    times = {run.name_of(venue): news(run, venue) for venue in run.exchanges}
+    news = News(run)
     for life in lives(run):
         for silent_at, until in _silences(life):
-            newest = _first_news(times[life.venue], silent_at)
+            newest = _first_news(news.of(life), silent_at)
             if newest < until:
                 due = max(silent_at + settings.health_check_timeout, newest) + allowance
                 what = f"{life.line} on {life.endpoint} from {silent_at:.3f} to {until:.3f}"
