@@ -48,6 +48,7 @@ class Judging(Numbering):
     simple: ClassVar[bool] = True
     """Whether ids tell all that there is to know of what comes next."""
     wary: bool
+    interrupted: bool
 
     def __init__(self, stream: Stream, shared: Shared) -> None:
         super().__init__(stream, shared)

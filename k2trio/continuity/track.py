@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import operator
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .held import Held, refuted
 from .items import Gap, GapReason, Item, Outage
@@ -56,6 +56,7 @@ class Track(Judging):
     interrupted: bool
     delivered_at: float | None
     delivered_time: int | None
+    said: Any
 
     def __init__(self, venue: str, stream: Stream, shared: Shared) -> None:
         super().__init__(stream, shared)
