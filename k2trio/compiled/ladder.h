@@ -175,15 +175,8 @@ change_by_levels(Ladder *self, const Levels *levels)
     for (Py_ssize_t i = 0; i < levels->count; i++) {
         const char *text[2];
         Py_ssize_t size[2];
-        for (int part = 0; part < 2; part++) {
-            cursor.at++;  /* what stands before it was checked when these levels were */
-            if (!skip_string(&cursor, &text[part], &size[part])) {
-                PyErr_SetString(PyExc_SystemError, "levels that were checked are none");
-                return -1;
-            }
-        }
-        cursor.at += 2;
-        if (change(self, text[0], size[0], text[1], size[1], NULL) < 0) {
+        if (next_level(&cursor, text, size) < 0
+            || change(self, text[0], size[0], text[1], size[1], NULL) < 0) {
             return -1;
         }
     }

@@ -107,13 +107,6 @@ layout_steps(Layout *layout, PyObject *steps)
     return 0;
 }
 
-static int
-watched(PyObject *type)
-{
-    return !PyType_Check(type) || PyType_HasFeature((PyTypeObject *)type, Py_TPFLAGS_HAVE_GC)
-           || ((PyTypeObject *)type)->tp_itemsize != 0;
-}
-
 static Layout *
 layout_new(PyObject *spec)
 {

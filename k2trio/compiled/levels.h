@@ -15,12 +15,33 @@ typedef struct {
     Py_ssize_t offset[2];
 } Levels;
 
+/* ["price","quantity"]: where both texts begin, and how long they are. */
+static inline int
+skip_level(Cursor *cursor, const char *text[2], Py_ssize_t size[2])
+{
+    return skip_byte(cursor, '[') && skip_string(cursor, &text[0], &size[0])
+           && skip_byte(cursor, ',') && skip_string(cursor, &text[1], &size[1])
+           && skip_byte(cursor, ']');
+}
+
+/* The same of levels that were checked, with what stands behind it: a comma, or the end. */
+static inline int
+next_level(Cursor *cursor, const char *text[2], Py_ssize_t size[2])
+{
+    if (!skip_level(cursor, text, size) || left(cursor) < 1) {
+        PyErr_SetString(PyExc_SystemError, "levels that were checked are none");
+        return -1;
+    }
+    cursor->at++;
+    return 0;
+}
+
 /* [["price","quantity"],…]: what there is between the brackets, and how many. */
 static int
 skip_levels(Cursor *cursor, Py_ssize_t *count)
 {
-    const char *text;
-    Py_ssize_t size, found = 0;
+    const char *text[2];
+    Py_ssize_t size[2], found = 0;
     if (!skip_byte(cursor, '[')) {
         return 0;
     }
@@ -29,9 +50,7 @@ skip_levels(Cursor *cursor, Py_ssize_t *count)
         return 1;
     }
     do {
-        if (!skip_byte(cursor, '[') || !skip_string(cursor, &text, &size)
-            || !skip_byte(cursor, ',') || !skip_string(cursor, &text, &size)
-            || !skip_byte(cursor, ']')) {
+        if (!skip_level(cursor, text, size)) {
             return 0;
         }
         found++;
@@ -77,23 +96,20 @@ level_made(const Levels *levels, Cursor *cursor)
     if (level == NULL) {
         return NULL;
     }
+    const char *text[2];
+    Py_ssize_t size[2];
+    if (next_level(cursor, text, size) < 0) {
+        Py_DECREF(level);
+        return NULL;
+    }
     for (int i = 0; i < 2; i++) {
-        const char *text;
-        Py_ssize_t size;
-        cursor->at++;  /* what stands before it: it was checked when these levels were */
-        if (!skip_string(cursor, &text, &size)) {
-            PyErr_SetString(PyExc_SystemError, "levels that were checked are none");
-            Py_DECREF(level);
-            return NULL;
-        }
-        PyObject *value = ascii(text, size);
+        PyObject *value = ascii(text[i], size[i]);
         if (value == NULL) {
             Py_DECREF(level);
             return NULL;
         }
         *field_at(level, levels->offset[i]) = value;
     }
-    cursor->at += 2;
     return level;
 }
 

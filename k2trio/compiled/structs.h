@@ -38,6 +38,14 @@ offset_of(PyTypeObject *type, PyObject *name)
     return offset;
 }
 
+/* Whether it is no type of structs that the garbage collector leaves alone. */
+static int
+watched(PyObject *type)
+{
+    return !PyType_Check(type) || PyType_HasFeature((PyTypeObject *)type, Py_TPFLAGS_HAVE_GC)
+           || ((PyTypeObject *)type)->tp_itemsize != 0;
+}
+
 static int
 shape_init(Shape *shape, PyObject *type, PyObject *fields)
 {
@@ -46,7 +54,7 @@ shape_init(Shape *shape, PyObject *type, PyObject *fields)
         return -1;
     }
     PyTypeObject *of = (PyTypeObject *)type;
-    if (PyType_HasFeature(of, Py_TPFLAGS_HAVE_GC) || of->tp_itemsize != 0) {
+    if (watched(type)) {
         PyErr_Format(PyExc_TypeError, "%s is watched by the garbage collector", of->tp_name);
         return -1;
     }
