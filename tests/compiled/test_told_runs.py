@@ -92,3 +92,18 @@ def test_of_a_stream_with_a_message_for_the_pure_path_nothing_is_told() -> None:
     events, _ = decoder.decode(whole, 1.79e9)
     assert [run.stream for run in decoder.runs] == ["ethusdt@trade"]
     assert len(events) == 20
+
+
+def test_a_chain_is_in_order_by_what_its_links_name() -> None:
+    """Ids of the updates of futures are not consecutive: each names the last one before it."""
+    decoder = Decoder(FUTURES_VENUE)
+    decoder.expect(FUTURES)
+    written = itertools.islice(frames(11, FUTURES), 100)
+    whole = [one for one in written if b"@depth" in one]
+    events, _ = decoder.decode(whole, 1.79e9)
+    (run,) = decoder.runs
+    first, last = events[0].data, events[-1].data
+    assert (run.messages, run.in_order) == (len(whole), True)
+    assert (run.first, run.after) == (first.previous_update_id + 1, last.last_update_id + 1)
+    decoder.decode([*whole[:4], *whole[5:]], 1.79e9)
+    assert not decoder.runs[0].in_order
