@@ -81,8 +81,11 @@ if TYPE_CHECKING:
 STREAMS = ["btcusdt@trade"]
 TEST_BOUND_S = 15.0
 """No test may take longer, whatever it finds."""
-SLACK_S = 0.5
-"""How much later than its bound something may happen on a busy machine."""
+SLACK_S = 1.0
+"""How much later than its bound something may happen on a busy machine.
+
+What a test tells apart lies further away: see :func:`plain_settings`.
+"""
 
 
 class Stopwatch:
@@ -156,7 +159,7 @@ async def served(
 
 
 def plain_settings(**values: Any) -> Settings:
-    given = {"handshake_timeout": 2.0, "close_timeout": 0.5, **values}
+    given = {"handshake_timeout": 2.5, "close_timeout": 1.5, **values}
     return make_settings(["ws://127.0.0.1:1/stream"], **given)
 
 
@@ -385,7 +388,8 @@ async def test_hung_look_ups_use_the_last_good_addresses_and_threads_of_their_ow
         return ["127.0.0.1"]
 
     answer_with(monkeypatch, ask)
-    monkeypatch.setattr(resolver_module, "RESOLVE_TIMEOUT_S", 0.2)
+    timeout_s = 1.0
+    monkeypatch.setattr(resolver_module, "RESOLVE_TIMEOUT_S", timeout_s)
     dialer = TcpDialer(ssl.create_default_context())
     try:
         async with served(accept_and_answer) as server:
@@ -394,14 +398,13 @@ async def test_hung_look_ups_use_the_last_good_addresses_and_threads_of_their_ow
                 pass
 
             async def again() -> None:
-                async with connected(url, dialer):
-                    pass
+                async with connected(url, dialer, handshake_timeout=TEST_BOUND_S):
+                    watch.after(timeout_s)  # one wait and not three, one behind the other
 
             watch = Stopwatch()
             async with trio.open_nursery() as nursery:
                 for _ in range(3 * MAX_RESOLVER_THREADS):
                     nursery.start_soon(again)
-            watch.after(0.2)
             assert started == 1 + MAX_RESOLVER_THREADS
             assert trio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
             unknown = TcpDialer(ssl.create_default_context())
