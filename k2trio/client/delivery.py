@@ -6,6 +6,8 @@ of a stream's messages is the order of the decisions, whichever connection or re
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import trio
@@ -92,16 +94,30 @@ class Delivery:
         self._latency.decoded(now, lag_s, now - began)
         if self._agreement is not None:
             self._compare_lines(self._agreement, source, venue, events, duplicates)
-        if self._arbiter.strays:
-            self._refuse_strays()
-        if self._arbiter.gap_opened:
-            self._arbiter.gap_opened = False
-            self._gap_opened()
+        self._note_doings()
         if self._arbiter.more_told:
             self._arbiter.more_told = False
             self.tell(item for item in items if not isinstance(item, Event))
         if items:
             self._put(items, now - began + arrived)
+
+    def take_again(self, events: Iterable[Event]) -> None:
+        """Take messages once more, in their order, for streams that have begun anew meanwhile."""
+        now = self._clock()
+        for _, of_venue in groupby(events, key=attrgetter("venue")):
+            items = self._arbiter.offer_again(list(of_venue), now)
+            self._note_doings()
+            if items:
+                self.tell(item for item in items if not isinstance(item, Event))
+                self._put(items, now)
+
+    def _note_doings(self) -> None:
+        """Look whether the arbiter has refuted something, or opened a gap."""
+        if self._arbiter.strays:
+            self._refuse_strays()
+        if self._arbiter.gap_opened:
+            self._arbiter.gap_opened = False
+            self._gap_opened()
 
     def dismiss(self) -> None:
         """Tell what still waits to be believed, and will not be."""

@@ -23,11 +23,19 @@ from .consumer import P
 from .health import FeedStatus, feed_status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import (
+        Awaitable,
+        Callable,
+        Collection,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from ..continuity.items import GapReason, Item
     from ..continuity.ledger import Coverage
-    from ..continuity.positions import Position
+    from ..continuity.positions import Key, Position
     from ..continuity.track import Track
     from ..market.payloads import DepthSnapshot
     from ..observe.latency import Latency
@@ -171,6 +179,11 @@ class Feed(Consumed[P]):
         return list(self.subscribed)
 
     @property
+    def flowing(self) -> bool:
+        """Whether every line has a connection that has brought data."""
+        return all(line.carries() for line in self.lines)
+
+    @property
     def received(self) -> int:
         """Messages that came, those of streams that are gone included."""
         return sum(count for _, count in self._arbiter.received)
@@ -209,22 +222,44 @@ class Feed(Consumed[P]):
             if track.begin_again():
                 self._parts.repairs.notice()
 
-    def begin(self, positions: Collection[Position]) -> None:
+    def begin(self, positions: Collection[Position], came: Iterable[Item] = ()) -> None:
         """Let streams go on after these positions, as a restart does, whatever was known of them.
 
-        What comes between is repaired, or declared; what is on its way of them is dropped.
+        What comes between is repaired, or declared.
+
+        :param came: what was taken of them since; with it, and what is on its way, they go on.
         """
-        keys = {(one.venue, one.stream) for one in positions}
-        self._outbox.remove(keys)
-        self._items = iter([item for item in self._items if key_of(item) not in keys])
+        on_the_way = self._recall({(one.venue, one.stream) for one in positions})
         self._resume.begin(positions)
+        self._parts.delivery.take_again(_live([*came, *on_the_way]))
+
+    def stand_by(self, streams: Collection[str], began_anew: Callable[[Key], None]) -> None:
+        """Leave the repair of streams to another process, until :meth:`attend`.
+
+        One that lacks something begins anew behind that. It is not declared, and what was on its
+        way is dropped.
+
+        :param began_anew: is told of each, so that what was taken of it before can be dropped too.
+        """
+
+        def begin_anew(track: Track) -> None:
+            held = [one.event for one in track.held]
+            self._end(track)
+            began_anew((track.venue, track.stream.name))
+            self._parts.delivery.take_again(_live(held))
+
+        self._parts.repairs.leave(streams, begin_anew)
+
+    def attend(self, streams: Collection[str]) -> None:
+        """Repair streams after :meth:`stand_by`; their books get a snapshot."""
+        self._parts.repairs.attend(streams)
+        self.resync(*streams)
 
     def forget(self, streams: Collection[str]) -> None:
         """Drop what is known of streams that were unsubscribed, and what is on its way of them."""
-        gone = [one for one in self._arbiter.tracks if one.stream.name in streams]
-        self._outbox.remove({(one.venue, one.stream.name) for one in gone})
-        for track in gone:
-            self._arbiter.end(track)
+        for track in self._arbiter.tracks:
+            if track.stream.name in streams:
+                self._end(track)
 
     async def unsubscribe(self, *streams: str) -> None:
         """Remove streams while the feed runs.
@@ -265,6 +300,16 @@ class Feed(Consumed[P]):
         return await self.backend.call(functools.partial(fetch, venue, stream_of(venue, stream)))
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _recall(self, keys: Collection[Key]) -> list[Item]:
+        """Take back what is on its way of streams."""
+        items = list(self._items)
+        self._items = iter([item for item in items if key_of(item) not in keys])
+        return [item for item in items if key_of(item) in keys] + self._outbox.remove(keys)
+
+    def _end(self, track: Track) -> None:
+        self._recall({(track.venue, track.stream.name)})
+        self._arbiter.end(track)
 
     async def run(self) -> None:
         """Run the lines and all beside them; ends when a line gives up."""
@@ -308,3 +353,8 @@ class Feed(Consumed[P]):
             and self._parts.rest.serves(track.venue)
             and track.held_behind <= self.settings.resume_limit
         )
+
+
+def _live(items: Iterable[Item]) -> Iterator[Event]:
+    """The messages among items that came over a connection."""
+    return (item for item in items if isinstance(item, Event) and item.origin == "live")

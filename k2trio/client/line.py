@@ -83,6 +83,13 @@ class Line:
             session.connected and session.endpoint.venue == venue for session in self._sessions
         )
 
+    def carries(self, venue: str | None = None) -> bool:
+        """Whether data flows, of one venue: what has never brought anything may be dead."""
+        return any(
+            one.connected and one.first_data_at is not None and venue in (None, one.endpoint.venue)
+            for one in self._sessions
+        )
+
     def _rank(self, endpoint: Endpoint) -> int | None:
         """Companions run on one venue, never on two, and on different endpoints if they can."""
         carrying = (line.current for line in self.companions if line.connected)
@@ -250,7 +257,7 @@ class Line:
 
     def _interrupted(self, venue: str) -> None:
         """The connection to a venue is lost: what no companion carries is interrupted."""
-        if not any(other.connections(venue) for other in self.companions):
+        if not any(other.carries(venue) for other in self.companions):
             self._runtime.interrupted(venue, self.streams)
 
     def _tell_failure(self, session: Session, failure: ConnectionFailed, *, carrying: bool) -> None:

@@ -148,8 +148,9 @@ class Outbox:
         self._wake_producers()
         return [*items, *self._declarations()]
 
-    def remove(self, keys: Collection[Key]) -> None:
-        """Take all that waits of these streams out of it."""
+    def remove(self, keys: Collection[Key]) -> list[Item]:
+        """Take all that waits of these streams out of it; returns it in its order."""
+        removed = [item for items, *_ in self._batches for item in items if key_of(item) in keys]
         kept: list[tuple[list[Item], int, float | None]] = []
         for items, cost, since in self._batches:
             left = [item for item in items if key_of(item) not in keys]
@@ -161,6 +162,7 @@ class Outbox:
         for key in keys:
             self._lost.pop(key, None)
         self._wake_producers()
+        return removed
 
     def _filled_up(self, more: int, more_bytes: int) -> bool:
         """Whether there is no room for so much more."""

@@ -254,6 +254,19 @@ class Arbiter:
             add(event)
         return Decision(out, duplicates)
 
+    def offer_again(self, events: Sequence[Event], now: float) -> list[Item]:
+        """Take messages of one venue once more, in their order, for streams that began anew."""
+        out: list[Item] = []
+        for event in events:
+            track = self.track(event.venue, event.stream)
+            track.received += 1
+            self._before[track.stream.symbol] -= 1
+            track.seen_at = now
+            track.offer(event, now, out)
+            self.gap_opened |= bool(track.held) or track.wants_snapshot
+            self._collect_strays(track)
+        return out
+
     def _follow(
         self, tracks: dict[str, Track], names: Collection[str], events: Sequence[Event], now: float
     ) -> Collection[str]:

@@ -175,8 +175,8 @@ class KlineTrack(Track):
             return
         if bar.close_time > self._grid.after(bar.open_time):
             return
-        if self._missing_before(bar.open_time):
-            self.declare(bar.open_time - 1, "venue_missing", out)
+        # What is held may begin where this bar ends, which may be a short one, so it waits for it.
+        self._pass_over(bar.open_time - 1, "venue_missing", out)
         self.ledger.note_repaired(bar.open_time, bar.open_time, 1)
         out.append(event)
         self._open_bar, self._ends = self._grid.end_of(bar), None
@@ -193,15 +193,20 @@ class KlineTrack(Track):
         self, last: int, reason: GapReason, out: list[Item], *, then: Event | None = None
     ) -> None:
         """Declare the bars that end by ``last`` as missing."""
+        if self._pass_over(last, reason, out):
+            self._release(out)
+
+    def _pass_over(self, last: int, reason: GapReason, out: list[Item]) -> bool:
+        """Declare bars, and release nothing; False if there are none."""
         first = self._open_bar
         bars = self._missing_before(last + 1)
         if first is None or not bars:
-            return
+            return False
         final, after = self._missing(bars - 1), self._missing(bars)
         self.ledger.note_missing(first, final, bars, reason)
         out.append(self._gap(first, final, reason, self.delivered_at, self._held_after(final)))
         self._open_bar, self._ends = max(after, last + 1), None
-        self._release(out)
+        return True
 
     def _deliver(self, event: Event[Any], first: int, last: int, out: list[Item]) -> None:
         due = self.next

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from .shard import Takeover
 
 
+WARM_UP_S = 5.0
+"""A hot standby that gets no data joins all the same after so long (s)."""
+LOOK_S = 0.1
+"""How often to see whether data comes (s)."""
+
+
 class Member:
     """Writes the shards that it is given out of one feed.
 
@@ -43,6 +49,7 @@ class Member:
         tell: Callable[..., object],
     ) -> None:
         self._feed = feed
+        self._hot = settings.standby == "hot"
         self._tell = tell
         self.shards: Sequence[Shard] = [
             Shard(
@@ -51,7 +58,7 @@ class Member:
                 feed,
                 settings,
                 functools.partial(make_sink, number),
-                functools.partial(self._drop, number),
+                functools.partial(self._take_back, number),
                 took_over,
                 tell,
             )
@@ -88,7 +95,16 @@ class Member:
 
     async def _stay(self, staying: trio.CancelScope) -> None:
         with staying:
+            if self._hot:
+                await self._warm_up()
             await self._membership.keep()
+
+    async def _warm_up(self) -> None:
+        """Wait for data: a hot standby that has none could go on nowhere."""
+        for _ in range(round(WARM_UP_S / LOOK_S)):
+            if self._feed.flowing:
+                return
+            await trio.sleep(LOOK_S)
 
     def given(self, shards: Sequence[int]) -> None:
         """See :class:`~k2trio.engine.membership.Listener`."""
@@ -116,8 +132,9 @@ class Member:
                 number, items = self._on_the_way.popitem()
                 await self.shards[number].take(items)
 
-    def _drop(self, number: int, keys: Collection[Key]) -> None:
-        """Drop what was taken of streams of a shard that begin anew."""
-        items = self._on_the_way.get(number)
-        if items is not None:
+    def _take_back(self, number: int, keys: Collection[Key]) -> list[Item]:
+        """Take back what is on its way to a shard, of streams of it that begin anew."""
+        items = self._on_the_way.get(number, [])
+        if items:
             self._on_the_way[number] = [item for item in items if key_of(item) not in keys]
+        return [item for item in items if key_of(item) in keys]

@@ -42,7 +42,7 @@ class Shard:
     """A shard and its streams.
 
     :param make_sink: the sink that writes it, unopened.
-    :param on_the_way: drops what the member has taken of streams, and not handed on yet.
+    :param on_the_way: takes back what the member has of streams, and has not handed on yet.
     :param took_over: is told when it is ours.
     """
 
@@ -53,7 +53,7 @@ class Shard:
         feed: Feed,
         settings: Settings,
         make_sink: Callable[[], KafkaSink],
-        on_the_way: Callable[[Collection[Key]], None],
+        on_the_way: Callable[[Collection[Key]], list[Item]],
         took_over: Callable[[Takeover], object],
         tell: Callable[..., object],
     ) -> None:
@@ -73,6 +73,7 @@ class Shard:
         self._one_holding = trio.Lock()
         self._scope = trio.CancelScope()
         self._let_go = trio.Event()
+        self._stand_by()
 
     @property
     def warm_bytes(self) -> int:
@@ -134,6 +135,17 @@ class Shard:
         if sink.whole < len(items):
             self._keep(items)  # it was given up, or lost, while these waited for room
 
+    def _stand_by(self) -> None:
+        """While others write it, they repair it: a budget is for what somebody gets."""
+        if self.warm is not None:
+            self._feed.stand_by(self.streams, self._began_anew)
+
+    def _began_anew(self, key: Key) -> None:
+        """Something of a stream is missing that others repair: what it brought before is no use."""
+        self._on_the_way([key])
+        if self.warm is not None:
+            self.warm.drop(key)
+
     def _keep(self, items: Sequence[Item]) -> None:
         """Keep what this member does not write, for the time when it does."""
         if self.warm is not None:
@@ -168,16 +180,18 @@ class Shard:
         """Write what there is already, and what comes, until cancelled."""
         mine = {key: one for key, one in positions.items() if one.stream in self.streams}
         anew = list(mine.values())
+        came: list[Item] = []
         # From here to where the sink is set nothing else runs, so nothing falls in between.
         if self.warm is not None:
+            self._feed.attend(self.streams)
             tail = self.warm.take(mine)
             sink.committed = self.warm.pass_by
             sink.put(tail.items)
             self._renew_books(sink)
-            anew = tail.uncovered
+            anew, came = tail.uncovered, tail.later
         if anew:
-            self._on_the_way({(one.venue, one.stream) for one in anew})
-            self._feed.begin(anew)
+            came += self._on_the_way({(one.venue, one.stream) for one in anew})
+            self._feed.begin(anew, came)
         self.sink = sink
         try:
             now = trio.current_time()
@@ -189,6 +203,7 @@ class Shard:
         finally:
             self.sink = None
             await self._finish(sink)
+            self._stand_by()
             let_go.set()
 
     async def _finish(self, sink: KafkaSink) -> None:
@@ -197,7 +212,10 @@ class Shard:
             await sink.flush()
         except SinkError as error:
             self._tell("not_committed", shard=self.number, detail=str(error))
-        self._keep(sink.abandon())
+        if self.warm is not None:
+            self.warm.put_back(sink.abandon(), trio.current_time())
+        else:
+            sink.abandon()
 
     async def _subscribe(self) -> None:
         with contextlib.suppress(ConnectionFailed):  # the next connection subscribes to them

@@ -33,10 +33,12 @@ class Tail(NamedTuple):
 
     :ivar items: in their order.
     :ivar uncovered: positions from which on something is not there.
+    :ivar later: what is there all the same of the streams of those.
     """
 
     items: list[Item]
     uncovered: list[Position]
+    later: list[Item]
 
 
 class Warm:
@@ -61,6 +63,17 @@ class Warm:
             cost = cost_of_item(item)
             self._kept.append(Kept(now, cost, item))
             self.bytes += cost
+        self._limit(now)
+
+    def put_back(self, items: Sequence[Item], now: float) -> None:
+        """Keep items that came before those that are here, as they could not be written."""
+        for item in reversed(items):
+            cost = cost_of_item(item)
+            self._kept.appendleft(Kept(now, cost, item))
+            self.bytes += cost
+        self._limit(now)
+
+    def _limit(self, now: float) -> None:
         oldest = now - self._keep_s
         while self._kept and (self._kept[0].at < oldest or self.bytes > self._keep_bytes):
             gone = self._kept.popleft()
@@ -72,6 +85,12 @@ class Warm:
         """Items that are written, and need not be kept: what follows goes on behind them."""
         self._before.update(positions_after(items, self._unit))
 
+    def drop(self, key: Key) -> None:
+        """Forget a stream: something of it is missing, and what comes does not go on from here."""
+        self.bytes -= sum(one.bytes for one in self._kept if key_of(one.item) == key)
+        self._kept = deque(one for one in self._kept if key_of(one.item) != key)
+        self._before.pop(key, None)
+
     def take(self, positions: Mapping[Key, Position]) -> Tail:
         """Hand everything over that lies behind positions, and forget it.
 
@@ -80,14 +99,18 @@ class Warm:
         items = [one.item for one in self._kept]
         starts = {key: self._start(items, key, one) for key, one in positions.items()}
         tail: list[Item] = []
+        later: list[Item] = []
         for place, item in enumerate(items):
             start = starts.get(key_of(item), 0)
-            if start is not None and place >= start:
+            if start is None:
+                later.append(item)
+            elif place >= start:
                 tail.append(item)
         self._kept.clear()
         self._before.clear()
         self.bytes = 0
-        return Tail(tail, [positions[key] for key, start in starts.items() if start is None])
+        uncovered = [positions[key] for key, start in starts.items() if start is None]
+        return Tail(tail, uncovered, later)
 
     def _start(self, items: Sequence[Item], key: Key, position: Position) -> int | None:
         """Where in the items a stream goes on behind a position; None if that is not there."""

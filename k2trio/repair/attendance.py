@@ -69,6 +69,7 @@ class Attendance:
     :ivar news: set when the next deadline may have changed.
     :ivar opened: set when a gap may have opened while none was.
     :ivar paused_at: since when the stream is held back for a snapshot.
+    :ivar scope: of all that is done for it; cancelled when somebody else is to do it, or not.
     """
 
     def __init__(self, office: Office, track: Track) -> None:
@@ -79,6 +80,7 @@ class Attendance:
         self.blocked: bool = False
         self.news: trio.Event = trio.Event()
         self.opened: trio.Event = trio.Event()
+        self.scope: trio.CancelScope = trio.CancelScope()
         self.paused_at: float = trio.current_time()
         self._expectant = not track.received
         self._last: int | None = None

@@ -5,6 +5,9 @@ Each gapped stream is attended to by two tasks. One asks, and hands over what ca
 time is over, though questions may still be under way. So streams do not wait for each other, and
 the gaps of a stream do not wait for each other's time either. Requests of all share the venue's
 budget (``policy/budget.py``).
+
+Of streams that are *left to others* (a hot standby's: who writes them repairs them) nothing is
+asked for: one that lacks something begins anew, with what comes.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from .books import Healing, books_of
 from .hosts import BackfillError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from ..continuity.arbiter import Arbiter
     from ..continuity.items import Item
@@ -62,6 +65,28 @@ class Repairs:
         self._office = Office(backfill, settings, publish, metrics, redundant)
         self._opened = trio.Event()
         self._busy: dict[Track, Attendance] = {}
+        self._left: dict[str, Callable[[Track], object]] = {}
+        """Streams that are left to others → what begins one anew."""
+
+    def leave(self, streams: Collection[str], begin_anew: Callable[[Track], object]) -> None:
+        """Leave streams to others from now on.
+
+        :param begin_anew: ends the track of one that lacks something, with all that it has brought.
+        """
+        self._left.update(dict.fromkeys(streams, begin_anew))
+        self._attend_anew(streams)
+
+    def attend(self, streams: Collection[str]) -> None:
+        """Repair streams that were left to others."""
+        for name in streams:
+            self._left.pop(name, None)
+        self._attend_anew(streams)
+
+    def _attend_anew(self, streams: Collection[str]) -> None:
+        for track, case in self._busy.items():
+            if track.stream.name in streams:
+                case.scope.cancel()
+        self.notice()
 
     def notice(self) -> None:
         """A gap may have opened."""
@@ -112,6 +137,8 @@ class Repairs:
                         nursery.start_soon(self._attend, case)
 
     def _served(self, track: Track) -> bool:
+        if track.stream.name in self._left:
+            return False
         kind, wanted = track.repair_kind, self._office.settings.depth_snapshot_levels
         if kind is Repair.NONE or (kind is Repair.SNAPSHOT and not wanted):
             return False
@@ -121,15 +148,33 @@ class Repairs:
         """Stay with one stream until nothing of it is missing."""
         track = case.track
         try:
-            if not self._served(track):
-                await self._watch(case)
-                return
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._ask, case)
-                await self._watch(case)
-                nursery.cancel_scope.cancel()
+            with case.scope:
+                if track.stream.name in self._left:
+                    await self._stand_by(case)
+                elif not self._served(track):
+                    await self._watch(case)
+                else:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._ask, case)
+                        await self._watch(case)
+                        nursery.cancel_scope.cancel()
         finally:
             del self._busy[track]
+        if case.scope.cancelled_caught:
+            self.notice()
+
+    async def _stand_by(self, case: Attendance) -> None:
+        """Let a stream go on that is left to others, or begin it anew."""
+        track = case.track
+        if track.gap is None and isinstance(track, BookTrack):
+            out: list[Item] = []
+            track.proceed(out)
+            await case.release(out)
+        elif track.gap is not None:
+            await trio.sleep_until(case.ask_from)
+            begin_anew = self._left.get(track.stream.name)
+            if track.gap is not None and begin_anew is not None:
+                begin_anew(track)
 
     async def _ask(self, case: Attendance) -> None:
         """Ask for what is missing, for as long as the stream is attended to.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -87,3 +88,37 @@ async def test_what_is_forgotten_begins_like_a_new_stream(autojump_clock: Any) -
     assert again
     assert all(isinstance(item, Event) and item.origin == "live" for item in again)
     assert not math.isinf(again[0].received)
+
+
+async def test_what_has_come_of_a_stream_that_begins_anew_is_not_fetched_again(
+    autojump_clock: Any,
+) -> None:
+    async with open_world(rate=5, settings={"streams": [SUBJECT, ETHS]}) as world:
+        await trio.sleep(20)
+        mine = [item for _, item in world.items if item.stream == SUBJECT]
+        back, came = mine[10], mine[40:]
+        told = len(world.items)
+        position = Position(back.venue, SUBJECT, back.data.trade_id, back.data.trade_time)
+        world.feed.begin([position], came)
+        await trio.sleep(20)
+        again = [item for _, item in world.items[told:] if item.stream == SUBJECT]
+    assert [item.origin for item in again] == ["backfill"] * 29 + ["live"] * (len(again) - 29)
+    first = back.data.trade_id + 1
+    assert [item.data.trade_id for item in again] == list(range(first, first + len(again)))
+    assert [item.received for item in again[29:]][: len(came)] == [one.received for one in came]
+
+
+async def test_a_stream_that_is_left_to_others_begins_anew_behind_what_it_lacks(
+    autojump_clock: Any,
+) -> None:
+    begun: list[tuple[float, Any]] = []
+    async with open_world([fault(20, "outage", "*", duration=10)], rate=5) as world:
+        world.feed.stand_by([SUBJECT], lambda key: begun.append((trio.current_time(), key)))
+        await trio.sleep(60)
+        requests = world.metric("k2_binance_repaired_messages_total")
+    ids = [item.data.trade_id for _, item in world.items if isinstance(item, Event)]
+    assert len(ids) == len(world.items), "nothing is declared"
+    assert [b - a for a, b in itertools.pairwise(ids) if b != a + 1] != []
+    ((_, key),) = begun
+    assert key == (world.items[0][1].venue, SUBJECT)
+    assert not requests

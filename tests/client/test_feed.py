@@ -570,6 +570,27 @@ async def test_with_two_lines_the_loss_of_one_is_invisible(autojump_clock: Any) 
     assert max(late - early for early, late in itertools.pairwise(arrivals)) < 1
 
 
+async def test_a_line_that_has_never_brought_anything_does_not_vouch_for_a_stream(
+    autojump_clock: Any,
+) -> None:
+    """The one connection dies while the other one is new, and silent as it turns out."""
+    ticker = "btcusdt@bookTicker"
+    settings = {"redundancy": 2, "streams": [ticker]}
+    faults = [
+        fault(20, "rst", "b"),
+        fault(20, "replacement_dead", "b", duration=1),
+        fault(30, "rst", "a"),
+        fault(30, "replacement_dead", "a", duration=1),
+    ]
+    async with open_world(faults, rate=5, settings=settings) as world:
+        await trio.sleep(200)
+    arrivals = [at for at, item in world.items if isinstance(item, Event)]
+    silences = [(a, b) for a, b in itertools.pairwise(arrivals) if b - a > 10]
+    outages = [item for _, item in world.items if isinstance(item, Outage)]
+    assert len(silences) == 1
+    assert [round(one.until - one.since) for one in outages] == [round(b - a) for a, b in silences]
+
+
 async def test_two_lines_start_on_different_endpoints_of_one_venue(autojump_clock: Any) -> None:
     venues = {"a": "one", "b": "two", "c": "one"}
     settings = {"redundancy": 2}

@@ -89,6 +89,18 @@ def test_a_repair_brings_a_bar_that_opened_late() -> None:
     assert track.gap is None
 
 
+def test_a_short_bar_that_a_repair_brings_comes_before_what_was_held_behind_it() -> None:
+    """No bar fits whole between the start of a late one and the next: it is waited for."""
+    bench = Bench()
+    held = bar(3, 182)
+    bench.offer(bar(0, 60, closed=True), held)
+    late = bar(2.5, 180, closed=True, end=3)
+    bench.arbiter.track("v", MINUTES).repair(late, bench.items)
+    assert [item for item in bench.items[1:] if isinstance(item, Event)] == [late, held]
+    (gap,) = (item for item in bench.items if isinstance(item, Gap))
+    assert (gap.first - NOW_MS, gap.reason) == (MINUTE, "venue_missing")
+
+
 def test_a_restart_goes_on_after_a_late_bar_where_that_one_ended() -> None:
     bench = Bench()
     position = position_after(bar(1.5, 120, closed=True, end=2)).position

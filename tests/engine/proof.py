@@ -210,7 +210,7 @@ def _through_trouble(node: KafkaNode, exchange: Simulator, folder: Path, plan: P
         KAFKA_SESSION_TIMEOUT=str(SESSION_S),
         MAX_RECONNECT_ATTEMPTS="0",
         STABLE_AFTER="1",
-        SHARED_BUDGET="off",
+        SHARED_BUDGET=str(folder / "budget"),  # they are behind one address
     ) | {"PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "k2trio", "run"]
     members = [

@@ -54,6 +54,7 @@ def test_what_does_not_reach_back_is_uncovered() -> None:
     tail = warm(trade(3, 3), quote(7)).take(position)
     assert tail.items == [quote(7)], "the others' streams are not concerned"
     assert tail.uncovered == list(position.values())
+    assert tail.later == [trade(3, 3)]
 
 
 def test_the_next_id_is_enough() -> None:
@@ -138,3 +139,20 @@ def test_streams_of_a_symbol_share_a_shard() -> None:
 def test_shards_are_the_same_in_every_version(stream: str, shard: int) -> None:
     """Another number would move streams away from their positions."""
     assert shard_of(stream, 4) == shard
+
+
+def test_of_a_stream_that_began_anew_only_what_came_since_is_handed_over() -> None:
+    buffer = warm(trade(1, 1), quote(5), trade(2, 2))
+    buffer.drop(("v", trade(1, 1).stream))
+    buffer.add([trade(7, 7), trade(8, 8)], 3.0)
+    assert buffer.bytes == sum(map(cost_of, [quote(5), trade(7, 7), trade(8, 8)]))
+    tail = buffer.take(behind(trade(1, 1), quote(5)))
+    assert (tail.items, len(tail.uncovered)) == ([], 1), "what lies between is to be fetched"
+    buffer.add([trade(7, 7), trade(8, 8)], 4.0)
+    assert buffer.take(behind(trade(7, 7))).items == [trade(8, 8)]
+
+
+def test_what_could_not_be_written_stands_before_what_has_come_meanwhile() -> None:
+    buffer = warm(trade(3, 3))
+    buffer.put_back([trade(1, 1), trade(2, 2)], 1.0)
+    assert buffer.take(behind(trade(1, 1))).items == [trade(2, 2), trade(3, 3)]

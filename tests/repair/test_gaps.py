@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from repairs import AGGS, MINUTE, MINUTES, OTHER, agg, having, minute, number_of, open_bench
+from repairs import (
+    AGGS,
+    DEPTH,
+    MINUTE,
+    MINUTES,
+    OTHER,
+    agg,
+    diff,
+    having,
+    minute,
+    number_of,
+    open_bench,
+)
 from rest import HOSTS, VENUE, agg_rows, kline_rows, status, trade_rows
 from world import START_MS, SUBJECT, fault, open_world
 
@@ -15,9 +27,12 @@ from k2trio.market.payloads import Event, Trade
 from k2trio.observe import transitions as on
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import httpx2
 
     from k2trio.continuity.items import Item
+    from k2trio.continuity.track import Track
 
 
 # -- block trades -------------------------------------------------------------------------------
@@ -687,3 +702,88 @@ async def test_only_a_feed_with_another_connection_waits_for_it(
     ]
     assert any(item.origin == "backfill" for _, item in world.items if isinstance(item, Event))
     assert max(waited) == pytest.approx(held_s, abs=0.001)
+
+
+# -- streams that are left to others ------------------------------------------------------------
+
+
+async def test_what_others_repair_begins_anew_and_asks_for_nothing(autojump_clock: Any) -> None:
+    async with open_bench(having(), redundant=False) as (bench, rest):
+        bench.repairs.leave([AGGS], bench.arbiter.end)
+        bench.offer(agg(1), agg(5))
+        await trio.sleep(10)
+        bench.offer(agg(6), agg(7))
+        await trio.sleep(10)
+    assert rest.requests == []
+    assert bench.lines() == [1, 6, 7]
+    assert bench.ended() == {}
+
+
+async def test_each_stream_that_is_left_to_others_has_its_own_way_to_begin_anew(
+    autojump_clock: Any,
+) -> None:
+    begun: list[tuple[str, str]] = []
+
+    def beginner(name: str) -> Callable[[Track], None]:
+        def begin_anew(track: Track) -> None:
+            begun.append((name, track.stream.name))
+            bench.arbiter.end(track)
+
+        return begin_anew
+
+    async with open_bench(having(), redundant=False) as (bench, _):
+        bench.repairs.leave([AGGS], beginner("one"))
+        bench.repairs.leave([OTHER], beginner("other"))
+        bench.offer(agg(1), agg(1, OTHER), agg(5), agg(5, OTHER))
+        await trio.sleep(1)
+    assert sorted(begun) == [("one", AGGS), ("other", OTHER)]
+
+
+async def test_what_others_repair_waits_for_another_connection(autojump_clock: Any) -> None:
+    async with open_bench(having()) as (bench, rest):
+        bench.repairs.leave([AGGS], bench.arbiter.end)
+        bench.offer(agg(1), agg(4))
+        await trio.sleep(0.19)
+        bench.offer(agg(2), agg(3))
+        await trio.sleep(10)
+    assert rest.requests == []
+    assert bench.lines() == [1, 2, 3, 4]
+
+
+async def test_a_gap_that_was_left_to_others_is_repaired_by_who_takes_over(
+    autojump_clock: Any,
+) -> None:
+    async with open_bench(having()) as (bench, rest):
+        bench.repairs.leave([AGGS], bench.arbiter.end)
+        bench.offer(agg(1), agg(4))
+        await trio.sleep(0.1)
+        bench.repairs.attend([AGGS])
+        await trio.sleep(10)
+    assert len(rest.requests) == 1
+    assert bench.lines() == [1, -2, -3, 4]
+
+
+async def test_a_repair_under_way_ends_when_the_stream_is_left_to_others(
+    autojump_clock: Any,
+) -> None:
+    async def slow(request: httpx2.Request) -> Any:
+        await trio.sleep(5)
+        return having()(request)
+
+    async with open_bench(slow, redundant=False) as (bench, _):
+        bench.offer(agg(1), agg(4))
+        await trio.sleep(1)
+        bench.repairs.leave([AGGS], bench.arbiter.end)
+        await trio.sleep(10)
+        bench.offer(agg(5), agg(6))
+        await trio.sleep(10)
+    assert bench.lines() == [1, 5, 6]
+
+
+async def test_books_that_others_repair_go_on_without_a_snapshot(autojump_clock: Any) -> None:
+    async with open_bench(having(), redundant=False, snapshots=True) as (bench, rest):
+        bench.repairs.leave([DEPTH], bench.arbiter.end)
+        bench.offer(diff(1, 2), diff(3, 4))
+        await trio.sleep(10)
+    assert rest.requests == []
+    assert bench.lines() == [2, 4]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import trio
 
 from k2trio.client.opening import open_feed
+from k2trio.continuity.positions import key_of
 from k2trio.engine.member import Member
 from k2trio.engine.warm import Warm
 from k2trio.kafka.sink import KafkaSink
@@ -66,6 +67,16 @@ class _Watched(Warm):
         """See :meth:`Warm.add`."""
         super().add(items, now)
         self._given += [(now, item) for item in items]
+
+    def put_back(self, items: Sequence[Item], now: float) -> None:
+        """See :meth:`Warm.put_back`."""
+        super().put_back(items, now)
+        self._given = [(now, item) for item in items] + self._given
+
+    def drop(self, key: Key) -> None:
+        """See :meth:`Warm.drop`."""
+        super().drop(key)
+        self._given = [(at, item) for at, item in self._given if key_of(item) != key]
 
     def take(self, positions: Mapping[Key, Position]) -> Tail:
         """See :meth:`Warm.take`."""

@@ -282,6 +282,9 @@ def _check_times(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, 
     kept = [loss for loss in truth.losses if loss.stream == stream]
     never = {loss.last for loss in kept if loss.deed in ("dropped", "reordered")}
     stalled = {loss.last for loss in kept if loss.deed == "stalled"}
+    # The market may come to an absurd key itself, and the two cannot be told apart then.
+    absurd = {message.last for message in truth.absurd if message.stream == stream}
+    never |= absurd
     at: int | None = None
     outage = False
     for item, told_at in timed:
@@ -291,7 +294,7 @@ def _check_times(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, 
             outage = True
             continue
         key = run.market_key(stream, last_of(item.data))
-        if run.is_absurd(venue, stream, last_of(item.data)):
+        if key in absurd:
             continue
         start = 0 if at is None else at + 1
         found = next((n for n in range(start, len(sent)) if sent[n].last == key), None)
