@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 WARM_UP_S = 5.0
-"""A hot standby that gets no data joins all the same after so long (s)."""
+"""A hot standby that gets no data does not wait for it any longer (s)."""
 LOOK_S = 0.1
 """How often to see whether data comes (s)."""
 
@@ -50,6 +50,7 @@ class Member:
     ) -> None:
         self._feed = feed
         self._hot = settings.standby == "hot"
+        self._session_timeout_s = settings.kafka_session_timeout
         self._tell = tell
         self.shards: Sequence[Shard] = [
             Shard(
@@ -100,11 +101,16 @@ class Member:
             await self._membership.keep()
 
     async def _warm_up(self) -> None:
-        """Wait for data: a hot standby that has none could go on nowhere."""
+        """Wait until this member can go on where a dead one has ended.
+
+        Whoever has been killed and comes back would be given its own shards, and have least of
+        what was sent meanwhile. After the time in which its death is noticed the others have them.
+        """
         for _ in range(round(WARM_UP_S / LOOK_S)):
             if self._feed.flowing:
-                return
+                break
             await trio.sleep(LOOK_S)
+        await trio.sleep(self._session_timeout_s)
 
     def given(self, shards: Sequence[int]) -> None:
         """See :class:`~k2trio.engine.membership.Listener`."""

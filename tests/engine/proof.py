@@ -210,6 +210,7 @@ def _through_trouble(node: KafkaNode, exchange: Simulator, folder: Path, plan: P
         KAFKA_SESSION_TIMEOUT=str(SESSION_S),
         MAX_RECONNECT_ATTEMPTS="0",
         STABLE_AFTER="1",
+        REST_WEIGHT_LIMIT="5500",  # nobody else asks from there
         SHARED_BUDGET=str(folder / "budget"),  # they are behind one address
     ) | {"PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "k2trio", "run"]
