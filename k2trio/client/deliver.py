@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..errors import SinkError
+from ..sinks.sink import PromptSink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,10 +31,37 @@ async def deliver(feed: Feed[Any], sink: Sink) -> None:
     :raises GaveUp: when the feed has ended, after its last item is written.
     :raises SinkError: if the sink fails; what it has whole is acknowledged.
     """
+    if isinstance(sink, PromptSink) and sink.prompt:
+        await _deliver_promptly(feed, sink)
+        return
     batch: Sequence[Item] = ()
     try:
         async for batch in feed.batches():
             await sink.write(batch)
+    finally:
+        await finish(feed, sink, batch)
+
+
+class _NotAtOnceError(Exception):
+    """The sink cannot take a batch at once."""
+
+
+async def _deliver_promptly(feed: Feed[Any], sink: PromptSink) -> None:
+    """Write where the feed reads, and wait for the sink only where it says so."""
+    batch: Sequence[Item] = ()
+
+    def take(items: Sequence[Item]) -> None:
+        nonlocal batch
+        batch = items
+        if not sink.write_now(items):
+            raise _NotAtOnceError
+
+    try:
+        while True:
+            try:
+                await feed.for_each_batch(take)
+            except _NotAtOnceError:
+                await sink.write(batch)
     finally:
         await finish(feed, sink, batch)
 

@@ -15,15 +15,16 @@ import trio
 
 from ..errors import SinkError
 from .line_sink import LineSink
-from .lines import FIRST_BYTES
+from .lines import FIRST_BYTES, encode_lines
 from .output import Output, Written
 from .output_file import NO_ROTATION, OutputFile, try_file
 from .tails import LinesTail, look_beyond
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from ..continuity.items import Item
     from ..continuity.positions import Key, Position
     from ..market.units import TimeUnit
     from ..rotation import Rotation
@@ -90,6 +91,28 @@ class JsonLines(LineSink):
         if self._output.waits:
             await self._write_patiently(data, lines)
             return
+        self._append(data, lines)
+        if self._file is not None:
+            await self._sync_finished(self._file)
+
+    @property
+    def prompt(self) -> bool:
+        """See :class:`PromptSink`."""
+        return self._output.regular
+
+    def write_now(self, items: Sequence[Item]) -> bool:
+        """See :class:`PromptSink`; what it cannot is to make a file durable that is finished."""
+        if self._output.waits or (self._file is not None and self._file.has_retired):
+            return False
+        new = self._begin(items)
+        try:
+            if new:
+                self._append(encode_lines(new), len(new))
+        finally:
+            self._end(items, new)
+        return True
+
+    def _append(self, data: bytes, lines: int) -> None:
         if self._file is not None:
             self._or_break(self._file.look)
         written = self._output.put(data, lambda done: data.rfind(b"\n", 0, done) + 1)
@@ -99,7 +122,6 @@ class JsonLines(LineSink):
         self.whole = lines
         if self._file is not None:
             self._file.grew(len(data))
-            await self._sync_finished(self._file)
 
     async def beyond(self, begin: Mapping[Key, Position], unit: TimeUnit) -> Mapping[Key, Position]:
         """See :class:`TargetSink`."""

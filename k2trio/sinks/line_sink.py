@@ -37,14 +37,21 @@ class LineSink(TargetSink):
 
     async def write(self, items: Sequence[Item]) -> None:
         """See :class:`Sink`."""
-        self.whole = 0
-        self.check()
-        new = self.ahead.rest(items) if self.ahead else items
+        new = self._begin(items)
         try:
             await self.append(encode_lines(new), len(new))
         finally:
-            # Of so many first items none is new that is not whole, whatever was left out.
-            self.whole = len(items) if self.whole == len(new) else self.whole
+            self._end(items, new)
+
+    def _begin(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Those of a write that are not left out."""
+        self.whole = 0
+        self.check()
+        return self.ahead.rest(items) if self.ahead else items
+
+    def _end(self, items: Sequence[Item], new: Sequence[Item]) -> None:
+        # Of so many first items none is new that is not whole, whatever was left out.
+        self.whole = len(items) if self.whole == len(new) else self.whole
 
     @abc.abstractmethod
     async def append(self, data: bytes, lines: int) -> None:

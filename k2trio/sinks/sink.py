@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,5 +48,24 @@ class Sink(Protocol):
         """The same at the end, within a bound of its own, whatever was cancelled.
 
         :raises SinkError: if it cannot be made so, or not in time.
+        """
+        ...
+
+
+@runtime_checkable
+class PromptSink(Sink, Protocol):
+    """A sink that mostly need not be waited for, as a file: no task is woken to write to it.
+
+    :ivar prompt: whether that is so of this one.
+    """
+
+    prompt: bool
+
+    def write_now(self, items: Sequence[Item]) -> bool:
+        """Take items without waiting; False if that cannot be: then nothing of them is taken.
+
+        It is called where the items were received, between two reads, and so has to be brief.
+
+        :raises SinkError: as :meth:`Sink.write` does.
         """
         ...

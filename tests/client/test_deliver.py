@@ -17,6 +17,8 @@ from processes import PATIENCE_S, environment, simulator
 from world import fault, open_world
 
 from k2trio import Event, GaveUp, SinkError, deliver
+from k2trio.rotation import Rotation
+from k2trio.sinks.jsonl import JsonLines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -163,3 +165,74 @@ def test_the_sink_of_the_readme_has_every_trade_once_after_kills(tmp_path: Path)
             assert_without_a_hole(found)
             (row,) = json.loads(state.read_text())["positions"]
             assert row["position"] <= found[-1]
+
+
+# -- a sink that need not be waited for ---------------------------------------------------------
+
+
+class Prompt(Kept):
+    """One that mostly takes items at once.
+
+    :ivar waited: where the batches begin that had to be waited for.
+    """
+
+    prompt = True
+
+    def __init__(self, every: int, room: int = 1_000_000) -> None:
+        super().__init__(room=room)
+        self.every = every
+        self.waited: list[int] = []
+        self.asked = 0
+
+    def write_now(self, items: Sequence[Item]) -> bool:
+        self.whole = 0
+        self.asked += 1
+        if not self.asked % self.every:
+            return False
+        for item in items:
+            if len(self.ids) == self.room:
+                raise SinkError("there is no more room")
+            assert isinstance(item, Event)
+            self.ids.append(item.data.trade_id)  # type: ignore[union-attr]
+            self.whole += 1
+        return True
+
+    async def write(self, items: Sequence[Item]) -> None:
+        self.waited.append(len(self.ids))
+        await super().write(items)
+
+
+async def test_a_prompt_sink_is_waited_for_only_where_it_says_so(autojump_clock: Any) -> None:
+    sink = Prompt(every=7)
+    async with open_world(rate=20, consume=False, settings=SETTINGS) as world:
+        with trio.move_on_after(30):
+            await deliver(world.feed, sink)
+        assert world.feed.drain() == []
+    ((first, _),) = world.exchange.truth.ranges(STREAM)
+    assert sink.ids == list(range(first, sink.ids[-1] + 1))
+    assert len(sink.ids) > 500
+    assert sink.asked // 7 <= len(sink.waited) <= sink.asked // 7 + 1
+    assert sink.flushed == 1
+
+
+async def test_what_a_prompt_sink_did_not_take_is_accounted_for(autojump_clock: Any) -> None:
+    sink = Prompt(every=1_000_000, room=100)
+    async with open_world(rate=300, consume=False, settings=SETTINGS) as world:
+        with pytest.raises(SinkError, match="there is no more room"):
+            await deliver(world.feed, sink)
+        (gap,) = world.feed.write_off()
+        assert (len(sink.ids), gap.first, gap.reason) == (100, sink.ids[-1] + 1, "not_written")
+
+
+async def test_a_file_is_written_where_the_feed_reads_and_rotated_in_between(
+    tmp_path: Path, autojump_clock: Any
+) -> None:
+    path = tmp_path / "trades.jsonl"
+    async with open_world(rate=50, consume=False, settings=SETTINGS) as world:
+        with JsonLines(path, Rotation(max_bytes=20_000)) as sink, trio.move_on_after(60):
+            await deliver(world.feed, sink)
+    files = [file for file in tmp_path.iterdir() if "jsonl" in file.name]  # noqa: ASYNC240
+    assert len(files) > 5
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    ids = [line["data"]["t"] for line in lines]
+    assert sorted(ids) == list(range(min(ids), max(ids) + 1))
