@@ -233,19 +233,20 @@ class Feed(Consumed[P]):
         self._resume.begin(positions)
         self._parts.delivery.take_again(_live([*came, *on_the_way]))
 
-    def stand_by(self, streams: Collection[str], began_anew: Callable[[Key], None]) -> None:
+    def stand_by(
+        self, streams: Collection[str], began_anew: Callable[[Key, Sequence[Item]], None]
+    ) -> None:
         """Leave the repair of streams to another process, until :meth:`attend`.
 
-        One that lacks something begins anew behind that. It is not declared, and what was on its
-        way is dropped.
+        One that lacks something begins anew behind that, which is not declared.
 
-        :param began_anew: is told of each, so that what was taken of it before can be dropped too.
+        :param began_anew: is told of each, with what was on its way, and came before that.
         """
 
         def begin_anew(track: Track) -> None:
             held = [one.event for one in track.held]
-            self._end(track)
-            began_anew((track.venue, track.stream.name))
+            on_the_way = self._end(track)
+            began_anew((track.venue, track.stream.name), on_the_way)
             self._parts.delivery.take_again(_live(held))
 
         self._parts.repairs.leave(streams, begin_anew)
@@ -307,9 +308,10 @@ class Feed(Consumed[P]):
         self._items = iter([item for item in items if key_of(item) not in keys])
         return [item for item in items if key_of(item) in keys] + self._outbox.remove(keys)
 
-    def _end(self, track: Track) -> None:
-        self._recall({(track.venue, track.stream.name)})
+    def _end(self, track: Track) -> list[Item]:
+        """Let go of a stream; returns what was on its way of it."""
         self._arbiter.end(track)
+        return self._recall({(track.venue, track.stream.name)})
 
     async def run(self) -> None:
         """Run the lines and all beside them; ends when a line gives up."""

@@ -73,6 +73,8 @@ class Shard:
         self._one_holding = trio.Lock()
         self._scope = trio.CancelScope()
         self._let_go = trio.Event()
+        self._waiting: Sequence[Item] = ()
+        """What waits for room in the sink."""
         self._stand_by()
 
     @property
@@ -116,7 +118,7 @@ class Shard:
         """Others write it already; what was not committed is theirs to fetch."""
         self._tell("shard_lost", shard=self.number)
         if self.sink is not None:
-            self._keep(self.sink.abandon())
+            self._take_back(self.sink)
             self.sink = None
         self._scope.cancel()
 
@@ -126,25 +128,27 @@ class Shard:
         if sink is None:
             self._keep(items)
             return
+        self._waiting = items
         try:
             await sink.write(items)
         except SinkError:
             if sink is self.sink:
                 raise
+        finally:
+            self._waiting = ()
         self._renew_books(sink)
-        if sink.whole < len(items):
-            self._keep(items)  # it was given up, or lost, while these waited for room
 
     def _stand_by(self) -> None:
         """While others write it, they repair it: a budget is for what somebody gets."""
         if self.warm is not None:
             self._feed.stand_by(self.streams, self._began_anew)
 
-    def _began_anew(self, key: Key) -> None:
-        """Something of a stream is missing that others repair: what it brought before is no use."""
-        self._on_the_way([key])
+    def _began_anew(self, key: Key, on_the_way: Sequence[Item]) -> None:
+        """Something of a stream is missing, which whoever writes it repairs."""
         if self.warm is not None:
-            self.warm.drop(key)
+            now = trio.current_time()
+            self.warm.add([*self._on_the_way([key]), *on_the_way], now)
+            self.warm.cut(key, now)
 
     def _keep(self, items: Sequence[Item]) -> None:
         """Keep what this member does not write, for the time when it does."""
@@ -212,10 +216,14 @@ class Shard:
             await sink.flush()
         except SinkError as error:
             self._tell("not_committed", shard=self.number, detail=str(error))
+        self._take_back(sink)
+
+    def _take_back(self, sink: KafkaSink) -> None:
+        """Keep what was not written; what has come since is behind it."""
+        left = [*sink.abandon(), *self._waiting]
+        self._waiting = ()
         if self.warm is not None:
-            self.warm.put_back(sink.abandon(), trio.current_time())
-        else:
-            sink.abandon()
+            self.warm.put_back(left, trio.current_time())
 
     async def _subscribe(self) -> None:
         with contextlib.suppress(ConnectionFailed):  # the next connection subscribes to them

@@ -20,20 +20,28 @@ if TYPE_CHECKING:
     from ..market.units import TimeUnit
 
 
+class Hole(NamedTuple):
+    """Something of a stream is missing here: what follows begins anew."""
+
+    venue: str
+    stream: str
+
+
 class Kept(NamedTuple):
     """An item, when it came, and the memory that it takes."""
 
     at: float
     bytes: int
-    item: Item
+    item: Item | Hole
 
 
 class Tail(NamedTuple):
     """What is there behind somebody's positions.
 
     :ivar items: in their order.
-    :ivar uncovered: positions from which on something is not there.
-    :ivar later: what is there all the same of the streams of those.
+    :ivar uncovered: positions from which on something is not there: those that were asked for, or
+        behind the items.
+    :ivar later: what came of these streams after that.
     """
 
     items: list[Item]
@@ -80,16 +88,16 @@ class Warm:
             self.bytes -= gone.bytes
             if isinstance(gone.item, Event | Gap):
                 self._before[key_of(gone.item)] = position_after(gone.item, self._unit)
+            elif isinstance(gone.item, Hole):
+                self._before.pop(gone.item, None)
 
     def pass_by(self, items: Sequence[Item]) -> None:
         """Items that are written, and need not be kept: what follows goes on behind them."""
         self._before.update(positions_after(items, self._unit))
 
-    def drop(self, key: Key) -> None:
-        """Forget a stream: something of it is missing, and what comes does not go on from here."""
-        self.bytes -= sum(one.bytes for one in self._kept if key_of(one.item) == key)
-        self._kept = deque(one for one in self._kept if key_of(one.item) != key)
-        self._before.pop(key, None)
+    def cut(self, key: Key, now: float) -> None:
+        """Note that something of a stream is missing between what is here and what comes next."""
+        self._kept.append(Kept(now, 0, Hole(*key)))
 
     def take(self, positions: Mapping[Key, Position]) -> Tail:
         """Hand everything over that lies behind positions, and forget it.
@@ -98,26 +106,34 @@ class Warm:
         """
         items = [one.item for one in self._kept]
         starts = {key: self._start(items, key, one) for key, one in positions.items()}
+        uncovered = {key: positions[key] for key, start in starts.items() if start is None}
+        reached: dict[Key, Position] = dict(positions)
         tail: list[Item] = []
         later: list[Item] = []
         for place, item in enumerate(items):
-            start = starts.get(key_of(item), 0)
-            if start is None:
-                later.append(item)
-            elif place >= start:
+            key = item.venue, item.stream
+            if key in uncovered:
+                if not isinstance(item, Hole):
+                    later.append(item)
+            elif place < (starts.get(key) or 0):
+                continue
+            elif not isinstance(item, Hole):
                 tail.append(item)
+                if isinstance(item, Event | Gap):
+                    reached[key] = position_after(item, self._unit)
+            elif key in reached:
+                uncovered[key] = reached[key]
         self._kept.clear()
         self._before.clear()
         self.bytes = 0
-        uncovered = [positions[key] for key, start in starts.items() if start is None]
-        return Tail(tail, uncovered, later)
+        return Tail(tail, list(uncovered.values()), later)
 
-    def _start(self, items: Sequence[Item], key: Key, position: Position) -> int | None:
+    def _start(self, items: Sequence[Item | Hole], key: Key, position: Position) -> int | None:
         """Where in the items a stream goes on behind a position; None if that is not there."""
         overlapping = None
         for place in range(len(items) - 1, -1, -1):
             item = items[place]
-            if key_of(item) != key or not isinstance(item, Event | Gap):
+            if not isinstance(item, Event | Gap) or key_of(item) != key:
                 continue
             after = position_after(item, self._unit)
             if _is_at(after, position):

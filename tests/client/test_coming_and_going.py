@@ -111,14 +111,13 @@ async def test_what_has_come_of_a_stream_that_begins_anew_is_not_fetched_again(
 async def test_a_stream_that_is_left_to_others_begins_anew_behind_what_it_lacks(
     autojump_clock: Any,
 ) -> None:
-    begun: list[tuple[float, Any]] = []
+    begun: list[Any] = []
     async with open_world([fault(20, "outage", "*", duration=10)], rate=5) as world:
-        world.feed.stand_by([SUBJECT], lambda key: begun.append((trio.current_time(), key)))
+        world.feed.stand_by([SUBJECT], lambda key, items: begun.append((key, items)))
         await trio.sleep(60)
         requests = world.metric("k2_binance_repaired_messages_total")
     ids = [item.data.trade_id for _, item in world.items if isinstance(item, Event)]
     assert len(ids) == len(world.items), "nothing is declared"
     assert [b - a for a, b in itertools.pairwise(ids) if b != a + 1] != []
-    ((_, key),) = begun
-    assert key == (world.items[0][1].venue, SUBJECT)
+    assert begun == [((world.items[0][1].venue, SUBJECT), [])]
     assert not requests

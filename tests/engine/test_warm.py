@@ -141,15 +141,40 @@ def test_shards_are_the_same_in_every_version(stream: str, shard: int) -> None:
     assert shard_of(stream, 4) == shard
 
 
-def test_of_a_stream_that_began_anew_only_what_came_since_is_handed_over() -> None:
+KEY = ("v", trade(1, 1).stream)
+
+
+def test_a_stream_is_handed_over_up_to_where_it_began_anew_and_what_came_then_apart() -> None:
     buffer = warm(trade(1, 1), quote(5), trade(2, 2))
-    buffer.drop(("v", trade(1, 1).stream))
-    buffer.add([trade(7, 7), trade(8, 8)], 3.0)
-    assert buffer.bytes == sum(map(cost_of, [quote(5), trade(7, 7), trade(8, 8)]))
+    buffer.cut(KEY, 3.0)
+    buffer.add([trade(7, 7), quote(6), trade(8, 8)], 3.0)
     tail = buffer.take(behind(trade(1, 1), quote(5)))
-    assert (tail.items, len(tail.uncovered)) == ([], 1), "what lies between is to be fetched"
-    buffer.add([trade(7, 7), trade(8, 8)], 4.0)
-    assert buffer.take(behind(trade(7, 7))).items == [trade(8, 8)]
+    assert tail.items == [trade(2, 2), quote(6)]
+    assert tail.uncovered == [position_after(trade(2, 2))]
+    assert tail.later == [trade(7, 7), trade(8, 8)]
+
+
+def test_a_position_behind_where_a_stream_began_anew_is_covered() -> None:
+    buffer = warm(trade(1, 1))
+    buffer.cut(KEY, 1.0)
+    buffer.add([trade(7, 7), trade(8, 8)], 1.0)
+    assert buffer.take(behind(trade(7, 7))) == ([trade(8, 8)], [], [])
+
+
+def test_a_position_just_before_where_a_stream_began_anew_is_not_covered() -> None:
+    buffer = warm(trade(1, 1))
+    buffer.cut(KEY, 1.0)
+    buffer.add([trade(7, 7)], 1.0)
+    position = behind(trade(1, 1))
+    assert buffer.take(position) == ([], list(position.values()), [trade(7, 7)])
+
+
+def test_what_is_no_longer_kept_is_not_before_where_a_stream_began_anew() -> None:
+    buffer = warm(trade(1, 1), keep_s=5)
+    buffer.cut(KEY, 1.0)
+    buffer.add([trade(7, 7)], 8.0)
+    tail = buffer.take(behind(trade(1, 1)))
+    assert (tail.items, tail.later) == ([], [trade(7, 7)])
 
 
 def test_what_could_not_be_written_stands_before_what_has_come_meanwhile() -> None:

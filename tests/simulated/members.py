@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import trio
 
 from k2trio.client.opening import open_feed
-from k2trio.continuity.positions import key_of
 from k2trio.engine.member import Member
-from k2trio.engine.warm import Warm
+from k2trio.engine.warm import Hole, Warm
 from k2trio.kafka.sink import KafkaSink
 from k2trio.kafka.transactions import Fenced
 
@@ -50,7 +49,7 @@ class Taken(NamedTuple):
     at: float
     committed: int
     positions: Mapping[Key, Position]
-    kept: Sequence[tuple[float, Item]]
+    kept: Sequence[tuple[float, Item | Hole]]
     tail: Tail
 
 
@@ -61,7 +60,7 @@ class _Watched(Warm):
         """Begin to write down."""
         self._log = log
         self._taken = taken
-        self._given: list[tuple[float, Item]] = []
+        self._given: list[tuple[float, Item | Hole]] = []
 
     def add(self, items: Sequence[Item], now: float) -> None:
         """See :meth:`Warm.add`."""
@@ -73,10 +72,10 @@ class _Watched(Warm):
         super().put_back(items, now)
         self._given = [(now, item) for item in items] + self._given
 
-    def drop(self, key: Key) -> None:
-        """See :meth:`Warm.drop`."""
-        super().drop(key)
-        self._given = [(at, item) for at, item in self._given if key_of(item) != key]
+    def cut(self, key: Key, now: float) -> None:
+        """See :meth:`Warm.cut`."""
+        super().cut(key, now)
+        self._given.append((now, Hole(*key)))
 
     def take(self, positions: Mapping[Key, Position]) -> Tail:
         """See :meth:`Warm.take`."""
