@@ -6,12 +6,15 @@ import functools
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
+import trio
+
 from .. import __version__
 from ..errors import ConfigError, K2Error
 from ..extras import require
 from ..loading import check_environment
 from ..observe import logs, stderr
 from ..settings import Settings
+from .hosted import pays, run_hosted
 from .options import BY_FIELD, given, parse
 from .run import EXIT_FAILED, EXIT_OK, EXIT_USAGE, run, run_until_signalled
 from .terminal import put
@@ -54,7 +57,9 @@ def _settings(
 
 
 def _run(arguments: Sequence[str]) -> int:
-    return run_until_signalled(functools.partial(run, _settings("run", arguments, Settings)))
+    settings = _settings("run", arguments, Settings)
+    run_trio = run_hosted if pays(settings) else trio.run
+    return run_until_signalled(functools.partial(run, settings), run_trio=run_trio)
 
 
 def _check(arguments: Sequence[str]) -> int:

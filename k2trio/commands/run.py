@@ -52,7 +52,12 @@ EXIT_USAGE = 2
 """It could not start: a setting, a flag, a busy port."""
 
 
-def run_until_signalled(main: Callable[[], Awaitable[int]], *, signalled: int = EXIT_OK) -> int:
+def run_until_signalled(
+    main: Callable[[], Awaitable[int]],
+    *,
+    signalled: int = EXIT_OK,
+    run_trio: Callable[..., int] = trio.run,
+) -> int:
     """Run ``main`` and return its exit code, or that of the way it ended.
 
     The first SIGINT, SIGTERM or SIGHUP shuts down in order, the second ends the process at once.
@@ -60,9 +65,10 @@ def run_until_signalled(main: Callable[[], Awaitable[int]], *, signalled: int = 
     out as it is.
 
     :param signalled: exit code of what was shut down in order.
+    :param run_trio: runs an async function with its arguments, as :func:`trio.run` does.
     """
     try:
-        return trio.run(_supervise, main, signalled)
+        return run_trio(_supervise, main, signalled)
     except K2Error as error:
         return _end_with([error])
     except BaseExceptionGroup as group:

@@ -27,8 +27,9 @@ from .rotated import JOURNAL
 from .tails import tails_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from ..continuity.items import Item
     from ..continuity.positions import Key, Position
     from ..market.units import TimeUnit
 
@@ -89,6 +90,23 @@ class ParquetSink(LineSink):
             await self._lines.append(data, lines)
         finally:
             self.whole = self._lines.whole
+
+    @property
+    def prompt(self) -> bool:
+        """See :class:`PromptSink`."""
+        return self._lines.prompt
+
+    def write_now(self, items: Sequence[Item]) -> bool:
+        """See :class:`PromptSink`."""
+        new = self._begin(items)
+        taken = False
+        try:
+            taken = self._lines.write_now(new)
+        finally:
+            self.whole = self._lines.whole
+            if taken:
+                self._end(items, new)
+        return taken
 
     @property
     def problem(self) -> str | None:

@@ -102,6 +102,7 @@ class JsonLines(LineSink):
 
     def write_now(self, items: Sequence[Item]) -> bool:
         """See :class:`PromptSink`; what it cannot is to make a file durable that is finished."""
+        self.whole = 0
         if self._output.waits or (self._file is not None and self._file.has_retired):
             return False
         new = self._begin(items)
