@@ -1,4 +1,4 @@
-"""Sessions: tests, lint, types, simulation, bench. ``nox -s lint`` runs one."""
+"""Sessions: tests, lint, types, docs, simulation, bench. ``nox -s lint`` runs one."""
 
 from __future__ import annotations
 
@@ -85,6 +85,23 @@ def types(session: nox.Session) -> None:
     session.run("pyright")
     # pydantic's own types are not complete; Settings is a model of its.
     session.run("pyright", "--verifytypes", "k2trio", "--ignoreexternal")
+
+
+SPHINX = ("python", "-m", "sphinx", "--keep-going", "--nitpicky", "--fail-on-warning")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site, into ``docs/_build/html``. A warning is an error, and so is a dead link in it."""
+    install(session, "docs")
+    session.run(*SPHINX, "-b", "html", "docs", "docs/_build/html", *session.posargs)
+
+
+@nox.session
+def links(session: nox.Session) -> None:
+    """Whether what the documents link to elsewhere is still there; needs a network."""
+    install(session, "docs")
+    session.run(*SPHINX, "-b", "linkcheck", "docs", "docs/_build/links", *session.posargs)
 
 
 @nox.session

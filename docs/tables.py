@@ -1,27 +1,39 @@
 """The tables of the documents, out of the code that defines what they tell.
 
-``python docs/tables.py`` writes them into the README and its neighbours; a test fails while they
-differ.
+``python docs/tables.py`` writes them into the README and the pages of the reference; a test fails
+while they differ.
 """
 
 from __future__ import annotations
 
+import argparse
+import ast
+import dataclasses
+import functools
+import inspect
+import itertools
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
+from k2trio.commands import book, check, demo, heal, ops, replay, seal, simulate, verify
+from k2trio.commands.options import BY_FIELD, Layout, flag, make_parser
 from k2trio.dataset.schema import DECIMAL, LEVELS, TIME
 from k2trio.dataset.schema import TABLES as DATASET_TABLES
 from k2trio.market.kinds import Kind, Repair, Rule
 from k2trio.market.products import DIALECTS
 from k2trio.market.venues import VENUES
 from k2trio.observe.families import Families
+from k2trio.observe.transitions import Transition
 from k2trio.settings import ENV_PREFIX, Settings
+from k2trio.simulator.faults import kinds
+from k2trio.simulator.faults.fault import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
     from k2trio.dataset.schema import Column
@@ -29,7 +41,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-DATASET = ROOT / "docs" / "dataset.md"
+REFERENCE = ROOT / "docs" / "reference"
 BOUND_SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
@@ -158,18 +170,156 @@ def _type(type_: Any) -> str:
     return "list of rows like those of one symbol" if "list" in str(type_) else str(type_)
 
 
-TABLES = {
-    README: {
-        "settings": settings_table,
-        "metrics": metrics_table,
-        "venues": venues_table,
-        "kinds": kinds_table,
+COMMANDS: dict[str, tuple[type[BaseModel], Layout]] = {
+    "run": (Settings, BY_FIELD),
+    "check": (check.CheckSettings, BY_FIELD),
+    "book": (book.BookSettings, book.LAYOUT),
+    "demo": (demo.DemoOptions, BY_FIELD),
+    "seal": (seal.SealOptions, BY_FIELD),
+    "heal": (heal.HealSettings, heal.LAYOUT),
+    "verify": (verify.VerifyOptions, verify.LAYOUT),
+    "simulate": (simulate.SimulateOptions, BY_FIELD),
+    "replay": (replay.ReplayOptions, replay.LAYOUT),
+    "ops": (ops.OpsOptions, BY_FIELD),
+}
+"""What each command's line is made of."""
+FEW_SETTINGS = 12
+"""Of a command that takes some settings of ``run``, so many are named one by one."""
+
+
+def options_table(command: str) -> str:
+    """One row per option of a command's own, and which settings of ``run`` it takes besides."""
+    model, layout = COMMANDS[command]
+    rows: list[str] = []
+    shared: list[str] = []
+    inherited = Settings.model_fields.keys() - model.__annotations__.keys()
+    if not issubclass(model, Settings):
+        inherited = set()
+    for action in make_parser(model, command, layout)._actions:  # noqa: SLF001 - argparse shows them to none
+        if isinstance(action, argparse._HelpAction):  # noqa: SLF001 - the same
+            continue
+        if action.dest in inherited and action.option_strings:
+            shared.append(f"`{action.option_strings[0]}`")
+            continue
+        about, default = _told(str(action.help))
+        rows.append(f"| {_usage(action)} | {default} | {about} |")
+    table = "\n".join(["| option | default | meaning |", "|---|---|---|", *rows])
+    if not shared:
+        return table
+    if len(shared) <= FEW_SETTINGS:
+        return f"{table}\n\nBesides, as in [the settings](settings.md): {', '.join(shared)}."
+    left_out = [f"`{flag(name)}`" for name in Settings.model_fields if name in layout.left_out]
+    but = f" but {', '.join(left_out)}" if left_out else ""
+    return f"{table}\n\nBesides, all [settings](settings.md){but}."
+
+
+def _usage(action: argparse.Action) -> str:
+    if not action.option_strings:
+        return f"`{action.metavar} …`"
+    names = ", ".join(f"`{name}`" for name in action.option_strings)
+    value = "" if action.nargs == 0 else f" {action.metavar}".replace("|", "\\|")
+    return f"{names}{value}"
+
+
+def _told(text: str) -> tuple[str, str]:
+    """``Its port. [9090]`` → what it means, and the default as code."""
+    about, bracket, default = text.replace("%%", "%").rpartition(" [")
+    if not bracket or not default.endswith("]"):
+        return text.replace("%%", "%"), ""
+    return about, f"`{default[:-1]}`"
+
+
+def transitions_table() -> str:
+    """One row per transition: its name, its fields, and what has happened."""
+    rows: list[str] = []
+    for one in sorted(get_args(Transition), key=lambda one: str(one.__name__)):
+        fields = ", ".join(f"`{field.name}`" for field in dataclasses.fields(one))
+        about = " ".join((inspect.getdoc(one) or "").split()).replace("``", "`")
+        rows.append(f"| `{one.__name__}` | {fields} | {about} |")
+    return "\n".join(["| transition | fields | what happened |", "|---|---|---|", *rows])
+
+
+def faults_table() -> str:
+    """One row per kind of fault: what it hits, and what its name does not say."""
+    said = _sentences_of_members(kinds.FaultKind)
+    rows = [
+        f"| `{kind}` | {kinds.SCOPE[kind].value} | {said.get(kind.name, '')} |"
+        for kind in kinds.FaultKind
+    ]
+    return "\n".join(["| `kind` | hits | |", "|---|---|---|", *rows])
+
+
+def _sentences_of_members(kind: type[Any]) -> dict[str, str]:
+    """The strings that stand under members of an enumeration."""
+    (definition,) = ast.parse(inspect.getsource(kind)).body
+    body = definition.body if isinstance(definition, ast.ClassDef) else []
+    found: dict[str, str] = {}
+    for pair in itertools.pairwise(body):
+        match pair:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)]),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                found[name] = _markdown(text)
+            case _:
+                pass
+    return found
+
+
+def fault_fields_table() -> str:
+    """One row per field of a fault."""
+    about = re.findall(r":param (\w+): (.+?)(?=:param|\Z)", inspect.getdoc(Fault) or "", re.DOTALL)
+    rows = [f"| `{name}` | {_markdown(text)} |" for name, text in about]
+    return "\n".join(["| field | meaning |", "|---|---|", *rows])
+
+
+def _markdown(text: str) -> str:
+    """A docstring in one line, its code as Markdown has it."""
+    text = re.sub(r":\w+:`[.~]*(?:\w+\.)*(\w+)`", r"``\1``", " ".join(text.split()))
+    return text.replace("``", "`")
+
+
+def guarantees_table() -> str:
+    """One row per promise: which streams have it."""
+    said = dict(LESS)
+    streams: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for dialect in DIALECTS.values():
+        for kind, order in dialect.orders.items():
+            proven = said.get(kind, PROVEN[order.rule])
+            of = streams.setdefault((proven, REPAIRED[order.repair]), {})
+            name = (
+                "all others" if order.rule is Rule.INCREASING and kind not in said else f"`{kind}`"
+            )
+            if name not in of.setdefault(dialect.product, []):
+                of[dialect.product].append(name)
+    rows = [
+        f"| {proven} | {repaired or 'nothing'} | {', '.join(of.get('spot', []))} |"
+        f" {', '.join(of.get('usdm', []))} |"
+        for (proven, repaired), of in streams.items()
+    ]
+    head = "| what is proven | what REST repairs | of spot | of USD-M futures |"
+    return "\n".join([head, "|---|---|---|---|", *rows])
+
+
+Table: TypeAlias = "Callable[[], str]"
+
+TABLES: dict[Path, dict[str, Table]] = {
+    README: {"guarantees": guarantees_table},
+    REFERENCE / "settings.md": {"settings": settings_table},
+    REFERENCE / "metrics.md": {"metrics": metrics_table},
+    REFERENCE / "streams.md": {"kinds": kinds_table, "venues": venues_table},
+    REFERENCE / "dataset.md": {"dataset": dataset_table},
+    REFERENCE / "transitions.md": {"transitions": transitions_table},
+    REFERENCE / "faults.md": {"faults": faults_table, "fault fields": fault_fields_table},
+    REFERENCE / "commands.md": {
+        f"options {name}": functools.partial(options_table, name)
+        for name in COMMANDS
+        if name != "run"
     },
-    DATASET: {"dataset": dataset_table},
 }
 
 
-def filled(text: str, document: Path = README) -> str:
+def filled(text: str, document: Path) -> str:
     """A document with its tables as the code has them now."""
     for name, make in TABLES[document].items():
         begin, end = f"<!-- table: {name} -->", "<!-- end -->"

@@ -117,7 +117,7 @@ def given(
 def _values(
     model: type[BaseModel], command: str, arguments: Sequence[str], layout: Layout
 ) -> dict[str, Any]:
-    parser = _parser(model, command, layout)
+    parser = make_parser(model, command, layout)
     if layout.words is None:
         return vars(parser.parse_args(arguments))
     return vars(parser.parse_intermixed_args(arguments))
@@ -142,7 +142,10 @@ def _name(line: str, layout: Layout) -> str:
     return f"{typed}{colon}{rest}"
 
 
-def _parser(model: type[BaseModel], command: str, layout: Layout) -> _Parser:
+def make_parser(
+    model: type[BaseModel], command: str, layout: Layout = BY_FIELD
+) -> argparse.ArgumentParser:
+    """The parser of a command: one option a field, with its default and what it means."""
     about = model.__doc__ or ""
     if issubclass(model, Settings) and layout.words is None:
         about = (

@@ -44,7 +44,7 @@ class ServeOptions(Options):
         description="With --tls: where to write the authority that clients must trust.",
     )
     faults: Path | None = Field(
-        None, description="JSON file of what goes wrong, and when; see the README."
+        None, description="JSON file of what goes wrong, and when; docs/reference/faults.md."
     )
     lifetime: float = Field(86_400, gt=0, description="A connection is closed after this time (s).")
     ping_interval: float = Field(20, gt=0, description="The exchange pings this often (s).")

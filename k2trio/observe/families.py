@@ -36,7 +36,7 @@ OUTAGES = (0.01, 0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)
 
 
 class Families(Table):
-    """The metrics of a feed. The README lists them in this order."""
+    """The metrics of a feed. docs/reference/metrics.md lists them in this order."""
 
     connected: Final = GaugeRow(
         "k2_binance_connection_status",

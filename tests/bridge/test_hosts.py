@@ -16,13 +16,14 @@ import nbclient
 import nbformat
 import pytest
 from bridge.exchange import Exchange
+from pages import DOCS, blocks
 from processes import PATIENCE_S, SHUTDOWN_S, simulator
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 HERE = Path(__file__).parent
-README = HERE.parents[1] / "README.md"
+HOW_TO = DOCS / "howto"
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +80,9 @@ def test_a_web_application_reads_a_feed_for_as_long_as_it_lives(
     exchange.assert_all_closed(before)
 
 
-@pytest.mark.parametrize("entry", ["k2trio.aio.open_feed", "k2trio.sync.open_feed"])
-def test_the_examples_of_the_readme_run_as_they_are(exchange: Exchange, entry: str) -> None:
-    blocks = re.findall(r"```python\n(.+?)```", README.read_text(), re.DOTALL)
-    (example,) = [block for block in blocks if entry in block]
+@pytest.mark.parametrize("page", ["asyncio.md", "threads.md"])
+def test_the_examples_of_the_documents_run_as_they_are(exchange: Exchange, page: str) -> None:
+    (example,) = (block.text for block in blocks(HOW_TO / page, "python"))
     with subprocess.Popen(  # noqa: S603 - our own text
         [sys.executable, "-u", "-X", "dev", "-W", "error", "-c", example],
         env=exchange.environment(),

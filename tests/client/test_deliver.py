@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+from pages import DOCS, blocks
 from processes import PATIENCE_S, environment, simulator
 from world import fault, open_world
 
@@ -22,10 +21,10 @@ from k2trio.sinks.jsonl import JsonLines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from k2trio import Item
 
-README = Path(__file__).parents[2] / "README.md"
 STREAM = "btcusdt@trade"
 
 
@@ -134,13 +133,9 @@ async def test_a_feed_that_gives_up_is_written_to_its_end(autojump_clock: Any) -
         assert world.feed.write_off() == []
 
 
-def test_the_sink_of_the_readme_has_every_trade_once_after_kills(tmp_path: Path) -> None:
+def test_the_sink_of_the_documents_has_every_trade_once_after_kills(tmp_path: Path) -> None:
     """The example as it stands there, killed twice."""
-    (example,) = [
-        block
-        for block in re.findall(r"```python\n(.+?)```", README.read_text(), re.DOTALL)
-        if "k2trio.deliver" in block
-    ]
+    (example,) = (block.text for block in blocks(DOCS / "howto/sink.md", "python"))
     table, state = tmp_path / "trades.db", tmp_path / "state.json"
 
     def ids() -> list[int]:

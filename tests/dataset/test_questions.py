@@ -1,4 +1,4 @@
-"""The five questions of docs/dataset.md, asked of a set that was made on a bad day."""
+"""The five questions of docs/howto/dataset.md, asked of a set that was made on a bad day."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from collections import defaultdict
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
 import trio
+from pages import DOCS
 from world import fault, open_world
 
 from k2trio.continuity.items import Gap
@@ -22,9 +22,11 @@ from k2trio.market.payloads import BookTicker, Event, Trade
 from k2trio.sinks.lines import encode_lines
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from k2trio.continuity.items import Item
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "dataset.md").read_text()
+DOCUMENT = (DOCS / "howto" / "dataset.md").read_text()
 QUESTIONS = DOCUMENT.partition("## Five questions")[2]
 STREAMS = ["btcusdt@trade", "ethusdt@trade", "btcusdt@bookTicker"]
 SQL = dict(re.findall(r"### (.+?)\n.+?```sql\n(.+?)```", QUESTIONS, re.DOTALL))

@@ -1,4 +1,4 @@
-"""docs/kafka.md tells what the code does."""
+"""The pages about Kafka tell what the code does."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pages import DOCS
 from processes import k2trio
 
 from k2trio.continuity.items import Gap, Outage, VenueChanged
@@ -17,7 +18,11 @@ from k2trio.market.decoder import Decoder
 from k2trio.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "kafka.md").read_text().partition("## Reading it back")[0]
+HOW_TO, *OTHERS = (
+    (DOCS / name).read_text()
+    for name in ("howto/kafka.md", "reference/kafka.md", "explanation/takeover.md")
+)
+TEXT = "\n".join([HOW_TO.partition("## Start it")[2].partition("## Reading it back")[0], *OTHERS])
 TRADE = b'{"e":"trade","E":1700000000123,"s":"BTCUSDT","t":1,"p":"1","q":"1","T":1,"m":true}'
 
 
