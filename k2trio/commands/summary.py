@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..observe import logs
+from ..wire.ready import HOST
 
 if TYPE_CHECKING:
     from ..client.feed import Feed
@@ -27,6 +28,7 @@ def tell_start(feed: Feed, version: str) -> None:
         named=list(names[:MAX_NAMED]),
         endpoints=[endpoint.name for endpoint in feed.endpoints.all],
         output=" ".join(map(str, feed.settings.targets)),
+        loop="trio" if HOST.get() is None else "uvloop",
     )
 
 
