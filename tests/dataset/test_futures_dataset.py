@@ -96,6 +96,17 @@ def test_updates_among_snapshots_keep_their_chain(tmp_path: Path) -> None:
     assert [_numbers(item.data) for item in again] == [_numbers(item.data) for item in items]  # type: ignore[union-attr]
 
 
+MINUTE_MS = 60_000
+ONE_TRADE = (
+    b'{"e":"aggTrade","E":%(ms)d,"s":"BTCUSDT","a":%(n)d,"p":"1","q":"1","f":%(n)d,"l":%(n)d,'
+    b'"T":%(ms)d,"m":true}'
+)
+BAR_OF_THREE = (
+    b'{"e":"kline","E":%(ms)d,"s":"BTCUSDT","k":{"t":%(ms)d,"T":%(ms)d,"s":"BTCUSDT","i":"1m",'
+    b'"f":1,"L":3,"o":"1","c":"1","h":"1","l":"1","v":"3","n":3,"x":true,"q":"3","V":"1","Q":"1",'
+    b'"B":"0"}}'
+)
+
 # -- proof -----------------------------------------------------------------------------------------
 
 
@@ -135,6 +146,23 @@ def test_an_update_that_is_missing_and_named_is_declared(tmp_path: Path) -> None
     gap = Gap(VENUE, "btcusdt@depth", 199, 208, "not_repairable", 1.7e9, 1.7e9)
     for account in proofs(tmp_path, [*chain(range(1, 20)), gap, *chain(range(21, 50))]):
         assert rec.holes(account) == [(199, 208, "not_repairable")]
+
+
+@pytest.mark.parametrize("venue", [VENUE, "binance.com-testnet-usdm", "my.host-usdm"])
+def test_aggregates_of_no_venue_of_futures_are_held_against_bars(
+    tmp_path: Path, venue: str
+) -> None:
+    """Trades of liquidations are in none, so nothing is wrong where a bar has more of them."""
+    aggs, bars = [
+        [
+            msgspec.structs.replace(event_of(f"btcusdt@{kind}", raw % at), venue=venue)
+            for at in ({b"n": n, b"ms": MINUTE_MS * (28_333_333 + n)} for n in range(1, 10))
+        ]
+        for kind, raw in (("aggTrade", ONE_TRADE), ("kline_1m", BAR_OF_THREE))
+    ]
+    proof = prove(find([rec.write(tmp_path / "set.jsonl", [*aggs, *bars])]))
+    assert [account.count for account in proof.accounts] == [9, 9]
+    assert proof.comparisons == []
 
 
 @recorded

@@ -10,8 +10,9 @@ import numpy as np
 
 from ...errors import UnknownStreamError, Unreadable
 from ...market.streams import Kind, stream_of
+from ...market.venues import dialect_of
 from ...sinks.parsing import Line
-from ..archives import COINM, USDM
+from ..archives import COINM
 from ..columns import pieces
 from ..schema import OTHER
 from ..sources import SealedFile
@@ -187,7 +188,7 @@ def _is_compared(account: Account) -> bool:
         case Kind.KLINE:
             return account.stream.endswith(f"@{MINUTE_BARS}")
         case Kind.AGG_TRADE:
-            return account.venue not in (USDM, COINM)
+            return account.venue != COINM and dialect_of(account.venue).family == "spot"
         case _:
             # Of raw trades of futures some do not come, but those of archives are all.
             return account.kind is Kind.TRADE and (account.provable or account.archive)
