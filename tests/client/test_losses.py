@@ -175,3 +175,22 @@ async def test_the_log_names_every_loss_and_repeats_itself_once_in_ten_seconds(
         assert "over_s" not in of_stream[0]
         assert all(10 <= line["over_s"] <= 11 for line in of_stream[1:-1])
         assert 7 <= len(of_stream) <= 9
+
+
+async def test_a_standby_that_never_brought_anything_excuses_no_loss(autojump_clock: Any) -> None:
+    """It was dead from its beginning, and the only one left when tickers were sent."""
+    ticker = "btcusdt@ticker"
+    faults = [
+        fault(20, "subscribe_dead", "*", count=1),
+        fault(20, "rst", "a"),
+        fault(50, "refused", "*", duration=8),
+        fault(50, "rst", "b"),
+    ]
+    settings = {"streams": [ticker], "redundancy": 2}
+    async with open_world(faults, rate=5, settings=settings) as world:
+        await trio.sleep(120)
+    (outage,) = (item for item in got(world, Outage))
+    told = [item.data.event_time for item in got(world, Event)]
+    missing = set(range(told[0], told[-1], 1000)) - set(told)
+    assert len(missing) >= 8
+    assert outage.since * 1000 < min(missing) < max(missing) < outage.until * 1000
