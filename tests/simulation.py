@@ -41,16 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--product",
         choices=[*PRODUCTS, DRAWN],
-        help="what is traded; default: spot with --seed or --takeovers, else the seeds decide",
+        help="what is traded; default: spot with --seed, else the seeds decide",
     )
     parser.add_argument("--diary", action="store_true", help="print what happened (with --seed)")
     parser.add_argument(
         "--kind", type=FaultKind, action="append", default=[], help="draw only such faults"
     )
     options = parser.parse_args(arguments)
-    if options.takeovers and options.product not in (None, "spot"):
-        parser.error("a log that changes hands is drawn of spot only; leave out --product")
-    whose = "spot" if options.takeovers or options.seed is not None else DRAWN
+    whose = "spot" if options.seed is not None else DRAWN
     draw: Any = {
         "faults": not options.no_faults,
         "kinds": options.kind,

@@ -11,7 +11,7 @@ from simulated.campaign import run_checked, run_seed
 from simulated.invariants import check
 from simulated.invariants.sent import what_was_sent_is_delivered_or_named
 from simulated.invariants.silence import silence_is_not_kept, silence_is_not_stable
-from simulated.plan import DRAWN, FUTURES_WEIGHT, make_plan
+from simulated.plan import DRAWN, FUTURES_WEIGHT, PRODUCTS, make_plan
 from simulated.run import live
 from simulated.violation import Violation
 
@@ -79,8 +79,9 @@ def test_the_seeds_of_futures_come_on_either_route_and_on_both() -> None:
 
 
 @pytest.mark.parametrize("seed", TAKEOVER_SEEDS)
-def test_every_invariant_holds_of_a_log_that_changes_hands(seed: int) -> None:
-    run_seed(seed, HOURS, takeovers=True)
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_every_invariant_holds_of_a_log_that_changes_hands(seed: int, product: str) -> None:
+    run_seed(seed, HOURS, takeovers=True, product=product)
 
 
 def test_the_seeds_take_over_cold_and_hot_and_in_every_way() -> None:

@@ -213,9 +213,9 @@ def make_plan(
         time_unit=more.choice(["ms", "us"]),
         heeds_unit=(more.random() < 0.8, more.random() < 0.8),
     )
-    if product != "spot":
-        plan = _of_futures(plan, product)
-    return with_takeovers(plan) if takeovers else plan
+    if takeovers:
+        plan = with_takeovers(plan)
+    return plan if product == "spot" else _of_futures(plan, product)
 
 
 ROUTED = (
