@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 MAX_SYMBOLS = 10_000
 """Symbols that a stream is followed by; more than the exchange has."""
+MAX_AHEAD = 1000
+"""Messages that are remembered whose times were not believed; their copies come soon."""
 
 
 class MedleyTrack(Track):
     """Keys that only grow, of each symbol; see the module."""
 
-    __slots__ = ("_last",)
+    __slots__ = ("_ahead", "_last")
 
     next: int | None
     duplicates: int
@@ -37,6 +39,9 @@ class MedleyTrack(Track):
         self._set_flow()
         self._last: dict[str, tuple[int, int | None]] = {}
         """Symbol → key and time of its last message."""
+        self._ahead: dict[tuple[str, int, int], None] = {}
+        """Symbols, keys and times of those ahead of this machine's clock. They may be absurd, so by
+        them nothing is old; or the clock is behind, and then by nothing else copies are told."""
 
     def follow(self, payloads: list[Any], received: float, now: float) -> bool:
         """See :meth:`Numbering.follow`; each message wants to be looked at."""
@@ -48,14 +53,19 @@ class MedleyTrack(Track):
         """Take a message; append to ``out`` what may be delivered because of it."""
         symbol, key, time = event.data.symbol, self.last_of(event.data), self.time_of(event.data)
         before = self._last.get(symbol)
-        if before is not None and key <= before[0] and not _is_later(time, before[1]):
+        old = before is not None and key <= before[0] and not _is_later(time, before[1])
+        if old or (symbol, key, time) in self._ahead:
             self.duplicates += 1
             self._note_dropped(now)
             return
         if time is None or not self.clock.is_ahead(time, event.received):
-            self._last[symbol] = key, time  # an absurd time does not keep out what follows
+            self._last[symbol] = key, time
             if len(self._last) > MAX_SYMBOLS:
                 del self._last[next(iter(self._last))]
+        else:
+            self._ahead[symbol, key, time] = None
+            if len(self._ahead) > MAX_AHEAD:
+                del self._ahead[next(iter(self._ahead))]
         highest = self.next
         self._deliver(event, key, key, out)
         if highest is not None:

@@ -206,6 +206,21 @@ def test_symbols_that_share_a_stream_do_not_hide_each_other() -> None:
     assert arbiter.offer(VENUE, again, again[0].received).items == again[:1]
 
 
+def test_copies_are_told_where_this_machines_clock_is_behind() -> None:
+    """No time is believed then; nor is one that is absurd, which keeps out nothing."""
+    times = [NOW_MS + 1000, NOW_MS + 10**9, NOW_MS + 2000, NOW_MS + 3000]
+    frames = [liquidation("BTCUSDT", time) for time in times]
+    for late_s in (0.0, 3600.0):
+        events, _ = Decoder(VENUE).decode(frames, NOW_MS / 1000 + 3 - late_s)
+        arbiter = Arbiter(100)
+        first, second = (
+            [arbiter.offer(VENUE, [event], event.received).items for event in events]
+            for _line in range(2)
+        )
+        assert first == [[event] for event in events]
+        assert second == [[]] * 4
+
+
 def test_the_aggregates_of_futures_need_not_tell_of_every_trade() -> None:
     raws = [
         b'{"e":"aggTrade","E":1,"s":"BTCUSDT","a":%d,"p":"1","q":"1","f":%d,"l":%d,"T":1,"m":true}'
