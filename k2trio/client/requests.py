@@ -1,6 +1,6 @@
 """Control requests of one connection: sent no faster than allowed, each with its reply.
 
-Source: Binance spot API docs, "WebSocket Streams", "Live Subscribing/Unsubscribing to streams".
+Source: Binance API docs of spot and of USD-M futures, "Live Subscribing/Unsubscribing to streams".
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from ..market.control import Reply
 
-CONTROL_SPACING_S = 0.4
-"""At most 2.5 control messages a second: with pongs and pings that stays below the exchange's 5."""
+CONTROL_SHARE = 0.5
+"""Of the messages that the exchange admits: pings and pongs are the rest, and are few."""
 REPLY_TIMEOUT_S = 10.0
 """How long a reply to a control message is waited for."""
 MAX_NAMES_BYTES = 3840
@@ -31,15 +31,18 @@ class Requests:
     """Sends control messages and pairs them with their replies.
 
     :param send: writes one message: method, parameters, id.
+    :param admitted_per_s: messages that the exchange takes on a connection.
     :param lagging: whether what has arrived waits for the consumer, and with it maybe a reply.
     """
 
     def __init__(
         self,
         send: Callable[[str, Sequence[str], int], Awaitable[None]],
+        admitted_per_s: int,
         lagging: Callable[[], bool],
     ) -> None:
         self._send = send
+        self._spacing_s = 1 / (CONTROL_SHARE * admitted_per_s)
         self._lagging = lagging
         self._replies: dict[int, tuple[trio.Event, list[Reply]]] = {}
         self._last_id = 0
@@ -69,7 +72,7 @@ class Requests:
         self._last_id += 1
         request_id = self._last_id
         send_at = max(trio.current_time(), self._next_send_at)
-        self._next_send_at = send_at + CONTROL_SPACING_S
+        self._next_send_at = send_at + self._spacing_s
         await trio.sleep_until(send_at)
         arrived = trio.Event()
         box: list[Reply] = []

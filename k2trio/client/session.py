@@ -170,7 +170,8 @@ class Session:
                     where, asked, self._settings, run.dial, self.route, wall_clock=run.wall_clock
                 ) as connection:
                     self.connection = connection
-                    self._requests = Requests(connection.send, lambda: self.lagging)
+                    most = self._settings.dialect.client_messages_per_s
+                    self._requests = Requests(connection.send, most, lambda: self.lagging)
                     self._emit_connected(connection)
                     self.notify()
                     async with trio.open_nursery() as nursery:

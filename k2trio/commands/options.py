@@ -200,9 +200,9 @@ def _metavar(name: str, item: FieldInfo) -> str:
         return f"{word}[,{word}…]"
     if get_origin(kind) is Literal:
         return "|".join(map(str, get_args(kind)))
-    if kind is float:
+    if float in (kind, *get_args(kind)):
         return "SECONDS" if "(s)" in (item.description or "") else "NUMBER"
-    if kind is int:
+    if int in (kind, *get_args(kind)):
         return "PORT" if name.endswith("port") else "BYTES" if name.endswith("bytes") else "N"
     if datetime in get_args(kind):
         return "TIME"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +12,9 @@ from pydantic import BeforeValidator, Field
 
 from ..errors import ConfigError
 from ..extras import require
-from ..simulator import EndpointConfig, Fault, Limits, RestConfig, ServeConfig, load_faults
+from ..simulator import EndpointConfig, Fault, RestConfig, ServeConfig, load_faults
 from ..simulator.serving.gate import listen
+from ..simulator.venue.limits import limits_of
 from .options import Options, flag, split
 from .terminal import put_line
 
@@ -47,9 +49,18 @@ class ServeOptions(Options):
         None, description="JSON file of what goes wrong, and when; docs/reference/faults.md."
     )
     lifetime: float = Field(86_400, gt=0, description="A connection is closed after this time (s).")
-    ping_interval: float = Field(20, gt=0, description="The exchange pings this often (s).")
-    pong_timeout: float = Field(60, gt=0, description="A ping must be answered in this time (s).")
-    message_limit: int = Field(5, ge=1, description="Client messages a second and connection.")
+    ping_interval: float | None = Field(
+        None,
+        gt=0,
+        description="The exchange pings this often (s); by default as where the product is traded: "
+        "20, of futures 180.",
+    )
+    pong_timeout: float | None = Field(
+        None, gt=0, description="A ping must be answered in this time (s); by default 60, or 600."
+    )
+    message_limit: int | None = Field(
+        None, ge=1, description="Client messages a second and connection; by default 5, or 10."
+    )
     stream_limit: int = Field(1024, ge=1, description="Streams of one connection.")
     connect_limit: int = Field(300, ge=1, description="Connects of one client in 5 minutes.")
 
@@ -60,15 +71,17 @@ class ServeOptions(Options):
 
 
 def configuration(
-    options: ServeOptions, venue: str, refuse: Callable[[Sequence[Fault]], None]
+    options: ServeOptions, venue: str, product: str, refuse: Callable[[Sequence[Fault]], None]
 ) -> ServeConfig:
     """What to serve, as far as these options say it.
 
+    :param product: whose limits hold where none are given.
     :param refuse: raises ValueError for faults that cannot be meant.
     :raises ConfigError: for a faults file that cannot be used, and for a missing extra.
     """
     if options.tls:
         require("trustme", "certificates", "--tls")
+    usual = limits_of(product)
     return ServeConfig(
         endpoints=tuple(
             EndpointConfig(name, venue, port, options.tls)
@@ -76,12 +89,14 @@ def configuration(
         ),
         rest=(RestConfig(REST_NAME, venue, options.rest_port),),
         faults=_faults(options.faults, refuse),
-        limits=Limits(
-            client_messages_per_s=options.message_limit,
+        product=product,
+        limits=replace(
+            usual,
+            client_messages_per_s=options.message_limit or usual.client_messages_per_s,
             streams=options.stream_limit,
             connects=options.connect_limit,
-            ping_interval_s=options.ping_interval,
-            pong_timeout_s=options.pong_timeout,
+            ping_interval_s=options.ping_interval or usual.ping_interval_s,
+            pong_timeout_s=options.pong_timeout or usual.pong_timeout_s,
             lifetime_s=options.lifetime,
         ),
         host=options.host,

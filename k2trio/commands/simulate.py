@@ -44,10 +44,9 @@ async def simulate(options: SimulateOptions) -> int:
     names = {*options.endpoint_names, REST_NAME, options.venue}
     refuse = functools.partial(refuse_unknown, names=names, symbols=options.symbols)
     config = replace(
-        configuration(options, options.venue, refuse),
+        configuration(options, options.venue, options.product or SPOT.product, refuse),
         symbols=options.symbols,
         seed=options.seed,
-        product=options.product or SPOT.product,
         rate=options.rate,
         quotes=options.quotes,
         strict_symbols=options.strict_symbols,

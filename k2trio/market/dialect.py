@@ -124,6 +124,7 @@ class Dialect:
     :ivar default_kinds: the streams of a symbol for which none are named, and with books.
     :ivar routes: of each kind the part of the URL that brings it, where the exchange has such.
     :ivar streams_per_connection: how many it serves.
+    :ivar client_messages_per_s: how many a client may send on a connection; pings and pongs count.
     :ivar tells_units: whether it tells times in another unit if it is asked to.
     """
 
@@ -143,4 +144,5 @@ class Dialect:
     default_book_kinds: tuple[str, ...]
     routes: Mapping[Kind, str] = field(default_factory=dict["Kind", str])
     streams_per_connection: int = 1024
+    client_messages_per_s: int = 5
     tells_units: bool = True

@@ -150,5 +150,6 @@ USDM = Dialect(
     default_kinds=("aggTrade",),
     default_book_kinds=("aggTrade", "depth@100ms"),
     routes={kind: "public" if kind in _PUBLIC else "market" for kind in _ORDERS},
+    client_messages_per_s=10,
     tells_units=False,
 )

@@ -76,7 +76,7 @@ class Connection:
         return await self.tap.next_batch()
 
     async def send(self, method: str, params: Sequence[str], request_id: int) -> None:
-        """Send one control message; the caller keeps to five a second.
+        """Send one control message; the caller keeps to as many as are admitted.
 
         :raises ConnectionFailed: when the connection has ended.
         """

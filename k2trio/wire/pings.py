@@ -7,7 +7,8 @@ from collections import deque
 import trio
 
 PINGS_PER_S = 2
-"""Pings answered per second. Pongs count against the exchange's five client messages a second."""
+"""Pings answered per second. Pongs count among the client messages that the exchange admits: five a
+second, or more."""
 
 
 class PingThinner:

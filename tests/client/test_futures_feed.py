@@ -12,6 +12,8 @@ import trio
 from futures import HOST, START_MS, VENUE, Futures
 from world import open_world
 
+import k2trio.client.requests
+import k2trio.wire.upgrade
 from k2trio.book.books import Books
 from k2trio.book.order_book import BookState
 from k2trio.client.opening import open_feed
@@ -90,6 +92,25 @@ async def test_streams_are_asked_for_on_their_routes(autojump_clock: Any) -> Non
         assert len(run.exchange.targets) == 2
         assert run.of("ethusdt@markPrice@1s")
         assert run.of("ethusdt@depth@100ms")
+
+
+async def test_many_streams_are_asked_for_as_fast_as_futures_admit(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten client messages a second, where spot takes five."""
+    monkeypatch.setattr(k2trio.wire.upgrade, "MAX_TARGET_BYTES", 100)
+    monkeypatch.setattr(k2trio.client.requests, "MAX_NAMES_BYTES", 60)
+    streams = [
+        f"{symbol}@{kind}"
+        for symbol in ("btcusdt", "ethusdt")
+        for kind in ("aggTrade", "kline_1m", "kline_1h", "ticker", "miniTicker", "markPrice@1s")
+    ]
+    async with open_world(product="usdm", settings={"streams": streams}) as world:
+        await trio.sleep(120)
+    messages = [m for m in world.exchange.truth.client_messages if m.detail == "SUBSCRIBE"]
+    assert [m.time for m in messages] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8], abs=0.01)
+    assert world.of(on.ConnectionLost) == []
+    assert len({item.stream for _, item in world.items}) == len(streams)
 
 
 async def test_a_stream_of_a_new_route_gets_a_line(autojump_clock: Any) -> None:

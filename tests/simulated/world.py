@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from k2trio.settings import Settings
 from k2trio.simulator import (
     Exchange,
     FaultBoard,
-    Limits,
     Market,
     MemoryNetwork,
     RestLimits,
     RestServer,
 )
 from k2trio.simulator.rest.quota import Quota
+from k2trio.simulator.venue.limits import limits_of
 
 from .plan import FULL_WISH, rest_name
 
@@ -89,7 +90,9 @@ def _venue(plan: Plan, name: str, board: FaultBoard, seed: int) -> Exchange:
             product=plan.product,
         ),
         faults=board,
-        limits=Limits(ping_interval_s=20 * plan.pace, pong_timeout_s=60 * plan.pace),
+        limits=replace(
+            limits_of(plan.product), ping_interval_s=20 * plan.pace, pong_timeout_s=60 * plan.pace
+        ),
         strict_symbols=len(plan.known_streams) == len(plan.streams),
         knows_time_unit=name == "first" and plan.heeds_unit[0],
         tick_s=0,

@@ -102,7 +102,8 @@ async def replay(options: ReplayOptions) -> int:
 
 
 async def _serve(options: ReplayOptions, entries: Entries, venue: str) -> None:
-    player = Player(entries, entries.start_us, HISTORY, dialect_of(venue).product)
+    product = dialect_of(venue).product
+    player = Player(entries, entries.start_us, HISTORY, product)
     names = {*options.endpoint_names, REST_NAME, venue}
 
     def refuse(faults: Sequence[Fault]) -> None:
@@ -115,7 +116,7 @@ async def _serve(options: ReplayOptions, entries: Entries, venue: str) -> None:
             venue: Exchange(venue, player.market, faults=board, limits=config.limits, tempo=tempo)
         }
 
-    config = configuration(options, venue, refuse)
+    config = configuration(options, venue, product, refuse)
     async with trio.open_nursery() as nursery:
         try:
             running = await nursery.start(
