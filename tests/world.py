@@ -146,6 +146,7 @@ async def open_world(
     dial: Callable[[MemoryNetwork], Dialer] | None = None,
     may_be_empty: bool = False,
     product: str = "spot",
+    retells: bool = True,
 ) -> AsyncGenerator[World]:
     """A feed that runs against simulated endpoints; see :func:`place`.
 
@@ -154,6 +155,7 @@ async def open_world(
     :param rate: taker orders a second; 1 gives exactly one trade stream message or a few more.
     :param consume: read the feed into ``world.items``.
     :param product: what is traded at all of them.
+    :param retells: partial books are told anew when only levels below them changed.
     :param dial: makes what the feed dials the network with; by default directly.
     """
     board = FaultBoard(faults)
@@ -165,7 +167,11 @@ async def open_world(
         venue = places[endpoint]
         if venue not in exchanges:
             market = Market(
-                ["BTCUSDT", "ETHUSDT"], seed=seed + len(exchanges), rate=rate, product=product
+                ["BTCUSDT", "ETHUSDT"],
+                seed=seed + len(exchanges),
+                rate=rate,
+                product=product,
+                retells=retells,
             )
             exchanges[venue] = Exchange(
                 venue,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from ..market.control import Reply
+    from ..market.dialect import Dialect
 
 CONTROL_SHARE = 0.5
 """Of the messages that the exchange admits: pings and pongs are the rest, and are few."""
@@ -31,18 +32,18 @@ class Requests:
     """Sends control messages and pairs them with their replies.
 
     :param send: writes one message: method, parameters, id.
-    :param admitted_per_s: messages that the exchange takes on a connection.
+    :param dialect: says how many messages the exchange takes.
     :param lagging: whether what has arrived waits for the consumer, and with it maybe a reply.
     """
 
     def __init__(
         self,
         send: Callable[[str, Sequence[str], int], Awaitable[None]],
-        admitted_per_s: int,
+        dialect: Dialect,
         lagging: Callable[[], bool],
     ) -> None:
         self._send = send
-        self._spacing_s = 1 / (CONTROL_SHARE * admitted_per_s)
+        self._spacing_s = 1 / (CONTROL_SHARE * dialect.client_messages_per_s)
         self._lagging = lagging
         self._replies: dict[int, tuple[trio.Event, list[Reply]]] = {}
         self._last_id = 0

@@ -165,13 +165,12 @@ class Session:
         """Open the connection and do everything it takes until the session ends."""
         try:
             with self._scope:
-                asked, run, where = self.streams, self._runtime, self.endpoint
+                asked, run, ours = self.streams, self._runtime, self._settings
                 async with open_connection(
-                    where, asked, self._settings, run.dial, self.route, wall_clock=run.wall_clock
+                    self.endpoint, asked, ours, run.dial, self.route, wall_clock=run.wall_clock
                 ) as connection:
                     self.connection = connection
-                    most = self._settings.dialect.client_messages_per_s
-                    self._requests = Requests(connection.send, most, lambda: self.lagging)
+                    self._requests = Requests(connection.send, ours.dialect, lambda: self.lagging)
                     self._emit_connected(connection)
                     self.notify()
                     async with trio.open_nursery() as nursery:

@@ -100,11 +100,10 @@ class Rest:
         """The fewest levels of a book that are worth a snapshot."""
         return min(levels for levels, _ in self.depths if levels >= MIN_LEVELS)
 
-    @property
-    def look(self) -> tuple[int, int]:
-        """The fewest levels of a book that can be asked for, and what they weigh."""
-        levels, weight = self.depths[-1]
-        return (1 if self.any_depth else levels), weight
+    def look(self, wanted: int) -> tuple[int, int]:
+        """The number of levels to ask for, to get no fewer than are wanted, and what they weigh."""
+        levels = self.levels(wanted)
+        return levels, next(weight for most, weight in reversed(self.depths) if most >= levels)
 
 
 @dataclass(frozen=True)

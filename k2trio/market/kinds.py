@@ -126,8 +126,9 @@ class Silence(enum.Enum):
     BY_ID = "by id"
     """REST knows the newest id."""
     BY_QUOTE = "by quote"
-    """REST knows the best prices. The newest id of the book says little of them, as it grows with
-    what changes below them, too, of which the stream says nothing."""
+    """REST knows the best levels. The newest id of the book says little of them, as it grows with
+    what changes below them, too, of which the stream says nothing. Of partial books the exchange's
+    documents do not tell whether that is so."""
     BY_BLOCK_ID = "by block id"
     """The same, once a first one is known; there may be none for hours."""
     BY_TRADE = "by trade"

@@ -1,36 +1,45 @@
-"""The best prices, however they are told: by a stream, or as the top of a book from REST."""
+"""The best levels, however they are told: by a stream, or as the top of a book from REST."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import operator
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from .payloads import PartialDepth
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
-    from .payloads import BookTicker, Level, PartialDepth
+    from .payloads import BookTicker
+    from .streams import Stream
+
+Side: TypeAlias = tuple[tuple[str, str], ...]
+"""Prices with what is wanted or offered there, the best first; equal where the numbers are."""
 
 
 class Quote(NamedTuple):
-    """Best bid and ask with what is wanted and offered there; equal where the numbers are."""
+    """The best bids and asks, as many as a stream tells of."""
 
-    bid: str
-    bid_quantity: str
-    ask: str
-    ask_quantity: str
+    bids: Side
+    asks: Side
 
 
-def quote_of_ticker(data: BookTicker) -> Quote:
-    """What a book ticker says."""
-    return Quote(*map(_shortest, (data.bid, data.bid_quantity, data.ask, data.ask_quantity)))
+def quote_of(stream: Stream, data: BookTicker | PartialDepth) -> Quote:
+    """What a stream says by a message, or would say of a book from REST."""
+    if isinstance(data, PartialDepth):
+        most = stream.levels or 1
+        bids, asks = data.bids[:most], data.asks[:most]
+        return Quote(_side(map(_level, bids)), _side(map(_level, asks)))
+    return Quote(_side([(data.bid, data.bid_quantity)]), _side([(data.ask, data.ask_quantity)]))
 
 
-def quote_of_book(book: PartialDepth) -> Quote:
-    """The same of a book; a side without levels is zero, as the exchange writes it."""
-    return Quote(*_best(book.bids), *_best(book.asks))
+_level = operator.attrgetter("price", "quantity")
 
 
-def _best(side: Sequence[Level]) -> tuple[str, str]:
-    return (_shortest(side[0].price), _shortest(side[0].quantity)) if side else ("0", "0")
+def _side(levels: Iterable[tuple[str, str]]) -> Side:
+    """Nothing at all is told as a level of zeros, or as none."""
+    told = ((_shortest(price), _shortest(quantity)) for price, quantity in levels)
+    return tuple((price, quantity) for price, quantity in told if quantity != "0")
 
 
 def _shortest(number: str) -> str:

@@ -60,7 +60,7 @@ _ORDERS = {
     Kind.AGG_TRADE:          Order("a", "a", _CONTIGUOUS, _AGGS, _BY_ID, inner=("f", "l")),
     Kind.BLOCK_TRADE:        Order("t", "t", _CONTIGUOUS, _BLOCKS, Silence.BY_BLOCK_ID),
     Kind.DEPTH:              Order("U", "u", _CONTIGUOUS, _SNAPSHOT, _BY_ID),
-    Kind.PARTIAL_DEPTH:      Order("lastUpdateId", "lastUpdateId", _INCREASING, _NONE, _BY_ID),
+    Kind.PARTIAL_DEPTH:      Order("lastUpdateId", "lastUpdateId", _INCREASING, _NONE, _BY_QUOTE),
     Kind.BOOK_TICKER:        Order("u", "u", _INCREASING, _NONE, _BY_QUOTE),
     Kind.KLINE:              Order("E", "E", _INCREASING, _KLINES, _BY_TRADE, _TIME),
     Kind.MINI_TICKER:        Order("E", "E", _INCREASING, _NONE, _BY_TRADE, _TIME),

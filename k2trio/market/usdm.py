@@ -77,7 +77,7 @@ _ORDERS = {
     Kind.TRADE:             Order("t", "t", _INCREASING, _NONE, _BY_ID),
     Kind.DEPTH:             Order("pu", "u", _CHAINED, _SNAPSHOT, _BY_ID, leap=_LEAP),
     Kind.RPI_DEPTH:         Order("pu", "u", _CHAINED, _NONE, _IRREGULAR, leap=_LEAP),
-    Kind.PARTIAL_DEPTH:     Order("u", "u", _INCREASING, _NONE, _BY_ID, leap=_LEAP),
+    Kind.PARTIAL_DEPTH:     Order("u", "u", _INCREASING, _NONE, _BY_QUOTE, leap=_LEAP),
     Kind.BOOK_TICKER:       Order("u", "u", _INCREASING, _NONE, _BY_QUOTE, leap=_LEAP),
     Kind.ALL_BOOK_TICKERS:  Order("u", "u", _INCREASING, _NONE, _PERIODIC, of_each=True),
     Kind.KLINE:             Order("E", "E", _INCREASING, _KLINES, _BY_TRADE, _TIME),

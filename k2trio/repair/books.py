@@ -138,7 +138,7 @@ class Healing:
         while self._came and self._came[0][0] < now - PATIENCE_S:
             self._came.popleft()
         self._came.append((now, track.newest))
-        _, look_weight = dialect_of(track.venue).rest.look
+        _, look_weight = dialect_of(track.venue).rest.look(1)
         try:
             async with case.turn(look_weight, BOOKS_LEAVE) as turn:
                 newest = await case.office.backfill.newest(track.venue, track.stream, turn=turn)

@@ -8,8 +8,9 @@ brings what is sent while it is open, once; so it cannot be blamed for
   the newest one for as long as its stream has nothing to say, be it for days. The repair fetches it
   as soon as the next one shows that it is missing.
 
-Of best prices the venue tells what they are, not when they became so, and the id that comes with
-them grows with the book below. They are news if no message has said them.
+Of best levels, be it one a side or twenty, the venue tells what they are, not when they became so,
+and the id that comes with them grows with the book below. They are news if no message has said
+them.
 
 When something was made is told by the exchange's own times, by which the last message before the
 silence is dated, too; no clock of ours is compared with them. Where they do not tell, what the
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from ..market.quotes import quote_of_ticker
+from ..market.quotes import quote_of
 from .askable import is_known_by_id
 
 if TYPE_CHECKING:
@@ -96,11 +97,11 @@ class News:
 
 
 def _was_said(track: Track, newest: Newest) -> bool:
-    """Whether the venue tells best prices that the stream told last, or tells in what waits."""
+    """Whether the venue tells best levels that the stream told last, or tells in what waits."""
     if newest.quote is None or track.said is None:
         return False
     said = [track.said, *(held.event.data for held in track.waiting)]
-    return newest.quote in map(quote_of_ticker, said)
+    return any(quote_of(track.stream, data) == newest.quote for data in said)
 
 
 def _is_later(one: Newest, other: Newest) -> bool:

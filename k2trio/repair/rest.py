@@ -13,8 +13,8 @@ import msgspec
 
 from ..market.payloads import DepthSnapshot, Event, frame_of
 from ..market.products import DIALECTS
-from ..market.quotes import Quote, quote_of_book
-from ..market.streams import Kind, Repair, Stream
+from ..market.quotes import Quote, quote_of
+from ..market.streams import Kind, Repair, Silence, Stream
 from ..market.units import MS, convert
 from ..market.venues import dialect_of
 from .asking import Hosts, Query
@@ -56,7 +56,7 @@ class Newest(NamedTuple):
 
     :ivar id: its id.
     :ivar time: when it happened, where the venue tells, in the feed's unit.
-    :ivar quote: the best prices, of a stream that tells of nothing else.
+    :ivar quote: the best levels, of a stream that tells of nothing else.
     """
 
     id: int
@@ -271,9 +271,10 @@ class Backfill:
                 rows = await self._get(venue, path, query, weight, list[AggRow], turn)
                 found = [Newest(row.a, self._unit.of(row.T)) for row in rows]
             case Kind.DEPTH | Kind.BOOK_TICKER | Kind.PARTIAL_DEPTH:
-                query["limit"], weight = rest.look
+                query["limit"], weight = rest.look(stream.levels or 1)
                 book = await self._get(venue, rest.depth, query, weight, DepthSnapshot, turn)
-                quote = quote_of_book(book) if stream.kind is Kind.BOOK_TICKER else None
+                by_quote = stream.order.silence is Silence.BY_QUOTE
+                quote = quote_of(stream, book) if by_quote else None
                 found = [Newest(book.last_update_id, None, quote)]
             case Kind.TRADE | Kind.KLINE | Kind.MINI_TICKER | Kind.TICKER | Kind.WINDOW_TICKER:
                 path, weight, _ = rest.trades

@@ -10,7 +10,8 @@ from msgspec import structs
 from numbered import NOW_MS, NOW_S, TRADES, Bench, quote, trade
 
 from k2trio.market.payloads import DepthSnapshot, Level
-from k2trio.market.quotes import Quote, quote_of_book
+from k2trio.market.quotes import Quote, quote_of
+from k2trio.market.streams import parse_stream
 from k2trio.repair.news import News, Silence
 from k2trio.repair.rest import Newest
 
@@ -85,9 +86,10 @@ async def test_a_time_that_cannot_be_believed_dates_no_silence(bench: Bench) -> 
 
 
 QUOTES = "btcusdt@bookTicker"
-SAID = Quote("1", "1", "2", "1")
+SAID = Quote((("1", "1"),), (("2", "1"),))
 """What every quote of this bench says."""
-OTHER = Quote("1", "1", "2", "3")
+OTHER = Quote((("1", "1"),), (("2", "3"),))
+ANOTHER = Quote((("3", "1"),), (("2", "3"),))
 
 
 async def says(bench: Bench, news: News, newest: int, quote: Quote, since: float = 0) -> bool:
@@ -97,8 +99,15 @@ async def says(bench: Bench, news: News, newest: int, quote: Quote, since: float
 
 def test_best_prices_are_equal_however_many_zeros_they_end_with() -> None:
     book = DepthSnapshot(7, [Level("1.000", "1.0"), Level("0.9", "5")], [Level("2", "1.00")])
-    assert quote_of_book(book) == SAID
-    assert quote_of_book(DepthSnapshot(7, [], [Level("100", "10")])) == ("0", "0", "100", "10")
+    ticker, partial = parse_stream(QUOTES), parse_stream("btcusdt@depth5")
+    assert quote_of(ticker, book) == SAID
+    assert quote_of(partial, book) == Quote((("1", "1"), ("0.9", "5")), (("2", "1"),))
+
+
+def test_a_side_of_zeros_is_a_side_without_levels() -> None:
+    ticker = structs.replace(quote(5, 0).data, bid="0.000", bid_quantity="0.00")
+    book = DepthSnapshot(7, [], [Level("2", "1")])
+    assert quote_of(parse_stream(QUOTES), ticker) == quote_of(parse_stream(QUOTES), book)
 
 
 async def test_best_prices_that_were_said_are_no_news_by_whatever_id(bench: Bench) -> None:
@@ -116,15 +125,15 @@ async def test_other_best_prices_by_ids_that_began_anew_are_news_if_they_move(
     news = News()
     assert not await says(bench, news, 1, OTHER)
     assert not await says(bench, news, 2, OTHER)
-    assert await says(bench, news, 3, OTHER._replace(bid="3"))
+    assert await says(bench, news, 3, ANOTHER)
 
 
 async def test_best_prices_that_wait_to_be_believed_were_said(bench: Bench) -> None:
     far = quote(5_000_000, 1)
-    data = structs.replace(far.data, ask_quantity=OTHER.ask_quantity)
+    data = structs.replace(far.data, ask_quantity=OTHER.asks[0][1])
     assert len(bench.offer(quote(5, 0), structs.replace(far, data=data))) == 1
     assert not await says(bench, News(), 5_000_001, OTHER)
-    assert await says(bench, News(), 5_000_001, OTHER._replace(bid="3"))
+    assert await says(bench, News(), 5_000_001, ANOTHER)
 
 
 async def test_the_same_best_prices_are_told_first_but_once(
@@ -135,7 +144,7 @@ async def test_the_same_best_prices_are_told_first_but_once(
     assert await says(bench, news, 8, OTHER)
     await trio.sleep(10)
     assert not await says(bench, news, 9, OTHER, since=5)
-    assert await says(bench, news, 9, OTHER._replace(bid="3"), since=5)
+    assert await says(bench, news, 9, ANOTHER, since=5)
 
 
 async def test_after_a_restart_best_prices_are_compared_with_those_told_before(
@@ -152,7 +161,7 @@ async def test_after_a_restart_best_prices_are_compared_with_those_told_before(
 @pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "at once"])
 async def test_what_was_said_last_is_known_however_it_came(bench: Bench, at_once: bool) -> None:
     last = quote(20, 2)
-    data = structs.replace(last.data, ask_quantity=OTHER.ask_quantity)
+    data = structs.replace(last.data, ask_quantity=OTHER.asks[0][1])
     events = [*(quote(number, 1) for number in range(5, 20)), structs.replace(last, data=data)]
     bench.offer(quote(4, 0))
     offer = bench.at_once if at_once else bench.offer

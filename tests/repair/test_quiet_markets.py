@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from world import World
 
 ETH = "ethusdt@trade"
-QUOTES = "btcusdt@bookTicker"
+QUOTED = pytest.mark.parametrize(
+    ("product", "stream"),
+    [
+        (product, f"btcusdt@{name}")
+        for product in ("spot", "usdm")
+        for name in ("bookTicker", "depth5@100ms")
+    ],
+)
+"""Streams that tell of the best levels; how many, and whether of deeper ones, is up to them."""
 
 
 def burst(at: float, symbol: str = "BTCUSDT", count: int = 1) -> Any:
@@ -47,6 +55,7 @@ def requote(world: World, depth: int = 0) -> None:
     market._change(bids, price, bids.quantities[price] + market.spec.step)
     market._tell_top(whole.now_us)
     world.exchange.publish(whole._take_out())
+    world.exchange.look_again()
 
 
 def cuts(world: World) -> list[str]:
@@ -162,13 +171,13 @@ async def test_a_replacement_waits_for_its_first_message_without_looking_at_the_
     assert cuts(world) == []
 
 
-@pytest.mark.parametrize("product", ["spot", "usdm"])
+@QUOTED
 async def test_best_prices_that_stay_are_quiet_whatever_lies_below_them(
-    autojump_clock: Any, product: str
+    autojump_clock: Any, product: str, stream: str
 ) -> None:
     """REST tells a new id each time that it is asked, but no other best prices."""
-    settings = {"streams": [QUOTES]}
-    async with open_world(rate=0, settings=settings, product=product) as world:
+    settings = {"streams": [stream]}
+    async with open_world(rate=0, settings=settings, product=product, retells=False) as world:
         await trio.sleep(10)
         requote(world)
         for _ in range(300):
@@ -181,14 +190,16 @@ async def test_best_prices_that_stay_are_quiet_whatever_lies_below_them(
     assert len(world.items) == 2
 
 
-@pytest.mark.parametrize("product", ["spot", "usdm"])
+@QUOTED
 async def test_best_prices_that_were_told_to_nobody_cost_one_connection(
-    autojump_clock: Any, product: str
+    autojump_clock: Any, product: str, stream: str
 ) -> None:
     """They changed while no connection was there, and stay; the ids go on."""
-    settings = {"streams": [QUOTES]}
+    settings = {"streams": [stream]}
     faults = [fault(100, "outage", "*", duration=30)]
-    async with open_world(faults, rate=0, settings=settings, product=product) as world:
+    async with open_world(
+        faults, rate=0, settings=settings, product=product, retells=False
+    ) as world:
         await trio.sleep(10)
         requote(world)
         await trio.sleep(100)
@@ -199,16 +210,36 @@ async def test_best_prices_that_were_told_to_nobody_cost_one_connection(
         assert cuts(world).count("stale_data") == 1
 
 
-@pytest.mark.parametrize("product", ["spot", "usdm"])
+@QUOTED
 async def test_best_prices_that_a_dead_connection_did_not_bring_are_news(
-    autojump_clock: Any, product: str
+    autojump_clock: Any, product: str, stream: str
 ) -> None:
-    settings = {"streams": [QUOTES]}
+    settings = {"streams": [stream]}
     faults = [fault(100, "dead_standby", "a")]
-    async with open_world(faults, rate=0, settings=settings, product=product) as world:
+    async with open_world(
+        faults, rate=0, settings=settings, product=product, retells=False
+    ) as world:
         await trio.sleep(10)
         requote(world)
         await trio.sleep(100)
         requote(world)
+        await trio.sleep(70)
+        assert cuts(world) == ["stale_data"]
+
+
+@pytest.mark.parametrize("product", ["spot", "usdm"])
+async def test_a_level_within_a_partial_book_is_news_that_a_dead_connection_did_not_bring(
+    autojump_clock: Any, product: str
+) -> None:
+    """The best prices stay; the tenth level is one of twenty."""
+    settings = {"streams": ["btcusdt@depth20"]}
+    faults = [fault(100, "dead_standby", "a")]
+    async with open_world(
+        faults, rate=0, settings=settings, product=product, retells=False
+    ) as world:
+        await trio.sleep(10)
+        requote(world)
+        await trio.sleep(100)
+        requote(world, depth=9)
         await trio.sleep(70)
         assert cuts(world) == ["stale_data"]

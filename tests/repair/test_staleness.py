@@ -119,11 +119,17 @@ async def test_a_lower_id_on_a_later_trade_is_news(autojump_clock: Any) -> None:
 async def test_a_book_whose_low_id_moves_between_two_questions_is_news(
     autojump_clock: Any,
 ) -> None:
-    ids = iter([90, 90, 91])
-    bench = Bench(lambda _: {"lastUpdateId": next(ids), "bids": [], "asks": []})
+    """By its levels: of one that tells no others the id says nothing."""
+    told = iter([(90, "1"), (90, "1"), (91, "1"), (92, "2")])
+
+    def book(_: Any) -> dict[str, Any]:
+        number, quantity = next(told)
+        return {"lastUpdateId": number, "bids": [["1", quantity]], "asks": []}
+
+    bench = Bench(book)
     bench.offer(top(100))
-    verdicts = [await bench.verify("btcusdt@depth5") for _ in range(3)]
-    assert verdicts == [Verdict.QUIET, Verdict.QUIET, Verdict.NEWS]
+    verdicts = [await bench.verify("btcusdt@depth5") for _ in range(4)]
+    assert verdicts == [Verdict.QUIET, Verdict.QUIET, Verdict.QUIET, Verdict.NEWS]
 
 
 async def test_what_a_book_said_before_the_last_message_proves_nothing(

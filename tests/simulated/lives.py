@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from k2trio.market.streams import Kind, parse_stream
 from k2trio.observe import transitions as on
 
 from .world import FIRST_PORT
 
 if TYPE_CHECKING:
+    from k2trio.simulator import Truth
+
     from .run import Run
 
 SAME_MOMENT_S = 0.001
@@ -100,6 +103,13 @@ def _told(run: Run, life: Life) -> list[float] | None:
     return [(time - start_us) / 1e6 for time in found[0].times]
 
 
+def _news_of(truth: Truth, stream: str, product: str) -> list[int]:
+    """When messages were emitted; that say something new, where the same may be said again."""
+    if parse_stream(stream, product).kind is not Kind.PARTIAL_DEPTH:
+        return [time for time, _ in truth.sent_ids(stream)]
+    return [message.time_us for message in truth.watch(stream).messages if not message.retold]
+
+
 class News:
     """When the venues had something to tell on each line."""
 
@@ -118,6 +128,6 @@ class News:
                 (time - start_us) / 1e6
                 for stream in streams
                 if stream in self._run.plan.known_streams
-                for time, _ in exchange.truth.sent_ids(stream)
+                for time in _news_of(exchange.truth, stream, self._run.plan.product)
             )
         return known

@@ -51,6 +51,7 @@ class Plan:
     :ivar heeds_unit: whether connections of the first venue, and its REST hosts, know what it is
         asked. The second venue's do not.
     :ivar product: what is traded.
+    :ivar retells: whether partial books are told anew when only levels below them changed.
     :ivar takeovers: given, what the run brings is a log that several members write in turn.
     """
 
@@ -76,6 +77,7 @@ class Plan:
     heeds_unit: tuple[bool, bool] = (True, True)
     takeovers: Takeovers | None = None
     product: str = "spot"
+    retells: bool = True
 
     @property
     def calm_s(self) -> float:
@@ -212,6 +214,7 @@ def make_plan(
         kinds=tuple(kinds),
         time_unit=more.choice(["ms", "us"]),
         heeds_unit=(more.random() < 0.8, more.random() < 0.8),
+        retells=more.random() < 0.5,
     )
     if takeovers:
         plan = with_takeovers(plan)

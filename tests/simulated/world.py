@@ -88,6 +88,7 @@ def _venue(plan: Plan, name: str, board: FaultBoard, seed: int) -> Exchange:
             rate=plan.rate,
             history=200_000,
             product=plan.product,
+            retells=plan.retells,
         ),
         faults=board,
         limits=replace(

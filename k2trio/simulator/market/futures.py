@@ -12,6 +12,8 @@ from .periodic import DepthVoice, PartialDepthVoice, TickerVoice
 from .voice import Voice
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from k2trio.market.streams import Stream
 
     from .contract import VenueSymbol
@@ -64,10 +66,9 @@ class ChainedDepthVoice(DepthVoice):
 class FuturesPartialDepthVoice(PartialDepthVoice):
     """``<symbol>@depth<n>``."""
 
-    def tell(self, last: int, changes: payloads.Changes, now_us: int) -> None:
+    def form(self, last: int, best: payloads.Changes, now_us: int) -> Callable[[int], bytes]:
         code, ids = self.stage.of(self.stream).spec.symbol, (last - 1, last, last)
-        render = functools.partial(forms.chained_depth, code, ids, *changes, now_us)
-        self.say(last, last, now_us, render)
+        return functools.partial(forms.chained_depth, code, ids, *best, now_us)
 
 
 class FuturesBookTickerVoice(Voice):

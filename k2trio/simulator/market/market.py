@@ -45,6 +45,7 @@ class Market:
     :param quotes: book changes per taker order.
     :param history: trades, aggregate trades and block trades kept per symbol for REST.
     :param product: what is traded.
+    :param retells: whether partial books are told anew when only levels below them changed.
     """
 
     def __init__(
@@ -57,9 +58,11 @@ class Market:
         quotes: float = 1.0,
         history: int = HISTORY,
         product: str = "spot",
+        retells: bool = True,
     ) -> None:
         self.seed = seed
         self.product = product
+        self.retells = retells
         self.start_us: int = start_ms * 1000
         self.now_us: int = self.start_us
         self.symbols: dict[str, SymbolMarket] = {}

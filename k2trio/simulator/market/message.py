@@ -17,6 +17,7 @@ class Message(NamedTuple):
     :ivar time_us: when the venue emitted it; microseconds.
     :ivar render: payload bytes for a time unit in microseconds, see :mod:`.payloads`.
     :ivar closed_bar_ms: open time of the bar that this kline message closes, else None.
+    :ivar retold: it says what the one before it said, by another key.
     """
 
     stream: str
@@ -25,3 +26,4 @@ class Message(NamedTuple):
     time_us: int
     render: Callable[[int], bytes]
     closed_bar_ms: int | None = None
+    retold: bool = False

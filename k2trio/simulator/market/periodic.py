@@ -18,6 +18,8 @@ from .trading import NEVER_US
 from .voice import Voice
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .book import Side
     from .contract import VenueSymbol
     from .records import Trade
@@ -62,7 +64,15 @@ class DepthVoice(Voice):
 
 
 class PartialDepthVoice(Voice):
-    """``<symbol>@depth<n>``: the best levels, if the book changed."""
+    """``<symbol>@depth<n>``: the best levels, if the book changed.
+
+    If only deeper ones did, the documents do not say whether they are told; see
+    :attr:`Stage.retells`.
+    """
+
+    def __init__(self, stage: Stage, stream: Stream, period_us: int) -> None:
+        super().__init__(stage, stream, period_us)
+        self._told: payloads.Changes | None = None
 
     def on_level(self, symbol: VenueSymbol, side: Side, price: int) -> None:
         del symbol, side, price
@@ -71,12 +81,18 @@ class PartialDepthVoice(Voice):
 
     def speak(self, now_us: int) -> None:
         symbol, levels = self.stage.of(self.stream), self.stream.levels or 20
-        bids, asks = symbol.book.bids.top(levels), symbol.book.asks.top(levels)
-        self.tell(symbol.update_id, (bids, asks), now_us)
+        best = symbol.book.bids.top(levels), symbol.book.asks.top(levels)
+        retold = best == self._told
+        if retold and not self.stage.retells:
+            return
+        self._told, last = best, symbol.update_id
+        render = self.form(last, best, now_us)
+        self.stage.emit(Message(self.name, last, last, now_us, render, retold=retold))
 
-    def tell(self, last: int, changes: payloads.Changes, now_us: int) -> None:
-        """Say what the best levels are as of an update."""
-        self.say(last, last, now_us, functools.partial(payloads.partial_depth, last, *changes))
+    def form(self, last: int, best: payloads.Changes, now_us: int) -> Callable[[int], bytes]:
+        """What makes the message that tells the best levels as of an update."""
+        del now_us
+        return functools.partial(payloads.partial_depth, last, *best)
 
 
 class KlineVoice(Voice):

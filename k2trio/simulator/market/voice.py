@@ -22,9 +22,11 @@ class Stage(Protocol):
     """What a voice needs of the market that it speaks on.
 
     :ivar now_us: simulated time; microseconds.
+    :ivar retells: whether partial books are told anew when only levels below them changed.
     """
 
     now_us: int
+    retells: bool
 
     def schedule(self, voice: Voice) -> None:
         """Call ``voice.step()`` at its ``due_us``."""

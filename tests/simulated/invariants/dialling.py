@@ -75,9 +75,9 @@ def client_messages_are_few(run: Run) -> None:
     """5: at most as many client messages a second per connection as are admitted: 5, or 10."""
     for exchange in run.exchanges.values():
         most = exchange.limits.client_messages_per_s
-        recent: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=most + 1))
+        recent: dict[int, deque[float]] = {}
         for message in exchange.truth.client_messages:
-            times = recent[message.connection]
+            times = recent.setdefault(message.connection, deque(maxlen=most + 1))
             times.append(message.time)
             flood = len(times) > most and times[-1] - times[0] < 1
             demand(not flood, 5, f"more than {most} messages within a second at {message.time:.3f}")

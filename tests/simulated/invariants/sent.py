@@ -311,6 +311,10 @@ def _check_times(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, 
         if at is not None and not outage:
             unnoticed = sent[found].time_us - sent[at].time_us < NOTICED_S * run.plan.pace * 1e6
             excuse = never | stalled if unnoticed else never
-            lost = [message.last for message in sent[start:found] if message.last not in excuse]
+            lost = [
+                message.last
+                for message in sent[start:found]
+                if message.last not in excuse and not message.retold
+            ]
             demand(not lost, 16, f"{venue} {stream}: sent, neither delivered nor named: {lost[:3]}")
         at, outage = found, False
