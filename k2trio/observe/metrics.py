@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING
 
+from ..errors import ConfigError
 from ..policy.breaker import State
 from .families import Families
 from .latency import NOTHING
@@ -29,6 +30,7 @@ class Metrics:
 
     :param symbols: the configured symbols; they bound the label sets.
     :param registry: where to register; a fresh one by default.
+    :raises ConfigError: if a registry has the metrics of another feed.
     """
 
     def __init__(
@@ -41,7 +43,13 @@ class Metrics:
         from prometheus_client import CollectorRegistry  # not before: see ``rows.py``
 
         self.registry: CollectorRegistry = CollectorRegistry() if registry is None else registry
-        self._families = families = Families(self.registry)
+        try:
+            self._families = families = Families(self.registry)
+        except ValueError as error:
+            raise ConfigError(
+                "this registry has the metrics of another feed, which have the same names; "
+                "give each feed a registry of its own, and serve them on different paths or ports"
+            ) from error
         self._symbols = (*symbols, OTHER)
         label = ",".join(symbols)
         self._movements = Movements(families, label)
