@@ -147,6 +147,7 @@ async def open_world(
     may_be_empty: bool = False,
     product: str = "spot",
     retells: bool = True,
+    moved: dict[str, str] | None = None,
 ) -> AsyncGenerator[World]:
     """A feed that runs against simulated endpoints; see :func:`place`.
 
@@ -156,6 +157,7 @@ async def open_world(
     :param consume: read the feed into ``world.items``.
     :param product: what is traded at all of them.
     :param retells: partial books are told anew when only levels below them changed.
+    :param moved: streams that come on another route than the documents say, and which.
     :param dial: makes what the feed dials the network with; by default directly.
     """
     board = FaultBoard(faults)
@@ -180,6 +182,7 @@ async def open_world(
                 limits=limits,
                 strict_symbols=strict_symbols,
                 knows_time_unit=knows_time_unit,
+                moved=moved,
             )
             rests[venue] = RestServer(
                 exchanges[venue], f"{venue}.rest", knows_time_unit=rest_knows_time_unit

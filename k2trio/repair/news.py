@@ -59,6 +59,23 @@ class News:
         """(venue, stream) → messages it had when the venue was last asked, and what it told."""
         self._new: dict[tuple[str, str], tuple[Newest, float]] = {}
         """(venue, stream) → the last that had not come, and when the venue told it first."""
+        self._unheard: dict[tuple[str, str], tuple[float, Newest]] = {}
+        """(venue, stream) of which nothing has ever come → when the venue was first asked since the
+        connection was opened, and what it told."""
+
+    def moves_unheard(self, silence: Silence, track: Track, newest: Newest) -> bool:
+        """Whether something should have come of a stream that has had no message at all.
+
+        There is none to compare with; but what the venue tells, and did not tell before on the same
+        connection, was made while that was open.
+        """
+        asked = track.venue, track.stream.name
+        before = self._unheard.get(asked)
+        if before is None or before[0] < silence.open_since:
+            self._unheard[asked] = trio.current_time(), newest
+            return False
+        told = before[1]
+        return newest.id > told.id and (newest.quote is None or newest.quote != told.quote)
 
     def speaks_against(self, silence: Silence, track: Track, newest: Newest) -> bool:
         """Whether something should have come of a stream that has had messages."""

@@ -282,6 +282,8 @@ class StalenessCheck:
             if newest is not None and track.contiguous:
                 # From here on the first message proves whether one was missed.
                 track.resume(newest.id, self._settings.resume_limit)
+            elif newest is not None and self._news.moves_unheard(silence, track, newest):
+                return Answer.NEWER
             return Answer.NOTHING_NEWER
         if newest is None:
             return Answer.NO_ANSWER  # it had messages before

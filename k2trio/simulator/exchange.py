@@ -31,7 +31,7 @@ from .venue.truth import Ending, Truth
 from .venue.venue import Venue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from .faults.fault import Fault
     from .market.contract import VenueMarket
@@ -53,6 +53,7 @@ class Exchange:
         out at the exact time of their event.
     :param tempo: how the market's time goes.
     :param record: streams whose truth is kept from the start.
+    :param moved: streams that come on another route than the documents say, and which.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Exchange:
         tick_s: float = 0.01,
         tempo: Tempo = AT_ONCE,
         record: Iterable[str] = (),
+        moved: Mapping[str, str] | None = None,
     ) -> None:
         self.venue = venue
         self.market = market
@@ -89,6 +91,7 @@ class Exchange:
             strict_symbols=strict_symbols,
             wrapped_errors=wrapped_errors,
             knows_time_unit=knows_time_unit,
+            moved=moved or {},
         )
         self._count = 0
         self._ended = trio.Event()

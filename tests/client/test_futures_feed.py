@@ -20,6 +20,7 @@ from k2trio.client.opening import open_feed
 from k2trio.continuity.items import Gap, Item
 from k2trio.market.payloads import Event
 from k2trio.observe import transitions as on
+from k2trio.repair.staleness import ASK_AHEAD_S, IN_FLIGHT_S
 from k2trio.settings import Settings
 
 if TYPE_CHECKING:
@@ -185,6 +186,30 @@ async def test_a_connection_whose_streams_all_moved_is_cut_in_time_and_they_are_
             "no data message arrived for 60 s on route /market; perhaps these have moved to"
             f" another one: {MARK}"
         )
+
+
+async def test_the_silent_wrong_route_of_the_simulated_exchange_is_noticed_and_named(
+    autojump_clock: Any,
+) -> None:
+    """Beside another stream by itself, and alone with its connection; REST has news of both."""
+    settings = {"streams": [AGGS, "btcusdt@ticker", DEPTH], "depth_snapshot_levels": 0}
+    moved = {"btcusdt@ticker": "public", DEPTH: "market"}
+    async with open_world(
+        product="usdm", rate=5, endpoints=["a"], settings=settings, moved=moved
+    ) as world:
+        await trio.sleep(130)
+        assert {item.stream for _, item in world.items} == {AGGS}
+        assert not world.exchange.truth.refused_controls
+    chosen = world.settings
+    (silent, *_), (lost, *_) = world.of(on.StreamSilent), world.of(on.ConnectionLost)
+    assert silent[1].stream == "btcusdt@ticker"
+    # Neither has ever spoken, so it takes two questions to know that it should have.
+    most = chosen.health_check_timeout + 2 * chosen.health_check_interval + IN_FLIGHT_S
+    assert silent[0] <= most + 1
+    assert lost[0] == pytest.approx(2 * chosen.health_check_timeout - ASK_AHEAD_S, abs=1)
+    assert lost[1].detail.endswith(
+        f"on route /public; perhaps these have moved to another one: {DEPTH}"
+    )
 
 
 async def test_two_products_in_one_program_are_two_feeds(autojump_clock: Any) -> None:

@@ -168,3 +168,26 @@ async def test_what_was_said_last_is_known_however_it_came(bench: Bench, at_once
     assert len(offer(*events)) == 16
     assert not await says(bench, News(), 30, OTHER)
     assert await says(bench, News(), 30, SAID)
+
+
+@pytest.mark.parametrize("stream", ["btcusdt@ticker", QUOTES, "btcusdt@depth5"])
+async def test_of_a_stream_that_never_spoke_it_is_news_what_was_told_for_the_second_time(
+    bench: Bench, autojump_clock: Any, stream: str
+) -> None:
+    track, news = bench.arbiter.track("v", stream), News()
+    quoted = stream != "btcusdt@ticker"
+
+    def told(number: int, quote: Quote) -> Newest:
+        return Newest(number, None, quote if quoted else None)
+
+    assert not news.moves_unheard(Silence(0), track, told(5, SAID))
+    await trio.sleep(30)
+    assert not news.moves_unheard(Silence(0), track, told(5, SAID))
+    assert not news.moves_unheard(Silence(0), track, told(4, OTHER))  # a host that lags
+    assert news.moves_unheard(Silence(0), track, told(6, SAID)) is not quoted
+    assert news.moves_unheard(Silence(0), track, told(7, OTHER))
+    # A connection that was opened since is not to blame for what was told before.
+    await trio.sleep(30)
+    assert not news.moves_unheard(Silence(40), track, told(7, OTHER))
+    assert not news.moves_unheard(Silence(40), track, told(7, OTHER))
+    assert news.moves_unheard(Silence(40), track, told(8, SAID))

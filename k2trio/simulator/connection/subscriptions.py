@@ -70,7 +70,8 @@ class Subscriptions:
                 stream = parse_stream(name, self._venue.market.product)
                 if stream.symbol and self._venue.market.symbol(stream.symbol) is None:
                     raise UnknownStreamError(f"unknown symbol {stream.symbol[:40]}")
-                found[stream.name] = stream.route == self._route
+                route = self._venue.moved.get(stream.name, stream.route)
+                found[stream.name] = route == self._route
             except UnknownStreamError:
                 if self._venue.strict_symbols:
                     raise

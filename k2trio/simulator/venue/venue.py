@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Mapping
 
     from ..faults.board import FaultBoard
     from ..market.contract import VenueMarket
@@ -25,6 +26,7 @@ class Venue:
     :ivar strict_symbols: whether unknown symbols are refused.
     :ivar wrapped_errors: shape of control errors, see :func:`.control.answer`.
     :ivar knows_time_unit: whether ``timeUnit`` in URLs is heeded.
+    :ivar moved: streams that come on another route than the documents say, and which.
     """
 
     name: str
@@ -38,3 +40,4 @@ class Venue:
     strict_symbols: bool
     wrapped_errors: bool
     knows_time_unit: bool
+    moved: Mapping[str, str]
