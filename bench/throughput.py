@@ -5,7 +5,7 @@ Each round runs every client once, so that a slow minute of the machine hits all
 are medians over rounds, and ratios are taken within a round before the median. The first row shows
 that the server is not the limit.
 
-    python bench/throughput.py [--mode trade,mixed,depth] [--tls both] [--segments both]
+    python bench/throughput.py [--mode "trade,usdm depth"] [--tls both] [--segments both]
 
 ``--checkout PATH`` measures another tree of k2trio, ``--clients picows,k2trio`` some clients only.
 """
@@ -27,11 +27,11 @@ from harness.clients import (
     versions_of,
 )
 from harness.load import Load, cores, load_server
-from harness.market import MODES
+from harness.market import MODES, product_of
 from harness.report import bars, caption, document, publish, table
 
 SEGMENTS = {"coalesced": "coalesced", "frames": "one frame per segment"}
-MOST_MESSAGES = {"trade": 2_000_000, "mixed": 1_000_000, "depth": 400_000}
+MOST_MESSAGES = {"trade": 2_000_000, "mixed": 1_000_000, "depth": 400_000, "usdm depth": 400_000}
 """What the server writes in advance at most."""
 FIRST_LOOK = 10_000
 """Messages of the first run of a client, which tells how many make a run of the wished length."""
@@ -48,10 +48,12 @@ def measure(
 
     def run(row: Client, count: int) -> dict[str, Any]:
         traffic = row.traffic(mode)
+        product = product_of(traffic)
         load.prepare(mode=traffic, count=count, segments=segments, streams=len(MODES[traffic]))
         result = run_client(
             row, load.url, MODES[traffic], count,
             cpu=cores()[0], ca=load.ca, checkout=options.checkout,
+            arguments=() if product == "spot" else ("--product", product),
         )  # fmt: skip
         if not result["messages"]:
             raise NotMeasuredError("connected, but no message arrived")
@@ -147,7 +149,8 @@ def show(result: dict[str, Any]) -> str:
 
 def plot(result: dict[str, Any], folder: Path, foot: str) -> None:
     """Bars, the floor left out: it would dwarf the rest, and is in the table."""
-    name = f"throughput-{result['mode']}-{'tls' if result['tls'] else 'plain'}-{result['segments']}"
+    mode, way = result["mode"].replace(" ", "-"), "tls" if result["tls"] else "plain"
+    name = f"throughput-{mode}-{way}-{result['segments']}"
     rows = [
         (
             client,
@@ -172,7 +175,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--mode", default="trade,mixed,depth", help="comma list of trade,mixed,depth"
+        "--mode",
+        default="trade,mixed,depth,usdm depth",
+        help="comma list of trade,mixed,depth,usdm depth; the last is of USD-M futures",
     )
     parser.add_argument("--tls", choices=("no", "yes", "both"))
     parser.add_argument("--segments", choices=(*SEGMENTS, "both"))
@@ -197,7 +202,7 @@ def main() -> None:
     for tls in {"no": (False,), "yes": (True,), "both": (False, True)}[options.tls or "both"]:
         with load_server(tls=tls, cpu=cores()[1]) as load:
             for mode in modes:
-                able = [row for row in rows if not row.modes or mode in row.modes]
+                able = [row for row in rows if row.can(mode)]
                 for segments in wanted:
                     results.append(measure(load, able, mode, segments, options))
                     print(show(results[-1]), flush=True)

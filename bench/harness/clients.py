@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.market import product_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -41,6 +43,7 @@ class Client:
     :ivar modes: what it can do; empty: everything.
     :ivar cannot: ``plain`` or ``tls`` → why it cannot be measured so.
     :ivar stands_in: mode → the traffic that it gets instead.
+    :ivar futures: whether it can take those of USD-M futures, too.
     :ivar throughput: whether it is part of the throughput benchmark.
     :ivar latency: whether it is part of the latency benchmark.
     :ivar memory: whether it is part of the memory benchmark.
@@ -55,10 +58,17 @@ class Client:
     modes: tuple[str, ...] = ()
     cannot: dict[str, str] = field(default_factory=dict)
     stands_in: dict[str, str] = field(default_factory=dict)
+    futures: bool = False
     throughput: bool = True
     latency: bool = False
     memory: bool = False
     pausable: bool = False
+
+    def can(self, mode: str) -> bool:
+        """Whether it takes part in a mode."""
+        if product_of(mode) != "spot":
+            return self.futures
+        return not self.modes or mode in self.modes
 
     def traffic(self, mode: str) -> str:
         """What the load server sends to it in a mode."""

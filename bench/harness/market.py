@@ -33,8 +33,15 @@ MODES = {
     ),
     "depth": ("btcusdt@depth@100ms",),
     "aggTrade": ("btcusdt@aggTrade",),
+    "usdm depth": ("btcusdt@depth@100ms",),
 }
 """Streams per mode."""
+
+
+def product_of(mode: str) -> str:
+    """What a mode is the market of: spot, or usdm (USD-M futures)."""
+    return "usdm" if mode.startswith("usdm ") else "spot"
+
 
 SHARES = {"bookTicker": 45, "trade": 25, "aggTrade": 15, "depth@100ms": 12, "kline_1m": 3}
 """Of 100 messages of the mixed mode; a busy spot market is mostly best bid and ask."""
@@ -100,6 +107,8 @@ def messages(mode: str) -> Iterator[bytes]:
     if mode == "mixed":
         return _mixed(rng)
     symbol, _, kind = MODES[mode][0].partition("@")
+    if product_of(mode) == "usdm":
+        return _chained_depths(symbol, rng)
     return _WRITERS[kind](symbol, rng)
 
 
@@ -168,20 +177,40 @@ def _book_tickers(symbol: str, rng: random.Random) -> Iterator[bytes]:
         yield whole[number % VARIANTS] % (9 * FIRST_ID + number)
 
 
-def _depths(symbol: str, rng: random.Random) -> Iterator[bytes]:
-    def side() -> str:
-        return ",".join(f'["{_price(rng)}","{_quantity(rng)}"]' for _ in range(rng.randint(2, 18)))
+def _side(rng: random.Random) -> str:
+    return ",".join(f'["{_price(rng)}","{_quantity(rng)}"]' for _ in range(rng.randint(2, 18)))
 
+
+def _depths(symbol: str, rng: random.Random) -> Iterator[bytes]:
     head = (
         f'{{"stream":"{symbol}@depth@100ms","data":{{"e":"depthUpdate","E":%d,'
         f'"s":"{symbol.upper()}","U":%d,"u":%d,'
     )
-    whole = [(head + f'"b":[{side()}],"a":[{side()}]}}}}').encode() for _ in range(VARIANTS)]
+    whole = [
+        (head + f'"b":[{_side(rng)}],"a":[{_side(rng)}]}}}}').encode() for _ in range(VARIANTS)
+    ]
     first = 9 * FIRST_ID
     for number in itertools.count():
         last = first + number % 7
         yield whole[number % VARIANTS] % (FIRST_TIME_MS + number, first, last)
         first = last + 1
+
+
+def _chained_depths(symbol: str, rng: random.Random) -> Iterator[bytes]:
+    """Of futures: each update names the one before, and ids of other symbols lie in between."""
+    head = (
+        f'{{"stream":"{symbol}@depth@100ms","data":{{"e":"depthUpdate","E":%d,"T":%d,'
+        f'"s":"{symbol.upper()}","U":%d,"u":%d,"pu":%d,'
+    )
+    whole = [
+        (head + f'"b":[{_side(rng)}],"a":[{_side(rng)}]}}}}').encode() for _ in range(VARIANTS)
+    ]
+    before = 1000 * FIRST_ID
+    for number in itertools.count():
+        first, time = before + 1 + number % 1500, FIRST_TIME_MS + number
+        last = first + number % 2500
+        yield whole[number % VARIANTS] % (time, time - 3, first, last, before)
+        before = last
 
 
 def _klines(symbol: str, rng: random.Random) -> Iterator[bytes]:

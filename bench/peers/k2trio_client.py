@@ -32,6 +32,7 @@ from k2trio.client.opening import open_feed
 from k2trio.continuity.items import Item
 from k2trio.market.decoder import Decoder
 from k2trio.market.payloads import Depth, Event
+from k2trio.market.streams import parse_stream
 from k2trio.policy.breaker import CircuitBreaker
 from k2trio.policy.failover import Endpoint
 from k2trio.settings import Settings
@@ -43,6 +44,7 @@ from k2trio.wire.tls import make_ssl_context
 BUSY_POLL_S = 0.01
 
 settings = Settings(
+    product=options.product,
     websocket_url=f"{options.url}/stream",
     failover_urls=(),
     rest_urls=(options.url.replace("ws", "http", 1),),
@@ -62,10 +64,11 @@ def check(feed: Feed) -> None:
 
 async def connection_level(*, typed: bool) -> None:
     """Below the feed: one connection."""
-    endpoint = Endpoint.from_url(settings.websocket_url, 0, lambda name: CircuitBreaker(name))
+    endpoint = Endpoint.from_url(settings.websocket_url, 0, CircuitBreaker, options.product)
     decode = Decoder(endpoint.venue).decode
     dial = TcpDialer(make_ssl_context(settings))
-    async with open_connection(endpoint, options.streams, settings, dial) as connection:
+    route = parse_stream(options.streams[0], options.product).route
+    async with open_connection(endpoint, options.streams, settings, dial, route) as connection:
         if options.latency:
             take = Latencies(options).take
             while True:

@@ -42,6 +42,7 @@ class Options:
     :ivar paced: messages come at a rate that the library can take with its own queue lengths.
     :ivar pause_s: for so long the consumer rests after warming up, while messages pile up.
     :ivar variant: of adapters that know several ways.
+    :ivar product: whose streams they are: spot, or usdm (USD-M futures).
     :ivar streams_per_connection: for k2trio, which opens as many connections as that takes.
     """
 
@@ -53,13 +54,15 @@ class Options:
     paced: bool
     pause_s: float
     variant: str
+    product: str
     streams_per_connection: int
     ca: str | None
 
     @property
     def stream_url(self) -> str:
         """The URL of the combined streams."""
-        return f"{self.url}/stream?streams={'/'.join(self.streams)}"
+        route = "" if self.product == "spot" else "/public"
+        return f"{self.url}{route}/stream?streams={'/'.join(self.streams)}"
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """For ``wss``: the usual verification, with the server's authority."""
@@ -77,6 +80,7 @@ def parse_options() -> Options:
     parser.add_argument("--paced", action="store_true")
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--variant", default="")
+    parser.add_argument("--product", choices=("spot", "usdm"), default="spot")
     parser.add_argument("--streams-per-connection", type=int, default=1024)
     parser.add_argument("--ca")
     given = parser.parse_args()
@@ -89,6 +93,7 @@ def parse_options() -> Options:
         paced=given.paced,
         pause_s=given.pause,
         variant=given.variant,
+        product=given.product,
         streams_per_connection=given.streams_per_connection,
         ca=given.ca,
     )

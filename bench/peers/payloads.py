@@ -56,6 +56,11 @@ class Depth(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="depthUpda
     asks: list[Level] = field(name="a")
 
 
+class FuturesDepth(Depth, frozen=True, gc=False, tag_field="e", tag="depthUpdate"):
+    transaction_time: Integer = field(name="T")
+    previous_update_id: Id = field(name="pu")
+
+
 class BookTicker(msgspec.Struct, frozen=True, gc=False):
     update_id: Id = field(name="u")
     symbol: str = field(name="s")
@@ -95,7 +100,12 @@ TYPES: dict[str, Any] = {
 }
 
 
-def make_routes(streams: Sequence[str]) -> dict[bytes | str, Callable[[bytes | str], Any]]:
+OF_FUTURES: dict[str, Any] = {"depth": FuturesDepth}
+
+
+def make_routes(
+    streams: Sequence[str], product: str = "spot"
+) -> dict[bytes | str, Callable[[bytes | str], Any]]:
     """What stands before the payload, as bytes and as text → the payload's decoder.
 
     A frame is then decoded in two lines, which adapters have in place, without a call::
@@ -103,7 +113,8 @@ def make_routes(streams: Sequence[str]) -> dict[bytes | str, Callable[[bytes | s
         start = frame.find(SEPARATOR, 11, 160) + 9
         data = routes[frame[:start]](frame[start:-1])
     """
-    decoders = {kind: msgspec.json.Decoder(type_).decode for kind, type_ in TYPES.items()}
+    types = TYPES if product == "spot" else OF_FUTURES
+    decoders = {kind: msgspec.json.Decoder(type_).decode for kind, type_ in types.items()}
     heads = {name: b'{"stream":"' + name.encode() + SEPARATOR for name in streams}
     routes: dict[bytes | str, Callable[[bytes | str], Any]] = {}
     for name, head in heads.items():

@@ -25,7 +25,7 @@ class CountTyped(WSListener):
     def __init__(self) -> None:
         super().__init__()
         self.meter = Meter(options)
-        self.routes = make_routes(options.streams)
+        self.routes = make_routes(options.streams, options.product)
         self.count, self.mark = 0, self.meter.mark
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
