@@ -26,6 +26,7 @@ ENOUGH = 30
 BOUND_S = 90
 CLIENTS = [
     Client("unicorn", "unicorn_client.py", "dicts", environment="unicorn"),
+    Client("ccxt", "ccxt_client.py", "unified dicts", environment="ccxt"),
     Client("official SDK", "binance_sdk_client.py", "models", environment="binance-sdk-usdm"),
 ]
 
@@ -40,7 +41,13 @@ def told(request: pytest.FixtureRequest) -> dict[str, list[Any]]:
         pytest.skip(f"{client.environment} {error}")
     with simulator("--product", "usdm", "--rate", "50") as exchange:
         end = subprocess.run(  # noqa: S603 - a program of this folder
-            [python, str(HERE / client.adapter), exchange.urls["a"], str(ENOUGH)],
+            [
+                python,
+                str(HERE / client.adapter),
+                exchange.urls["a"],
+                str(ENOUGH),
+                exchange.urls["rest"],
+            ],
             capture_output=True,
             text=True,
             timeout=BOUND_S,
