@@ -145,6 +145,32 @@ def test_what_rest_has_is_fetched_and_the_set_is_complete_again(
     assert "nothing to heal" in out
 
 
+@pytest.mark.parametrize("make", [dataset, file_of])
+def test_aggregates_of_futures_are_fetched_from_their_rest(
+    make: Callable[[Path, list[str]], Path], tmp_path: Path
+) -> None:
+    streams = f"{AGGREGATES},{DEPTH},btcusdt@markPrice@1s,!forceOrder@arr"
+    path = tmp_path / "out.jsonl"
+    with simulator("--product", "usdm", "--rate", "40", "--symbols", "BTCUSDT") as futures:
+        given = ("--product", "usdm", "--streams", streams, "--output", str(path))
+        with started("run", *given, **futures.variables()) as process:
+            deadline = time.monotonic() + PATIENCE_S
+            while not path.exists() or path.read_text().count(f'"{AGGREGATES}"') < 60:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            assert stop(process, signal.SIGINT).code == 0
+        recorded = path.read_text().splitlines()
+        whole = make(tmp_path / "whole", recorded)
+        torn = make(tmp_path / "torn", without(recorded, AGGREGATES, [7, 8, 9, 30]))
+        code, before = verdict(torn)
+        assert code == 1
+        assert sum(hole["ids"] for hole in before[AGGREGATES]["holes"]) == 4
+        code, out, err = heal(torn, futures, PRODUCT="usdm")
+        assert (code, err) == (0, ""), out
+    assert verdict(torn)[0] == 0
+    assert rows(torn, "aggTrade") == rows(whole, "aggTrade")
+
+
 def test_what_nobody_has_is_declared(
     recorded: list[str], exchange: Simulator, tmp_path: Path
 ) -> None:
