@@ -19,6 +19,7 @@ import trio
 
 from ..errors import CircuitOpen, ProxyFailed
 from ..market.units import MS
+from ..market.venues import dialect_of
 from ..policy.failover import DEFAULT_FREEZE_S
 from ..wire.tunnel import usable_proxies
 from .hosts import (
@@ -125,7 +126,7 @@ class Hosts:
         self._venues: dict[str, Venue] = {}
         for venue in dict.fromkeys(venues):
             if hosts := rest_urls_of(venue, settings.rest_urls):
-                self._venues[venue] = Venue(venue, hosts, settings.rest_weight_limit, sharing)
+                self._venues[venue] = Venue(venue, hosts, _limit_of(venue, settings), sharing)
         if transport is None:
             asked = [host.url for place in self._venues.values() for host in place.hosts]
             transport = RoutedTransport(usable_proxies(settings, asked), verify)
@@ -314,6 +315,14 @@ class _Race(Generic[_T]):
                 raise BackfillError(f"{url} answered HTTP {answer.status}")
             return answer
         raise BackfillError(f"{url} did not answer within {REQUEST_TIMEOUT_S:g} s")
+
+
+def _limit_of(venue: str, settings: Settings) -> int:
+    """Weight a minute: what the settings say is of their product, and others admit less or more."""
+    dialect = dialect_of(venue)
+    if dialect is settings.dialect:
+        return settings.rest_weight_limit
+    return dialect.rest.default_limit
 
 
 def _heed(place: Venue, response: httpx2.Response) -> None:

@@ -165,7 +165,7 @@ def test_aggregates_of_futures_are_fetched_from_their_rest(
         code, before = verdict(torn)
         assert code == 1
         assert sum(hole["ids"] for hole in before[AGGREGATES]["holes"]) == 4
-        code, out, err = heal(torn, futures, PRODUCT="usdm")
+        code, out, err = heal(torn, futures)  # the set says whose it is
         assert (code, err) == (0, ""), out
     assert verdict(torn)[0] == 0
     assert rows(torn, "aggTrade") == rows(whole, "aggTrade")

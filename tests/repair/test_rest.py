@@ -564,3 +564,22 @@ async def test_closing_ends_idle_connections() -> None:
 
     await make_backfill(Transport(aggs)).aclose()
     assert closed == [True]
+
+
+@pytest.mark.parametrize(
+    ("product", "chosen", "limits"),
+    [
+        ("spot", {}, [3000, 1200]),
+        ("usdm", {}, [3000, 1200]),
+        ("spot", {"rest_weight_limit": 100}, [100, 1200]),
+        ("usdm", {"rest_weight_limit": 100}, [3000, 100]),
+    ],
+)
+async def test_each_venue_has_the_budget_of_its_product(
+    product: str, chosen: dict[str, Any], limits: list[int]
+) -> None:
+    """A set that is healed may hold both."""
+    venues = ["binance.com", "binance.com-usdm"]
+    backfill = Backfill(venues, Settings(product=product, shared_budget="off", **chosen))
+    assert [backfill.budget(venue).limit for venue in venues] == limits
+    await backfill.aclose()
