@@ -94,6 +94,8 @@ class KlineTrack(Track):
 
     def _place(self, event: Event[Any], first: int, last: int, now: float) -> Place:
         bar = event.data.bar.open_time
+        if (bar, last) in (self._latest, *((held.first, held.last) for held in self.held)):
+            return Place.COPY  # whatever this machine's clock says
         ahead = int(AHEAD_S) * self._per_second
         if (bar != self._open_bar and bar > last + ahead) or not self._grows_to(last, event):
             return Place.FAR  # the one time is absurd, or the other

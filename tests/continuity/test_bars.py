@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 from numbered import ABSURD, MINUTE, MINUTES, NOW_MS, YEAR_MS, Bench, bar, told
 
 from k2trio.continuity.items import Gap
@@ -135,3 +136,19 @@ def test_a_stream_that_began_with_a_false_bar_is_followed_back() -> None:
     bench.offer(*updates)
     assert told(bench.items) == ["outage of 2 s"]
     assert [item for item in bench.items if isinstance(item, Event)][1:] == updates
+
+
+def test_a_copy_of_what_waits_behind_a_gap_is_no_bar_of_another_numbering() -> None:
+    """After a restart, on a machine whose clock is so far behind that no time is believed."""
+    bench = Bench()
+    track = bench.arbiter.track("v", MINUTES)
+    track.resume(NOW_MS + MINUTE, 1000, NOW_MS + MINUTE - 1, NOW_MS / 1000 + 60)
+    late = [
+        structs.replace(one, received=one.received - 3600)
+        for one in (bar(5, 350), bar(5, 360, closed=True), bar(6, 362), bar(6, 364))
+    ]
+    update, close, *following = late
+    bench.offer(update, update, close, close)
+    track.abandon("not_repaired", bench.items)
+    bench.offer(*following)
+    assert [item for item in bench.items if isinstance(item, Event)] == late
