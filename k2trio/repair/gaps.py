@@ -170,11 +170,12 @@ class Repairs:
             out: list[Item] = []
             track.proceed(out)
             await case.release(out)
-        elif track.gap is not None:
-            await trio.sleep_until(case.ask_from)
-            begin_anew = self._left.get(track.stream.name)
-            if track.gap is not None and begin_anew is not None:
+            return
+        while track.gap is not None and (begin_anew := self._left.get(track.stream.name)):
+            if trio.current_time() >= case.ask_from:
                 begin_anew(track)
+                return
+            await trio.sleep_until(case.ask_from)
 
     async def _ask(self, case: Attendance) -> None:
         """Ask for what is missing, for as long as the stream is attended to.
