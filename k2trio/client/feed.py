@@ -14,7 +14,7 @@ import trio
 
 from ..continuity.books import BookTrack
 from ..continuity.items import Gap
-from ..continuity.positions import key_of
+from ..continuity.positions import is_behind, key_of, position_after
 from ..errors import FeedClosed, GaveUp
 from ..market.payloads import Event
 from ..market.streams import Repair, any_stream, parse_stream, stream_of
@@ -227,11 +227,19 @@ class Feed(Consumed[P]):
 
         What comes between is repaired, or declared.
 
-        :param came: what was taken of them since; with it, and what is on its way, they go on.
+        :param came: what was taken of them; with what of it is behind the positions, and what is on
+            its way, they go on.
         """
-        on_the_way = self._recall({(one.venue, one.stream) for one in positions})
+        begun = {(one.venue, one.stream): one for one in positions}
+        on_the_way = self._recall(begun.keys())
         self._resume.begin(positions)
-        self._parts.delivery.take_again(_live([*came, *on_the_way]))
+        unit = self.settings.unit
+        behind = (
+            event
+            for event in _live([*came, *on_the_way])
+            if is_behind(position_after(event, unit), begun[key_of(event)])
+        )
+        self._parts.delivery.take_again(behind)
 
     def stand_by(
         self, streams: Collection[str], began_anew: Callable[[Key, Sequence[Item]], None]

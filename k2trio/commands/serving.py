@@ -14,6 +14,7 @@ from ..errors import ConfigError
 from ..extras import require
 from ..simulator import EndpointConfig, Fault, RestConfig, ServeConfig, load_faults
 from ..simulator.serving.gate import listen
+from ..simulator.rest.quota import limits_of as rest_limits_of
 from ..simulator.venue.limits import limits_of
 from .options import Options, flag, split
 from .terminal import put_line
@@ -63,6 +64,11 @@ class ServeOptions(Options):
     )
     stream_limit: int = Field(1024, ge=1, description="Streams of one connection.")
     connect_limit: int = Field(300, ge=1, description="Connects of one client in 5 minutes.")
+    weight_limit: int | None = Field(
+        None,
+        ge=1,
+        description="Request weight of one REST client a minute; by default 6000, or 2400.",
+    )
 
     @property
     def endpoint_names(self) -> str:
@@ -81,7 +87,7 @@ def configuration(
     """
     if options.tls:
         require("trustme", "certificates", "--tls")
-    usual = limits_of(product)
+    usual, of_rest = limits_of(product), rest_limits_of(product)
     return ServeConfig(
         endpoints=tuple(
             EndpointConfig(name, venue, port, options.tls)
@@ -98,6 +104,9 @@ def configuration(
             ping_interval_s=options.ping_interval or usual.ping_interval_s,
             pong_timeout_s=options.pong_timeout or usual.pong_timeout_s,
             lifetime_s=options.lifetime,
+        ),
+        rest_limits=replace(
+            of_rest, weight_per_minute=options.weight_limit or of_rest.weight_per_minute
         ),
         host=options.host,
         ca_path=options.ca_file if options.tls else None,

@@ -49,6 +49,11 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
     trade: Integer | None = None
 
 
+def is_behind(one: Position, other: Position) -> bool:
+    """Whether a position of a stream is further on than another one of the same numbering."""
+    return (one.position, one.time or 0) > (other.position, other.time or 0)
+
+
 def position_after(item: Event[Any] | Gap, unit: TimeUnit = MS) -> Position:
     """Where its stream is when an item has been dealt with, and nothing after it.
 

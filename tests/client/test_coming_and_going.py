@@ -99,7 +99,7 @@ async def test_what_has_come_of_a_stream_that_begins_anew_is_not_fetched_again(
         back, came = mine[10], mine[40:]
         told = len(world.items)
         position = Position(back.venue, SUBJECT, back.data.trade_id, back.data.trade_time)
-        world.feed.begin([position], came)
+        world.feed.begin([position], mine[:5] + came)
         await trio.sleep(20)
         again = [item for _, item in world.items[told:] if item.stream == SUBJECT]
     assert [item.origin for item in again] == ["backfill"] * 29 + ["live"] * (len(again) - 29)
