@@ -13,8 +13,8 @@ from pydantic import BeforeValidator, Field
 from ..errors import ConfigError
 from ..extras import require
 from ..simulator import EndpointConfig, Fault, RestConfig, ServeConfig, load_faults
-from ..simulator.serving.gate import listen
 from ..simulator.rest.quota import limits_of as rest_limits_of
+from ..simulator.serving.gate import listen
 from ..simulator.venue.limits import limits_of
 from .options import Options, flag, split
 from .terminal import put_line
