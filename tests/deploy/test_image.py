@@ -97,7 +97,7 @@ def test_what_is_installed_is_locked_and_has_the_extra_that_kafka_needs() -> Non
 
 def test_an_image_without_the_compiled_core_is_refused() -> None:
     *_, last = [text for text in of("RUN") if "why_not" in text]
-    (script,) = re.findall(r'python -c "(.+?)"', last)
+    (script,) = re.findall(r'python -I -c "(.+?)"', last)
     codes = {
         pure: subprocess.run(  # noqa: S603
             [sys.executable, "-c", script], env={**os.environ, "K2TRIO_PURE": pure},
