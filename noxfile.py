@@ -263,4 +263,4 @@ def workflows(session: nox.Session) -> None:
     session.run("go", "run", ACTIONLINT, external=True)
 
 
-ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.7"
+ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -333,3 +334,15 @@ def test_a_pipe_is_a_file_too() -> None:
     value, origin = row(end, "REPAIR_HOLD")
     assert value == "4"
     assert origin.startswith("/dev/fd/")
+
+
+def test_the_example_of_the_page_is_a_file_of_settings(config: Callable[[str], Path]) -> None:
+    page = Path(__file__).parents[1] / "docs" / "howto" / "configuration-file.md"
+    (example,) = re.findall(r"```toml\n(.+?)```", page.read_text(), re.DOTALL)
+    settings = load_settings(config=config(example))
+    assert settings.model_fields_set >= tomllib.loads(example).keys()
+    told = re.findall(r"^k2trio: k2trio\.toml: (.+)$", page.read_text(), re.MULTILINE)
+    path = config("symbol = []\n")
+    assert [line.removeprefix(f"{path}: ") for line in complaints(config=path)] == told[:1]
+    path = config("metrics_port = 70000\n")
+    assert [line.removeprefix(f"{path}: ") for line in complaints(config=path)] == told[1:]
