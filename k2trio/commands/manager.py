@@ -28,7 +28,7 @@ class Manager:
     def __init__(self, environ: Mapping[str, str]) -> None:
         named = environ.get("NOTIFY_SOCKET", "")
         self._address = f"\0{named[1:]}" if named.startswith("@") else named
-        self.listens = self._address.startswith(("/", "\0"))
+        self.listens: bool = self._address.startswith(("/", "\0"))
         self._socket: socket.socket | None = None
         self.watchdog_s: float | None = None
         if self.listens:
