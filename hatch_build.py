@@ -52,7 +52,8 @@ def _build(root: Path, folder: Path, work: Path) -> Path:
     :raises CCompilerError: if it cannot be compiled; and what setuptools raises where there is no
         compiler.
     """
-    flags = [] if sys.platform == "win32" else ["-O3"]
+    # What debuggers want has the paths of this machine in it, and two builds would differ.
+    flags = [] if sys.platform == "win32" else ["-O3", "-g0"]
     headers = [path.as_posix() for path in (root / SOURCE).parent.glob("*.h")]
     core = Extension(MODULE, [SOURCE], depends=headers, extra_compile_args=flags)
     distribution = Distribution({"name": "k2trio", "ext_modules": [core]})

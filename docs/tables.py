@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
-from k2trio.commands import book, check, demo, heal, ops, replay, seal, simulate, verify
+from k2trio.commands import book, check, config, demo, heal, ops, replay, seal, simulate, verify
 from k2trio.commands.options import BY_FIELD, Layout, flag, make_parser
 from k2trio.dataset.schema import DECIMAL, LEVELS, TIME
 from k2trio.dataset.schema import TABLES as DATASET_TABLES
@@ -173,6 +173,7 @@ def _type(type_: Any) -> str:
 COMMANDS: dict[str, tuple[type[BaseModel], Layout]] = {
     "run": (Settings, BY_FIELD),
     "check": (check.CheckSettings, BY_FIELD),
+    "config": (config.ConfigSettings, BY_FIELD),
     "book": (book.BookSettings, book.LAYOUT),
     "demo": (demo.DemoOptions, BY_FIELD),
     "seal": (seal.SealOptions, BY_FIELD),

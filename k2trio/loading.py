@@ -1,23 +1,29 @@
-"""Settings out of the environment and of keywords, with errors that people can read."""
+"""Settings out of keywords, the environment and a file, with errors that people can read."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, ParamSpec
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from pydantic import ValidationError
 
+from .config_file import KEY, read_config
 from .environment import complaints
 from .errors import ConfigError
 from .settings import ENV_PREFIX, Settings
-from .wording import describe, unknown
+from .wording import sentences, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from pydantic_settings import BaseSettings
 
 Keywords = ParamSpec("Keywords")
+_Settings = TypeVar("_Settings", bound=Settings)
+_NAME = re.compile(r"\b[A-Z][A-Z_]+\b")
+"""A setting, as sentences about several have it."""
 
 
 def check_environment(
@@ -41,7 +47,7 @@ def _taking_the_keywords_of(
 
 @_taking_the_keywords_of(Settings)
 def load_settings(**values: Any) -> Settings:
-    """Build settings from the environment and keyword arguments, with errors people can read.
+    """Build settings from keywords, the environment and a file, with errors people can read.
 
     :raises ConfigError: one line per wrong field, unknown keyword or unknown variable.
     """
@@ -50,7 +56,62 @@ def load_settings(**values: Any) -> Settings:
     if wrong := [name for name in values if name not in known]:
         lines = [unknown(name, known, "a setting of k2trio") for name in wrong]
         raise ConfigError("\n".join(f"the keyword {line}" for line in lines))
+    return make_settings(Settings, values, variable)
+
+
+def make_settings(
+    model: type[_Settings], values: Mapping[str, Any], called: Callable[[str], str]
+) -> _Settings:
+    """Build settings out of values, the environment and the file that these name.
+
+    :param called: what a setting is called where ``values`` has it.
+    :raises ConfigError: one line per wrong value, which names where it came from.
+    """
     try:
-        return Settings(**values)
+        return model(**values)
     except ValidationError as error:
-        raise ConfigError(describe(error, ENV_PREFIX)) from error
+        where = _Sources(values, called)
+        lines = [
+            f"{where.of(name)}: {text}" if name else where.told(text)
+            for name, text in sentences(error)
+        ]
+        raise ConfigError("\n".join(lines)) from error
+
+
+class _Sources:
+    """Where wrong values came from: no default is wrong, so they are of one of three."""
+
+    def __init__(self, values: Mapping[str, Any], called: Callable[[str], str]) -> None:
+        self._values = values
+        self._called = called
+        self._file = values.get(KEY, os.environ.get(given_variable(KEY) or ""))
+
+    def of(self, name: str) -> str:
+        """What names a value: an option, a variable, or the file and a key."""
+        if name in self._values:
+            return self._called(name)
+        if self._file and given_variable(name) is None:
+            return f"{self._file}: {name}"
+        return variable(name)
+
+    def told(self, sentence: str) -> str:
+        """A sentence on settings that do not go together, with the file if one is of it."""
+        names = {name.lower() for name in _NAME.findall(sentence)}
+        if not self._file or names.isdisjoint(self._of_file()):
+            return sentence
+        return f"{self._file}: {sentence}"
+
+    def _of_file(self) -> Collection[str]:
+        found = read_config(Path(self._file or ""), Settings.model_fields)
+        return {name for name in found if name not in self._values and not given_variable(name)}
+
+
+def variable(name: str) -> str:
+    """The variable that a setting has: ``symbols`` → ``K2_BINANCE_SYMBOLS``."""
+    return f"{ENV_PREFIX}{name.upper()}"
+
+
+def given_variable(name: str) -> str | None:
+    """How the environment spells the variable of a setting, if it has it."""
+    spelled = (given for given in os.environ if given.upper() == variable(name))
+    return next(spelled, None)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -83,6 +84,27 @@ def parse_proxy(text: str, source: str = "PROXY") -> Proxy:
     elif user is not None and ":" in user:
         raise ValueError("a user name must not hold a colon (RFC 7617)")
     return Proxy(kind, host, port if given_port is None else given_port, source, credentials)
+
+
+def read_proxy_file(path: str | Path) -> str:
+    """The URL of a proxy, or :data:`DIRECT`, that a file holds; it is checked.
+
+    :raises ValueError: what is wrong; never with a part of what the file holds.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"PROXY_FILE {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        text = ""
+    try:
+        if text != DIRECT:
+            parse_proxy(text)
+    except ValueError as error:
+        complaint = str(error)
+    else:
+        return text
+    raise ValueError(f"PROXY_FILE {path}: its one line {complaint}")
 
 
 def _locate(text: str) -> tuple[str, int | None, str | None, str] | None:

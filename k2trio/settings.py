@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
 from . import files
+from .config_file import ConfigFile
 from .feed_settings import ENV_PREFIX, FeedSettings, product_defaults
 from .fields import (
     GroupName,
@@ -19,12 +21,13 @@ from .fields import (
 from .market.booked import refuse_bookless
 from .market.products import DIALECTS
 from .market.units import MS, UNITS, TimeUnit
+from .proxies import read_proxy_file
 from .rotation import Rotation, parse_period, refuse_finished_names
 from .targets import Target, check_outputs, parse_target
 from .urls import endpoint_key, product_by, refuse_others, refuse_unencrypted
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
     from .market.dialect import Dialect
 
@@ -32,10 +35,15 @@ __all__ = ["ENV_PREFIX", "Settings"]
 
 
 class Settings(FeedSettings):
-    """Read from keyword arguments, then ``K2_BINANCE_*`` variables, then these defaults.
+    """Read from keywords, then ``K2_BINANCE_*`` variables, then a file, then these defaults.
 
     Times are seconds and sizes are bytes unless a field says otherwise.
     """
+
+    config: OptionalFile = Field(
+        default=None,
+        description="TOML file of settings, for what neither options nor variables give.",
+    )
 
     output: Outputs = Field(
         default=("-",),
@@ -140,9 +148,39 @@ class Settings(FeedSettings):
         description="Proxy for all connections: http://, https:// or socks5://, as in"
         " http://user:password@host:3128; direct: none. By default the environment's.",
     )
+    proxy_file: OptionalFile = Field(
+        default=None,
+        description="File whose one line is the URL of PROXY, for one with a password.",
+    )
     allow_insecure: bool = Field(
         default=False, description="Allow ws:// to hosts other than this machine (no encryption)."
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Where values come from: the first that has one wins."""
+        return init_settings, env_settings, ConfigFile(settings_cls, Settings.model_fields)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _proxy_of_file(cls, given: Any) -> Any:
+        """Read the proxy's URL where a file has it."""
+        if not isinstance(given, dict):
+            return given
+        values = cast("dict[str, Any]", given)
+        path = values.get("proxy_file")
+        if not path or not isinstance(path, str | Path):
+            return values
+        if values.get("proxy"):
+            raise ValueError("PROXY and PROXY_FILE are both given; set one of them to nothing")
+        return {**values, "proxy": read_proxy_file(path)}
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -184,7 +222,8 @@ class Settings(FeedSettings):
 
     def _check_files(self) -> None:
         """No file may be spoilt by another one that is written."""
-        fields = ("state", "coverage", "ca_file", "journal", "kafka_properties")
+        fields = ("state", "coverage", "ca_file", "journal", "kafka_properties", "config",
+                  "proxy_file")  # fmt: skip
         given = {name.upper(): getattr(self, name) for name in fields}
         named: dict[str, Path] = {name: path for name, path in given.items() if path is not None}
         if not isinstance(self.shared_budget, str):

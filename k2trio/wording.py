@@ -41,15 +41,12 @@ _SENTENCES = {
 _OF_LISTS = frozenset({"too_short", "too_long"})
 
 
-def describe(error: ValidationError, prefix: str) -> str:
-    """One line per wrong value, with the name of the variable that sets it.
-
-    :param prefix: of the variables.
-    """
+def sentences(error: ValidationError) -> list[tuple[str, str]]:
+    """What is wrong, and with which field; no field where several do not go together."""
     items = error.errors(include_url=False)
     # What is wrong with a list's elements makes the list itself look too short.
     inside = {item["loc"][0] for item in items if len(item["loc"]) > 1}
-    lines: list[str] = []
+    found: list[tuple[str, str]] = []
     for item in items:
         where = item["loc"]
         if len(where) == 1 and where[0] in inside and item["type"] in _OF_LISTS:
@@ -57,8 +54,8 @@ def describe(error: ValidationError, prefix: str) -> str:
         text = _sentence(item["type"], item.get("ctx", {}), item["msg"])
         if item["type"] not in {"value_error", *_OF_LISTS}:
             text += f" (got {str(item['input'])[:MAX_GIVEN]!r})"
-        lines.append(f"{prefix}{str(where[0]).upper()}: {text}" if where else text)
-    return "\n".join(lines)
+        found.append((str(where[0]) if where else "", text))
+    return found
 
 
 def _sentence(kind: str, bounds: Mapping[str, Any], message: str) -> str:

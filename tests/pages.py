@@ -14,6 +14,7 @@ PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts
 OTHERS = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "SECURITY.md",
     ROOT / "bench" / "README.md",
     ROOT / "deploy" / "README.md",
     ROOT / "k2trio" / "commands" / "ops" / "runbook.md",

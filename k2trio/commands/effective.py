@@ -1,4 +1,4 @@
-"""The settings that count, and where each came from: an option, a variable, or the default."""
+"""The settings that count, and where each came from: option, variable, file, or default."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 from rich.table import Table
 
+from ..loading import given_variable, variable
 from ..proxies import DIRECT, parse_proxy
-from ..settings import ENV_PREFIX, Settings
+from ..settings import Settings
 from .options import flag
 
 if TYPE_CHECKING:
@@ -30,9 +31,13 @@ def table(settings: Settings, named: Collection[str]) -> Table:
 
 
 def _origin(settings: Settings, name: str, named: Collection[str]) -> str:
+    if name not in settings.model_fields_set:
+        return "default"
+    if name == "proxy" and settings.proxy_file is not None:
+        name = "proxy_file"
     if name in named:
         return flag(name)
-    return f"{ENV_PREFIX}{name.upper()}" if name in settings.model_fields_set else "default"
+    return variable(name) if given_variable(name) else str(settings.config)
 
 
 def _text(value: object) -> str:

@@ -36,6 +36,7 @@ CLOSE_TIMEOUT_S = 1.0
 USED = frozenset(
     {
         "paths",
+        "config",
         "journal",
         "rest_urls",
         "rest_weight_limit",
@@ -43,6 +44,7 @@ USED = frozenset(
         "time_unit",
         "ca_file",
         "proxy",
+        "proxy_file",
         "allow_insecure",
         "log_level",
         "log_format",

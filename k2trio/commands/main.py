@@ -30,6 +30,7 @@ usage: python -m k2trio [COMMAND] [OPTIONS]
 commands:
   run       stream market data as JSON lines (the default)
   check     try everything that a run needs, and show the settings that count
+  config    show the settings that count, or make a file of them: config --toml
   book      watch order books: book BTCUSDT
   demo      watch the feed survive a bad day of a simulated exchange; needs no network
   seal      make sealed Parquet of a dataset's journals: seal FOLDER
@@ -39,8 +40,9 @@ commands:
   replay    serve a recording as an exchange: replay out.jsonl --speed 10
   ops       print alert rules, a dashboard, or the runbook: ops alerts|dashboard|runbook
 
-Each command tells its options with --help. Every option of run and check is also an
-environment variable: --reconnect-delay is K2_BINANCE_RECONNECT_DELAY.
+Each command tells its options with --help. Every option of run is also an environment
+variable, --reconnect-delay is K2_BINANCE_RECONNECT_DELAY, and a key of the TOML file that
+--config names, reconnect_delay. An option wins over a variable, and that over the file.
 """
 
 
@@ -68,6 +70,14 @@ def _check(arguments: Sequence[str]) -> int:
     settings = _settings("check", arguments, CheckSettings)
     named = given(CheckSettings, "check", arguments)
     return run_until_signalled(functools.partial(check, settings, named))
+
+
+def _config(arguments: Sequence[str]) -> int:
+    from .config import ConfigSettings, show
+
+    settings = _settings("config", arguments, ConfigSettings)
+    show(settings, given(ConfigSettings, "config", arguments))
+    return EXIT_OK
 
 
 def _book(arguments: Sequence[str]) -> int:
@@ -140,6 +150,7 @@ def _ops(arguments: Sequence[str]) -> int:
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": _run,
     "check": _check,
+    "config": _config,
     "book": _book,
     "demo": _demo,
     "seal": _seal,

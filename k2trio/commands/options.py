@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar, get
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import ConfigError
+from ..loading import make_settings
 from ..settings import ENV_PREFIX, Settings
-from ..wording import describe
+from ..wording import sentences
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -89,21 +90,23 @@ class _Parser(argparse.ArgumentParser):
 def parse(
     model: type[_Model], command: str, arguments: Sequence[str], layout: Layout = BY_FIELD
 ) -> _Model:
-    """Read a command's options from the command line and, where it has them, the environment.
+    """Read a command's options from the command line and, where it has settings, all of these.
 
     :param layout: how the command line differs from one option a field.
     :raises ConfigError: one line per wrong option.
     :raises SystemExit: for ``--help``.
     """
     values = _values(model, command, arguments, layout)
+
+    def called(name: str) -> str:
+        return LIST_WORDS[name] if name == layout.words else flag(name)
+
+    if issubclass(model, Settings):
+        return make_settings(model, values, called)
     try:
         return model(**values)
     except ValidationError as error:
-        from_environment = issubclass(model, Settings)
-        lines = [
-            line if from_environment and _field(line) not in values else _name(line, layout)
-            for line in describe(error, ENV_PREFIX).splitlines()
-        ]
+        lines = [f"{called(name)}: {text}" if name else text for name, text in sentences(error)]
         raise ConfigError("\n".join(lines)) from error
 
 
@@ -128,20 +131,6 @@ def flag(name: str) -> str:
     return f"--{name.rstrip('_').replace('_', '-')}"
 
 
-def _field(line: str) -> str:
-    return line.partition(":")[0].removeprefix(ENV_PREFIX).lower()
-
-
-def _name(line: str, layout: Layout) -> str:
-    """A complaint about a variable, as one about what was typed."""
-    name, colon, rest = line.partition(":")
-    if not name.startswith(ENV_PREFIX):
-        return line
-    field = _field(line)
-    typed = LIST_WORDS[field] if field == layout.words else flag(field)
-    return f"{typed}{colon}{rest}"
-
-
 def make_parser(
     model: type[BaseModel], command: str, layout: Layout = BY_FIELD
 ) -> argparse.ArgumentParser:
@@ -149,8 +138,8 @@ def make_parser(
     about = model.__doc__ or ""
     if issubclass(model, Settings) and layout.words is None:
         about = (
-            f"Every option is also an environment variable: --symbols is {ENV_PREFIX}SYMBOLS. "
-            "Times are seconds."
+            f"Every option is also an environment variable, --symbols is {ENV_PREFIX}SYMBOLS, and "
+            "a key of the file that --config names, symbols. Times are seconds."
         )
     words = "" if layout.words is None else f"[{LIST_WORDS[layout.words]} …] "
     parser = _Parser(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import math
 import os
 import signal
@@ -19,8 +20,10 @@ from ..observe import logs, stderr
 from ..sinks.line_sink import LineSink
 from ..targets import Form
 from ..wire.tunnel import usable_proxies
+from .attending import attend
 from .exported import exported_feed
 from .ledger import CoverageFile
+from .manager import Manager
 from .outputs import open_outputs, remembered, watch_outputs
 from .sampling import Sampler
 from .shards import write_shards
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
     from ..client.feed import Feed
     from ..continuity.items import Item
+    from ..observe.telling import TransitionLog
     from ..settings import Settings
     from ..sinks.target_sink import TargetSink
 
@@ -133,11 +137,21 @@ async def run(settings: Settings) -> int:
     urls = settings.endpoint_urls
     for proxy in usable_proxies(settings, urls).of_all(urls):
         log.info("through_proxy", proxy=str(proxy), named_by=proxy.source)
-    if settings.shards:
-        await write_shards(settings, transitions)
-        return EXIT_OK
+    with Manager(os.environ) as manager:
+        if manager.watchdog_s is not None:
+            faulthandler.enable(2)  # it ends what hangs by SIGABRT: then the stacks are told
+        if settings.shards:
+            await write_shards(settings, transitions, manager)
+        else:
+            await _write_outputs(settings, transitions, manager)
+    return EXIT_OK
+
+
+async def _write_outputs(settings: Settings, transitions: TransitionLog, manager: Manager) -> None:
+    """Stream into the outputs until told to stop."""
+    log = logs.get_logger()
     with open_outputs(settings, log.warning) as sink:
-        async with _beside(settings, sink) as nursery:
+        async with _beside(settings, sink, manager) as nursery:
             await refuse_untraded(settings, log.warning)
             positions = await remembered(sink, settings, log.info)
             nursery.start_soon(sink.tend)
@@ -154,6 +168,7 @@ async def run(settings: Settings) -> int:
                 reporter.output_problem = lambda: sink.problem
                 watch_outputs(feed.metrics, sink)
                 log.info("exporting", page=url, metrics=f"{url}/metrics", ready=f"{url}/readyz")
+                nursery.start_soon(attend, manager, feed, reporter)
                 if _has_files(settings):
                     tell_start(feed, __version__)
                     nursery.start_soon(sum_up, feed)
@@ -162,7 +177,6 @@ async def run(settings: Settings) -> int:
                     reporter.books = books = FeedBooks(feed)
                     sampler = _sampler(settings, sink, books)
                 await deliver_and_account(feed, sink, settings.coverage, sampler)
-    return EXIT_OK
 
 
 def _sampler(settings: Settings, sink: LineSink, books: FeedBooks) -> Sampler:
@@ -233,7 +247,9 @@ async def _deliver_in_time(
 
 
 @asynccontextmanager
-async def _beside(settings: Settings, sink: TargetSink) -> AsyncGenerator[trio.Nursery]:
+async def _beside(
+    settings: Settings, sink: TargetSink, manager: Manager
+) -> AsyncGenerator[trio.Nursery]:
     """A nursery for what runs beside the feed and its sink.
 
     With a file as output, SIGHUP says that it was moved away, and does not end the program.
@@ -242,7 +258,7 @@ async def _beside(settings: Settings, sink: TargetSink) -> AsyncGenerator[trio.N
     with moved as hangups:
         async with trio.open_nursery() as nursery:
             if hangups is not None:
-                nursery.start_soon(_reopen, hangups, sink)
+                nursery.start_soon(_reopen, hangups, sink, manager)
             yield nursery
             nursery.cancel_scope.cancel()
 
@@ -251,9 +267,10 @@ def _has_files(settings: Settings) -> bool:
     return any(target.form is not Form.STANDARD_OUTPUT for target in settings.targets)
 
 
-async def _reopen(hangups: AsyncIterator[int], sink: TargetSink) -> None:
+async def _reopen(hangups: AsyncIterator[int], sink: TargetSink, manager: Manager) -> None:
     async for _ in hangups:
-        sink.reopen()
+        with manager.reloading():
+            sink.reopen()
 
 
 def _tell_coverage(feed: Feed) -> None:

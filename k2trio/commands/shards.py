@@ -10,6 +10,7 @@ import trio
 from .. import __version__, extras
 from ..errors import ConfigError, SinkError
 from ..observe import logs
+from .attending import attend
 from .exported import exported_feed
 from .starting import refuse_untraded
 from .summary import sum_up, tell_start
@@ -17,9 +18,10 @@ from .summary import sum_up, tell_start
 if TYPE_CHECKING:
     from ..observe.telling import TransitionLog
     from ..settings import Settings
+    from .manager import Manager
 
 
-async def write_shards(settings: Settings, transitions: TransitionLog) -> None:
+async def write_shards(settings: Settings, transitions: TransitionLog, manager: Manager) -> None:
     """Write the shards that the group hands to this process, until told to stop.
 
     :raises ConfigError: if that cannot begin: no broker answers, or the group has other shards.
@@ -55,5 +57,6 @@ async def write_shards(settings: Settings, transitions: TransitionLog) -> None:
         member = Member(feed, settings, cluster, make_sink, telling.took_over, log.warning)
         telling.shards = member.shards
         reporter.log, reporter.output_problem = telling.report, telling.problem
+        nursery.start_soon(attend, manager, feed, reporter)
         await member.run()
         nursery.cancel_scope.cancel()

@@ -356,7 +356,7 @@ def test_a_tls_endpoint_works_with_its_authority_and_fails_without(tmp_path: Pat
         (
             ["fly"],
             {},
-            "'fly' is not a command; known are run, check, book, demo, seal, heal, verify, "
+            "'fly' is not a command; known are run, check, config, book, demo, seal, heal, verify, "
             "simulate, replay, ops",
         ),
     ],

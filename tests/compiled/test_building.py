@@ -35,6 +35,7 @@ def test_a_wheel_has_the_core_and_is_of_this_machine(tmp_path: Path) -> None:
     name, members, _ = built(tmp_path)
     assert f"cp{sys.version_info.major}{sys.version_info.minor}" in name
     assert any(member.startswith(CORE) and member.endswith(".so") for member in members)
+    assert any(member.endswith(".dist-info/sboms/k2trio.cdx.json") for member in members)
 
 
 @pytest.mark.parametrize(

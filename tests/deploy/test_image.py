@@ -9,13 +9,16 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from typing import TYPE_CHECKING
 
 import trio
 from deployed import DEPLOY, ROOT, image_variables, instructions, pod
 from exported import serving
+from packaging.requirements import Requirement
 
+from k2trio.compiled import why_not
 from k2trio.loading import check_environment, load_settings
 from k2trio.settings import ENV_PREFIX
 
@@ -43,6 +46,7 @@ def copied() -> list[str]:
 def test_the_package_can_be_built_of_what_is_copied(tmp_path: Path) -> None:
     for name in copied():
         source = ROOT / name
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, tmp_path / name)
         else:
@@ -66,11 +70,43 @@ def test_the_context_has_what_is_copied_and_nothing_else() -> None:
     assert any(fnmatch.fnmatch("k2trio/__pycache__", line) for line in lines[1:])
 
 
-def test_the_installation_has_the_extra_that_kafka_needs() -> None:
-    (install,) = [text for text in of("RUN") if "pip install" in text]
-    assert "--no-cache-dir" in install
-    assert '".[kafka]"' in install
-    assert re.search(r"^kafka = ", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+def locked(name: str) -> dict[str, str]:
+    """Package → version, of a file of locked requirements; each has to have hashes."""
+    text = (DEPLOY / name).read_text()
+    found = re.findall(r"^([\w.-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE)
+    assert len(found) == len(re.findall(r"^[\w.-]+==", text, re.MULTILINE))
+    return dict(found)
+
+
+def test_what_is_installed_is_locked_and_has_the_extra_that_kafka_needs() -> None:
+    first, second = [text for text in of("RUN") if "pip install" in text]
+    assert first.count("pip install --no-cache-dir --require-hashes") == 2
+    assert second.count("--no-deps") == 2  # nothing that is not locked
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = pyproject["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["kafka"]]
+    for name, requirements in (
+        ("requirements.txt", wanted),
+        ("build-requirements.txt", pyproject["build-system"]["requires"]),
+    ):
+        assert f"--requirement deploy/{name}" in first
+        versions = locked(name)
+        for one in map(Requirement, requirements):
+            assert one.specifier.contains(versions[one.name]), f"{one}: run nox -s locks"
+
+
+def test_an_image_without_the_compiled_core_is_refused() -> None:
+    *_, last = [text for text in of("RUN") if "why_not" in text]
+    (script,) = re.findall(r'python -I -c "(.+?)"', last)
+    codes = {
+        pure: subprocess.run(  # noqa: S603
+            [sys.executable, "-c", script], env={**os.environ, "K2TRIO_PURE": pure},
+            capture_output=True, timeout=30, check=False,
+        ).returncode
+        for pure in ("0", "1")
+    }  # fmt: skip
+    assert codes["1"] != 0
+    assert codes["0"] == (0 if why_not == "" else 1)
 
 
 def test_the_program_is_process_1_and_gets_the_signals() -> None:
@@ -101,7 +137,8 @@ def test_its_variables_are_settings_and_its_port_is_theirs(
 
 
 def test_both_stages_have_the_same_python_of_a_version_that_is_supported() -> None:
-    bases = [text.partition(" AS ")[0] for text in of("FROM")]
+    arguments = dict(text.split("=") for text in of("ARG"))
+    bases = [arguments[text.partition(" AS ")[0].strip("${}")] for text in of("FROM")]
     # The first has a compiler, the one that is shipped has not.
     assert [base.replace("-slim-", "-") for base in bases] == [bases[0]] * len(bases)
     (version,) = re.findall(r"^python:(3\.\d+)-slim-", bases[-1])
