@@ -69,7 +69,7 @@ from .observe.metrics import Metrics
 from .observe.transitions import Observer, Transition
 from .policy.breaker import CircuitBreaker
 from .settings import Settings
-from .sinks.sink import Sink
+from .sinks.sink import PromptSink, Sink
 from .streams import StreamName
 
 __version__ = "0.1.0"
@@ -129,6 +129,7 @@ __all__ = [
     "Outage",
     "PartialDepth",
     "Payload",
+    "PromptSink",
     "RecordBatches",
     "Recording",
     "ReferencePrice",
