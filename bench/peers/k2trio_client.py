@@ -149,7 +149,17 @@ class Counted(JsonLines):
     async def write(self, items: Sequence[Item]) -> None:
         """See :class:`JsonLines`."""
         await super().write(items)
-        self._count += len(items)
+        self._note(len(items))
+
+    def write_now(self, items: Sequence[Item]) -> bool:
+        """See :class:`JsonLines`."""
+        taken = super().write_now(items)
+        if taken:
+            self._note(len(items))
+        return taken
+
+    def _note(self, count: int) -> None:
+        self._count += count
         if self._count >= self._mark:
             check(self._feed)
             self._mark = self._meter.reached(self._count)
