@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..compiled.interface import Run
     from ..continuity.arbiter import Arbiter
     from ..continuity.held import Source, Stray
-    from ..continuity.items import Item
+    from ..continuity.items import Item, Outage
     from ..market.units import TimeUnit
     from ..observe.latency import Meter
     from ..observe.metrics import Metrics
@@ -101,15 +101,18 @@ class Delivery:
         if items:
             self._put(items, now - began + arrived)
 
-    def take_again(self, events: Iterable[Event]) -> None:
-        """Take messages once more, in their order, for streams that have begun anew meanwhile."""
+    def take_again(self, items: Iterable[Event | Outage]) -> None:
+        """Take messages once more, in their order, for streams that have begun anew meanwhile.
+
+        :param items: with the outages that were told between them.
+        """
         now = self._clock()
-        for _, of_venue in groupby(events, key=attrgetter("venue")):
-            items = self._arbiter.offer_again(list(of_venue), now)
+        for _, of_venue in groupby(items, key=attrgetter("venue")):
+            decided = self._arbiter.offer_again(of_venue, now)
             self._note_doings()
-            if items:
-                self.tell(item for item in items if not isinstance(item, Event))
-                self._put(items, now)
+            if decided:
+                self.tell(item for item in decided if not isinstance(item, Event))
+                self._put(decided, now)
 
     def _note_doings(self) -> None:
         """Look whether the arbiter has refuted something, or opened a gap."""

@@ -14,10 +14,11 @@ import trio
 
 from ..continuity.books import BookTrack
 from ..continuity.items import Gap
-from ..continuity.positions import is_behind, key_of, position_after
+from ..continuity.positions import key_of
 from ..errors import FeedClosed, GaveUp
 from ..market.payloads import Event
 from ..market.streams import Repair, any_stream, parse_stream, stream_of
+from .again import behind
 from .consumed import Consumed
 from .consumer import P
 from .health import FeedStatus, feed_status
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
         Callable,
         Collection,
         Iterable,
-        Iterator,
         Mapping,
         Sequence,
     )
@@ -231,15 +231,12 @@ class Feed(Consumed[P]):
             its way, they go on.
         """
         begun = {(one.venue, one.stream): one for one in positions}
-        on_the_way = self._recall(begun.keys())
+        items = [*came, *self._recall(begun.keys())]
+        for key in begun:
+            if (track := self._arbiter.found(*key)) is not None:
+                items += [one.event for one in track.held]
         self._resume.begin(positions)
-        unit = self.settings.unit
-        behind = (
-            event
-            for event in _live([*came, *on_the_way])
-            if is_behind(position_after(event, unit), begun[key_of(event)])
-        )
-        self._parts.delivery.take_again(behind)
+        self._parts.delivery.take_again(behind(items, begun, self.settings.unit))
 
     def stand_by(
         self, streams: Collection[str], began_anew: Callable[[Key, Sequence[Item]], None]
@@ -255,7 +252,7 @@ class Feed(Consumed[P]):
             held = [one.event for one in track.held]
             on_the_way = self._end(track)
             began_anew((track.venue, track.stream.name), on_the_way)
-            self._parts.delivery.take_again(_live(held))
+            self._parts.delivery.take_again(held)
 
         self._parts.repairs.leave(streams, begin_anew)
 
@@ -363,8 +360,3 @@ class Feed(Consumed[P]):
             and self._parts.rest.serves(track.venue)
             and track.held_behind <= self.settings.resume_limit
         )
-
-
-def _live(items: Iterable[Item]) -> Iterator[Event]:
-    """The messages among items that came over a connection."""
-    return (item for item in items if isinstance(item, Event) and item.origin == "live")

@@ -160,7 +160,7 @@ class Outbox:
         self.size = sum(len(items) for items, *_ in kept)
         self.bytes = sum(cost for _, cost, _ in kept)
         for key in keys:
-            self._lost.pop(key, None)
+            removed += self._lost.pop(key, [])  # nothing of a stream comes behind its losses
         self._wake_producers()
         return removed
 

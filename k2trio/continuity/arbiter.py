@@ -19,6 +19,7 @@ from .aggregates import AggTrack
 from .blocks import BlockTrack
 from .books import BookTrack
 from .held import Memory
+from .items import Outage
 from .klines import KlineTrack
 from .medley import MedleyTrack
 from .numbering import Shared
@@ -254,15 +255,24 @@ class Arbiter:
             add(event)
         return Decision(out, duplicates)
 
-    def offer_again(self, events: Sequence[Event], now: float) -> list[Item]:
-        """Take messages of one venue once more, in their order, for streams that began anew."""
+    def offer_again(self, items: Iterable[Event | Outage], now: float) -> list[Item]:
+        """Take messages of one venue once more, in their order, for streams that began anew.
+
+        :param items: with the outages that were told between them.
+        """
         out: list[Item] = []
-        for event in events:
-            track = self.track(event.venue, event.stream)
+        for item in items:
+            track = self.track(item.venue, item.stream)
+            if isinstance(item, Outage):
+                track.interrupt()
+                continue
+            at = min(now, self._shared.clock.at(item.received))
+            if not track.received:
+                track.began_at = at
             track.received += 1
             self._before[track.stream.symbol] -= 1
-            track.seen_at = now
-            track.offer(event, now, out)
+            track.seen_at = max(track.seen_at, at)
+            track.offer(item, now, out)
             self.gap_opened |= bool(track.held) or track.wants_snapshot
             self._collect_strays(track)
         return out

@@ -31,6 +31,10 @@ class Clock:
         self._furthest = max(self._furthest, offset)
         self.behind_s = self._furthest - offset
 
+    def at(self, received: float) -> float:
+        """The time of the event loop at a Unix time, as the clocks stand now."""
+        return received - (self._furthest - self.behind_s)
+
     def is_ahead(self, time: int, received: float) -> bool:
         """Whether a time lies too far ahead of when it was received to be believed at once."""
         return time > (received + self.behind_s + AHEAD_S) * self._per_second

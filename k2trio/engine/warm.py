@@ -107,7 +107,7 @@ class Warm:
         items = [one.item for one in self._kept]
         starts = {key: self._start(items, key, one) for key, one in positions.items()}
         uncovered = {key: positions[key] for key, start in starts.items() if start is None}
-        reached: dict[Key, Position] = dict(positions)
+        last: dict[Key, Event | Gap] = {}
         tail: list[Item] = []
         later: list[Item] = []
         for place, item in enumerate(items):
@@ -120,9 +120,11 @@ class Warm:
             elif not isinstance(item, Hole):
                 tail.append(item)
                 if isinstance(item, Event | Gap):
-                    reached[key] = position_after(item, self._unit)
-            elif key in reached:
-                uncovered[key] = reached[key]
+                    last[key] = item
+            elif key in last:
+                uncovered[key] = position_after(last[key], self._unit)
+            elif key in positions:
+                uncovered[key] = positions[key]
         self._kept.clear()
         self._before.clear()
         self.bytes = 0

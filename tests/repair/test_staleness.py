@@ -703,3 +703,16 @@ async def test_a_replacement_that_is_dead_on_arrival_does_not_take_over(
     assert rotated_at > failed_at
     ids = [item.data.trade_id for _, item in world.items]
     assert ids == list(range(ids[0], world.exchange.truth.ranges(SUBJECT)[0][1] + 1))
+
+
+async def test_what_is_taken_again_is_no_sign_that_another_connection_lives(
+    autojump_clock: Any,
+) -> None:
+    bench = Bench(lambda _: trade_rows([7]))
+    six, seven = (structs.replace(trade(n), received=trio.current_time()) for n in (6, 7))
+    bench.offer(six, seven)
+    since = trio.current_time()
+    await trio.sleep(20)
+    bench.arbiter.end(bench.arbiter.track(VENUE, SUBJECT))
+    bench.arbiter.offer_again([six, seven], trio.current_time())
+    assert await bench.verify(since=since) is Verdict.QUIET
