@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from .errors import ConfigError
+from .paths import check_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +55,10 @@ def read_config(path: Path, fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
     :raises ConfigError: naming the file and, line by line, what is wrong with it and what to write.
     """
     try:
+        check_path(path)
+    except ValueError as error:
+        raise ConfigError(f"CONFIG {error}; it names a TOML file of settings") from None
+    try:
         found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(
@@ -64,6 +69,11 @@ def read_config(path: Path, fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(
             f'{path} is no TOML: {error}; write one setting a line, as in symbols = ["BTCUSDT"]'
+        ) from error
+    except ValueError as error:  # of int(), which tomllib lets through
+        raise ConfigError(
+            f"{path} holds a number of more digits than any setting has; write one that is in its "
+            "bounds"
         ) from error
     if lines := [f"{path}: {line}" for name in found if (line := _refusal(name, fields))]:
         raise ConfigError("\n".join(lines))

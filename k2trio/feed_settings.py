@@ -267,7 +267,10 @@ class FeedSettings(BaseSettings):
         if not isinstance(given, dict):
             return given
         named = cast("dict[str, Any]", given)
-        product = product_by(named.get("product") or None, str(named.get("websocket_url") or ""))
+        product = named.get("product") or None
+        if not isinstance(product, str | None):
+            return named  # of the wrong type: the model says so
+        product = product_by(product, str(named.get("websocket_url") or ""))
         return {**product_defaults(product), **named}
 
 

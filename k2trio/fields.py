@@ -15,6 +15,7 @@ from .errors import ConfigError
 from .kafka_urls import SCHEME
 from .market.products import DIALECTS
 from .market.streams import parse_stream, parse_symbol
+from .paths import check_path
 from .proxies import DIRECT, parse_proxy
 from .rotation import parse_period
 from .targets import parse_target
@@ -52,7 +53,9 @@ def _split_outputs(value: object) -> object:
     if isinstance(value, list | tuple):
         value = [str(item) if isinstance(item, Path) else item for item in value]  # pyright: ignore[reportUnknownVariableType]
     parts = _split(value)  # pyright: ignore[reportUnknownArgumentType]
-    return _with_brokers(parts) if isinstance(parts, list) and parts else STANDARD_OUTPUT  # pyright: ignore[reportUnknownArgumentType]
+    if not isinstance(parts, list):
+        return STANDARD_OUTPUT if parts is None else parts
+    return _with_brokers(parts) or STANDARD_OUTPUT  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _with_brokers(parts: list[Any]) -> list[Any]:
@@ -80,6 +83,13 @@ def _group(name: str) -> str:
 def _empty_is_none(value: object) -> object:
     """Compose files and the like set a variable to nothing where they mean to leave it unset."""
     return None if value == "" else value
+
+
+def _file(path: Any) -> Any:
+    """Refuse what can be no path; what says that there is no file is none either."""
+    if isinstance(path, str | Path):
+        check_path(path)
+    return path
 
 
 def _secret_proxy(value: object) -> object:
@@ -156,8 +166,10 @@ OptionalProduct = Annotated[
     AfterValidator(lambda name: name and _product(name)),
     BeforeValidator(_empty_is_none),
 ]
-AutoFile = Annotated[Literal["auto", "off"] | Path, BeforeValidator(_empty_is_auto)]
-OptionalFile = Annotated[Path | None, BeforeValidator(_empty_is_none)]
+AutoFile = Annotated[
+    Literal["auto", "off"] | Path, BeforeValidator(_file), BeforeValidator(_empty_is_auto)
+]
+OptionalFile = Annotated[Path | None, BeforeValidator(_file), BeforeValidator(_empty_is_none)]
 OptionalPeriod = Annotated[
     str | None, AfterValidator(lambda text: text and _period(text)), BeforeValidator(_empty_is_none)
 ]

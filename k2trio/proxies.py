@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from .errors import ConfigError
 from .loopback import is_loopback
+from .paths import check_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,6 +38,7 @@ _FORM = (
     "is not the URL of a proxy, such as http://user:password@host:3128; in user and password, write"
     " %40 for @, %3A for :, %2F for /, %23 for #, %25 for %"
 )
+_NO_FILE = "PROXY_FILE names a file; the URL itself goes into PROXY, or into that file"
 _ENCRYPTED = frozenset({"wss", "https"})
 
 
@@ -89,12 +91,19 @@ def parse_proxy(text: str, source: str = "PROXY") -> Proxy:
 def read_proxy_file(path: str | Path) -> str:
     """The URL of a proxy, or :data:`DIRECT`, that a file holds; it is checked.
 
-    :raises ValueError: what is wrong; never with a part of what the file holds.
+    :raises ValueError: what is wrong; never with a part of what the file holds, nor of a URL that
+        was given in place of its path.
     """
+    try:
+        check_path(path)
+    except ValueError:
+        raise ValueError(_NO_FILE) from None
     try:
         text = Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise ValueError(f"PROXY_FILE {path} cannot be read: {error.strerror}") from error
+        # A path may hold an @, as that of a unit's instance does; but so does user:password@host.
+        cannot = f"PROXY_FILE {path} cannot be read: {error.strerror}"
+        raise ValueError(_NO_FILE if "@" in str(path) else cannot) from None
     except UnicodeDecodeError:
         text = ""
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .kafka_urls import SCHEME, parse_kafka_url
+from .paths import check_location
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +68,8 @@ def parse_target(text: str) -> Target:
 
     :raises ValueError: that it cannot be a target, and what to write.
     """
+    if "\0" in text:
+        raise ValueError("no name of an output holds a NUL")
     if text == "-":
         return Target(Form.STANDARD_OUTPUT, text)
     if text.startswith(DATASET):
@@ -74,13 +77,15 @@ def parse_target(text: str) -> Target:
         if not where:
             raise ValueError(f"{text!r} names no folder; write {DATASET}FOLDER")
         if "://" in where and not _BUCKET.match(where):
-            raise ValueError(f"{text!r} is no bucket; write {DATASET}{BUCKET}BUCKET/PREFIX")
+            check_location(where)
+            raise ValueError(f"{_shown(text)} is no bucket; write {DATASET}{BUCKET}BUCKET/PREFIX")
         return Target(Form.DATASET, where.rstrip("/") or "/")
     if text.startswith(SCHEME):
         return Target(Form.KAFKA, str(parse_kafka_url(text)))
     if "://" in text:
-        cure = f"did you mean {DATASET}{text}?" if text.startswith(BUCKET) else "name a file"
-        raise ValueError(f"{text!r} is no file; {cure}")
+        check_location(text)
+        cure = f"did you mean {DATASET}{text}?" if _BUCKET.match(text) else "name a file"
+        raise ValueError(f"{_shown(text)} is no file; {cure}")
     if text.endswith(".parquet"):
         raise ValueError(
             f"{text!r} is no folder; did you mean {DATASET}{text[: -len('.parquet')]}?"
@@ -93,6 +98,14 @@ def parse_target(text: str) -> Target:
             f"{text!r} does not end in {ZSTD_ENDING}; did you mean {stem}{ZSTD_ENDING}?"
         )
     return Target(Form.LINES, text)
+
+
+def _shown(text: str) -> str:
+    """A text that is no target; of a URL that may be cut off in a password, by the comma that
+    parts outputs, only the beginning.
+    """
+    scheme, found, rest = text.partition("://")
+    return repr(f"{scheme}://…" if found and ":" in rest else text)
 
 
 def check_outputs(

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 MAX_GIVEN = 80
 """Characters of a wrong value that are repeated."""
+MAX_BITS = 1024
+"""Those of a number that is repeated."""
 
 _SENTENCES = {
     "bool_parsing": "must be true or false",
@@ -53,9 +55,20 @@ def sentences(error: ValidationError) -> list[tuple[str, str]]:
             continue
         text = _sentence(item["type"], item.get("ctx", {}), item["msg"])
         if item["type"] not in {"value_error", *_OF_LISTS}:
-            text += f" (got {str(item['input'])[:MAX_GIVEN]!r})"
+            text += f" (got {_given(item['input'])})"
         found.append((str(where[0]) if where else "", text))
     return found
+
+
+def _given(value: object) -> str:
+    """A wrong value, if it is of a kind that somebody would type here; others may hold a secret."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        return "a number of very many digits"  # Python makes no text of the longest
+    return repr(str(value)[:MAX_GIVEN])
 
 
 def _sentence(kind: str, bounds: Mapping[str, Any], message: str) -> str:

@@ -13,13 +13,18 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[1]
 SBOM = ROOT / "k2trio.cdx.json"
 """Where hatchling takes it from, into the wheel (PEP 770)."""
 PAGE = ROOT / "docs" / "reference" / "licences.md"
 ROOT_REF = "root-component"
+EXTRA_ONLY = re.compile(r";.*\bextra\s*==")
+"""A requirement that a package has for one of its extras."""
 TROVE = "License :: OSI Approved :: "
 
 HEAD = (
@@ -66,6 +71,7 @@ def parts_list(python: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(done.stdout)
     whole = found["metadata"]["component"]
     whole |= {"version": version(), "purl": f"pkg:pypi/k2trio@{version()}"}
+    drop_extras(found, requirements_in(python))
     direct = {canonical(one) for extra in wanted().values() for one in extra}
     for row in found["dependencies"]:
         if row["ref"] == ROOT_REF:
@@ -75,6 +81,38 @@ def parts_list(python: str) -> dict[str, Any]:
     for component in [*found["components"], *found["metadata"]["tools"]["components"]]:
         component.pop("externalReferences", None)  # links go stale, and a name is enough
     return found
+
+
+def requirements_in(python: str) -> dict[str, list[str]]:
+    """What each package beside an interpreter requires, by its own metadata."""
+    script = (
+        "import json; from importlib.metadata import distributions;"
+        "print(json.dumps([(one.name, one.requires) for one in distributions()]))"
+    )
+    done = subprocess.run(  # noqa: S603 - of our own environment
+        [python, "-I", "-c", script], check=True, capture_output=True, text=True
+    )
+    return {canonical(name): requires or [] for name, requires in json.loads(done.stdout)}
+
+
+def drop_extras(found: dict[str, Any], requirements: Mapping[str, list[str]]) -> None:
+    """Drop the edges that a package has for an extra of its own alone: nobody asks for one.
+
+    cyclonedx has an edge to whatever is named in a requirement and is there, by another way maybe.
+    """
+    names = {one["bom-ref"]: canonical(one["name"]) for one in found["components"]}
+    needed = {
+        name: [one for one in requirements[name] if EXTRA_ONLY.search(one) is None]
+        for name in names.values()
+    }
+    asking = [one for some in [*wanted().values(), *needed.values()] for one in some]
+    if extras := [one for one in asking if "[" in one.partition(";")[0]]:
+        raise NotImplementedError(f"{extras} ask for extras, of which the edges would have to stay")
+    for row in found["dependencies"]:
+        if row["ref"] in names:
+            below = set(map(canonical, needed[names[row["ref"]]]))
+            refs = [ref for ref in row.pop("dependsOn", []) if names[ref] in below]
+            row |= {"dependsOn": refs} if refs else {}
 
 
 def licence(component: dict[str, Any]) -> str:

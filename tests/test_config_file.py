@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,30 @@ WRONG: list[tuple[str, str]] = [
     ("symbols = ['btc/usdt']", "symbols: 'btc/usdt' is not a"),
     ("proxy = ['http://u:hunter2@p']", "proxy: must be a text"),
     ("proxy_file = 3", "proxy_file: must be the path of a file (got '3')"),
+    (f"proxy_file = '{PROXY}'", "PROXY_FILE names a file; the URL itself goes into PROXY, or into"),
+    ("proxy_file = 'u:hunter2@p:3128'", "PROXY_FILE names a file; "),
+    ("proxy_file = 'u:hunter2@p/'", "PROXY_FILE names a file; "),
+    ('proxy_file = "a\\u0000b"', "PROXY_FILE names a file; "),
+    ("[proxy_file]\npassword = 'hunter2'", "proxy_file: must be the path of a file (got a table)"),
+    (
+        "[kafka_properties]\n'sasl.password' = 'hunter2'",
+        "kafka_properties: must be the path of a file (got a table)",
+    ),
+    (
+        "kafka_properties = ['sasl.password=hunter2']",
+        "kafka_properties: must be the path of a file (got a list)",
+    ),
+    ("state = 'https://u:hunter2@h'", "state: must be the path of a file, and is a URL"),
+    ('coverage = "a\\u0000b"', "coverage: must be the path of a file, and holds a NUL"),
+    ('output = "a\\u0000b"', "output: no name of an output holds a NUL"),
+    ("output = {password = 'hunter2'}", "output: must be a list (got a table)"),
+    ("output = 'parquet:s3://key:hunter2@bucket'", "output: the URL for 'bucket' must not hold a"),
+    ("product = ['usdm']", "product: must be a text (got a list)"),
+    ("product = {usdm = 1}", "product: must be a text (got a table)"),
+    (
+        f"metrics_port = 0x{'F' * 5000}",
+        "metrics_port: must be at most 65535 (got a number of very many digits)",
+    ),
     ("reconnect_delay = 100", "MAX_RECONNECT_DELAY must be at least RECONNECT_DELAY"),
 ]
 
@@ -151,10 +176,11 @@ BROKEN: list[tuple[bytes, str]] = [
     (b"symbols = BTCUSDT", "is no TOML: Invalid value (at line 1, column 11); write one setting"),
     (b"a = " + b"[" * 100_000, "is no TOML: "),
     (b"state = '\xff'", "is no text in UTF-8; CONFIG names a TOML file"),
+    (b"metrics_port = " + b"9" * 5000, "holds a number of more digits than any setting has; "),
 ]
 
 
-@pytest.mark.parametrize(("content", "complaint"), BROKEN, ids=["text", "deep", "bytes"])
+@pytest.mark.parametrize(("content", "complaint"), BROKEN, ids=["text", "deep", "bytes", "digits"])
 def test_a_file_that_is_no_toml_is_told(content: bytes, complaint: str, tmp_path: Path) -> None:
     path = tmp_path / "k2trio.toml"
     path.write_bytes(content)
@@ -165,11 +191,18 @@ def test_a_file_that_is_no_toml_is_told(content: bytes, complaint: str, tmp_path
 
 def test_a_file_that_is_not_there_or_is_none_is_told(tmp_path: Path) -> None:
     missing = tmp_path / "missing.toml"
+    it = "it names a TOML file of settings"
     cure = "CONFIG names a TOML file of settings"
     assert complaints(config=missing) == [
         f"{missing} cannot be read: No such file or directory; {cure}"
     ]
     assert complaints(config=tmp_path) == [f"{tmp_path} cannot be read: Is a directory; {cure}"]
+    assert complaints(config="a\0b") == [
+        f"CONFIG must be the path of a file, and holds a NUL; {it}"
+    ]
+    assert complaints(config="https://u:hunter2@h/k2trio.toml") == [
+        f"CONFIG must be the path of a file, and is a URL; {it}"
+    ]
     assert complaints(config=3) == ["K2_BINANCE_CONFIG: must be the path of a file (got '3')"]
 
 
@@ -216,6 +249,20 @@ def test_what_is_wrong_with_it_is_told_without_what_it_holds(
     assert complaints(proxy_file=secret) == [
         f"PROXY_FILE {secret} cannot be read: No such file or directory"
     ]
+
+
+@pytest.mark.parametrize("given", [PROXY, Path(PROXY), "user:hunter2@proxy:3128"])
+def test_the_url_in_place_of_the_file_is_not_repeated(given: str | Path) -> None:
+    with pytest.raises(ConfigError, match="the URL itself goes into PROXY, or into that") as caught:
+        load_settings(proxy_file=given)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_path_of_the_file_may_be_that_of_a_units_instance(tmp_path: Path) -> None:
+    folder = tmp_path / "k2trio@btc.service"
+    folder.mkdir()
+    (folder / "proxy").write_text(PROXY)
+    assert load_settings(proxy_file=folder / "proxy").proxy == SecretStr(PROXY)
 
 
 def test_one_of_the_two_names_the_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,6 +350,9 @@ def test_a_file_that_it_makes_tells_every_setting_and_no_password(tmp_path: Path
         named = [line.partition(" = ")[0].lstrip("#") for line in text.splitlines() if "= " in line]
         assert set(named) >= set(Settings.model_fields) - {"config"}
     assert tomllib.loads(text)["proxy_file"] == str(secret)
+    for plain in ("http://proxy:3128", "direct"):  # what a file says is no default
+        secret.write_text(plain)
+        assert '\n#proxy = ""\n' in toml_of(load_settings(proxy_file=secret))
 
 
 @given(st.one_of(

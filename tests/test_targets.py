@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,33 @@ def test_what_is_no_target_is_refused_with_a_cure(text: str, cure: str) -> None:
         load_settings(output=text)
     assert str(refused.value).startswith(f"K2_BINANCE_OUTPUT: {text!r} ")
     assert cure in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "parquet:s3://key:hunter2@bucket",
+        "parquet:s3://key:hun/ter2@bucket/x",
+        "s3://key:hunter2@bucket/x",
+        "https://u:hunter2@host",
+        "HTTPS://hunter2@host/x",
+        "https://u:hunter2,x@host",
+        "parquet:s3://u:hunter2,x@host",
+        "KAFKA://u:hunter2@b:9092/t",
+    ],
+)
+def test_what_may_be_a_password_in_a_url_is_not_repeated(text: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_settings(output=text)
+    told = "".join(traceback.format_exception(refused.value))
+    assert "hunter2" not in told
+    assert "ter2" not in told
+
+
+def test_a_prefix_in_a_bucket_may_hold_what_parts_a_password_off_elsewhere() -> None:
+    assert load_settings(output="parquet:s3://bucket/a:b@c", journal="j").targets[0].remote
+    with pytest.raises(ConfigError, match=r"did you mean parquet:s3://bucket/a@b\?"):
+        load_settings(output="s3://bucket/a@b")
 
 
 @pytest.mark.parametrize(

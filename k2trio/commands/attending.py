@@ -20,6 +20,8 @@ BEATS = 3
 """Signs of life in the time after which the manager would miss one."""
 HUNG_AFTER_S = 30.0
 """How far a connection may be beyond its own bounds before it is not its peer that hangs."""
+LATE_S = 2 * STATUS_S
+"""Time between two looks beyond which the program was stopped itself, or its machine."""
 
 
 class Vitals:
@@ -28,17 +30,23 @@ class Vitals:
     A connection that is being opened is given up after HANDSHAKE_TIMEOUT, and an open one on
     which nothing comes after TRANSPORT_TIMEOUT. One that is far beyond that is looked after by
     nobody, and only a restart helps. None helps against an exchange, brokers or a disk that are
-    away, so waiting for those is not being hung.
+    away, so waiting for those is not being hung. Nor is what a program finds that was stopped for a
+    while, with or without its machine: bounds count from when it goes on.
     """
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
         self._opening: dict[Session, float] = {}
         """Connections that are being opened, and since when as far as is known."""
+        self._looked_at = trio.current_time()
+        self._running_since = float("-inf")
 
     def hung(self) -> str | None:
         """What is beyond its bounds; to be asked every few seconds."""
         now, settings = trio.current_time(), self._feed.settings
+        if now - self._looked_at > LATE_S:
+            self._running_since = now
+        self._looked_at = now
         opening, self._opening = self._opening, {}
         for line in self._feed.lines:
             session = line.current
@@ -50,6 +58,7 @@ class Vitals:
             else:
                 since, limit_s = opening.get(session, now), settings.handshake_timeout
                 self._opening[session] = since
+            since = max(since, self._running_since)
             if now - since > limit_s + HUNG_AFTER_S:
                 return (
                     f"line {line.name} waits for {session.endpoint.name} since {now - since:.0f} s,"
@@ -77,6 +86,7 @@ async def attend(manager: Manager, feed: Feed, reporter: Reporter) -> None:
             hung = vitals.hung()
             if hung is None:
                 manager.tell(WATCHDOG=1)
+                told = False
             elif not told:
                 logs.get_logger().error("hung", detail=hung)
                 manager.tell(STATUS=f"hung: {hung}")

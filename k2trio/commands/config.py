@@ -58,12 +58,11 @@ def _entries(settings: Settings) -> Iterator[str]:
         given = name in settings.model_fields_set
         if isinstance(value, SecretStr):
             secret = value.get_secret_value()
-            given = given and settings.proxy_file is None
-            if secret != DIRECT and parse_proxy(secret).credentials is not None:
+            hidden = secret != DIRECT and parse_proxy(secret).credentials is not None
+            if hidden:
                 lines.append("# It has a password, which is not shown: name a file by proxy_file.")
-                value, given = None, False
-            else:
-                value = secret
+            elsewhere = hidden or settings.proxy_file is not None
+            value, given = (None, False) if elsewhere else (secret, given)
         yield "\n".join([*lines, f"{'' if given else '#'}{name} = {toml_value(value)}"])
 
 

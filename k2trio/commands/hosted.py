@@ -36,12 +36,12 @@ def pays(settings: Settings) -> bool:
 
 
 def run_hosted(main: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-    """As :func:`trio.run`, as a guest of uvloop."""
+    """As :func:`trio.run`, as a guest of uvloop, also at a Ctrl-C."""
     import asyncio  # it takes long, and mostly nobody needs it
 
     import uvloop
 
-    async def host() -> T:
+    async def host() -> Outcome[T]:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Outcome[T]] = loop.create_future()
 
@@ -56,7 +56,8 @@ def run_hosted(main: Callable[..., Awaitable[T]], *arguments: Any) -> T:
             done_callback=done.set_result,
             host_uses_signal_set_wakeup_fd=True,
         )
-        return (await done).unwrap()
+        return await done
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(host())
+        # Not by its own run(), which would take SIGINT from Trio, and abandon the guest at one.
+        return runner.get_loop().run_until_complete(host()).unwrap()

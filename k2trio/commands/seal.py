@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import Field
 
 from .. import __version__
+from ..dataset.catalogue import refuse_credentials
 from ..dataset.rotated import JOURNAL
 from ..dataset.sealing import seal_all
 from ..errors import ConfigError
@@ -43,6 +44,7 @@ def seal(target: str, options: SealOptions) -> int:
     """
     if not target:
         raise ConfigError("name the dataset: seal FOLDER, or seal s3://bucket/prefix")
+    refuse_credentials(target)
     folder = options.journal
     if folder is None:
         if "://" in target:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from ..errors import ConfigError, Unreadable
+from ..paths import check_location
 from .archives import Archive, ArchiveName
 from .layout import HEALED, JOURNAL_ENDING, SEAL_ENDING, JournalId, Place
 from .linesfile import LinesFile, NoFile, size_of
@@ -124,14 +125,26 @@ def _seals(filesystem: pafs.FileSystem, root: str) -> set[str]:
     return {path.name.removesuffix(SEAL_ENDING) for path in paths if path.suffix == SEAL_ENDING}
 
 
+def refuse_credentials(where: str) -> None:
+    """Refuse a URL with a user name or password before anything can repeat it.
+
+    :raises ConfigError: saying where they belong.
+    """
+    try:
+        check_location(where)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
 def locate(where: str | PathLike[str]) -> tuple[pafs.FileSystem, str]:
     """The file system and the folder on it.
 
-    :raises ConfigError: if there is no such file system.
+    :raises ConfigError: if there is no such file system, or its URL holds a password.
     """
     text = fspath(where)
     if "://" not in text:
         return pafs.LocalFileSystem(), str(Path(text).absolute())
+    refuse_credentials(text)
     try:
         filesystem, root = pafs.FileSystem.from_uri(text)
     except (OSError, pa.ArrowException, ValueError) as error:

@@ -20,7 +20,7 @@ from ..market.payloads import Event
 from ..market.units import US
 from ..sinks.jsonl import JsonLines
 from .broken import broken_parts, retire
-from .catalogue import healings, is_dataset, survey, survey_dataset
+from .catalogue import healings, is_dataset, refuse_credentials, survey, survey_dataset
 from .fetching import Fetcher, NotAskedError, Span
 from .layout import HEALED, JOURNAL_ENDING
 from .owners import refuse_others
@@ -105,6 +105,7 @@ class Healing:
         self._store: Store | None = None
         self._journal = journal
         path = Path(where)
+        refuse_credentials(where)
         if "://" in where or path.is_dir():
             if "://" in where and journal is None:
                 raise ConfigError(f"name the folder of the journals of {where} with --journal")

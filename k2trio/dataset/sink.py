@@ -98,15 +98,16 @@ class ParquetSink(LineSink):
 
     def write_now(self, items: Sequence[Item]) -> bool:
         """See :class:`PromptSink`."""
+        self.whole = 0
+        if not self._lines.takes_now:
+            return False
         new = self._begin(items)
-        taken = False
         try:
-            taken = self._lines.write_now(new)
+            self._lines.write_now(new)
         finally:
             self.whole = self._lines.whole
-            if taken:
-                self._end(items, new)
-        return taken
+            self._end(items, new)
+        return True
 
     @property
     def problem(self) -> str | None:

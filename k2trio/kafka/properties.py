@@ -73,6 +73,11 @@ def load_properties(path: Path | None) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
+        if "=" in str(path):
+            raise ConfigError(
+                "KAFKA_PROPERTIES names a file of name=value lines; a property itself goes into "
+                "that file"
+            ) from None
         raise ConfigError(
             f"the Kafka properties {path} cannot be read: {error.strerror}; name a file of "
             "name=value lines that this user may read"

@@ -100,10 +100,15 @@ class JsonLines(LineSink):
         """See :class:`PromptSink`."""
         return self._output.regular
 
+    @property
+    def takes_now(self) -> bool:
+        """Whether it need not be waited for: not before a finished file is made durable."""
+        return not (self._output.waits or (self._file is not None and self._file.has_retired))
+
     def write_now(self, items: Sequence[Item]) -> bool:
-        """See :class:`PromptSink`; what it cannot is to make a file durable that is finished."""
+        """See :class:`PromptSink`."""
         self.whole = 0
-        if self._output.waits or (self._file is not None and self._file.has_retired):
+        if not self.takes_now:
             return False
         new = self._begin(items)
         try:

@@ -140,6 +140,39 @@ def test_it_returns_and_raises_as_a_run_of_trio_does() -> None:
     assert caught.group_contains(SinkError)
 
 
+INTERRUPTED = """
+import os, signal, trio
+from k2trio.commands.hosted import run_hosted
+
+async def main():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        await trio.sleep(30)
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(0.1)
+        print("finished")
+
+try:
+    {run}(main)
+except BaseException as error:
+    print(type(error).__name__, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
+@pytest.mark.parametrize("run", ["trio.run", "run_hosted"])
+def test_a_ctrl_c_that_nobody_receives_ends_it_as_a_run_of_trio(run: str) -> None:
+    end = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-c", INTERRUPTED.format(run=run)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (end.stdout, end.stderr) == ("finished\nKeyboardInterrupt True\n", "")
+
+
 @pytest.mark.parametrize(
     ("output", "more", "paid"),
     [

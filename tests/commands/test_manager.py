@@ -8,7 +8,7 @@ import socket
 import time
 from contextlib import asynccontextmanager, contextmanager
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
     from pathlib import Path
 
+    from trio.testing import MockClock
     from world import World
 
 WATCHDOG_S = 30.0
@@ -249,6 +250,54 @@ async def test_an_attempt_that_nobody_gives_up_is_a_hung_feed(
         await trio.sleep(60)
         assert beats(told) in (alive + 1, alive + 2)  # it began between two looks
         assert "should have given it up after 10 s" in told[-1]["STATUS"]
+
+
+async def test_what_a_program_finds_that_was_stopped_is_not_hung(
+    systemd: Systemd, autojump_clock: MockClock
+) -> None:
+    """By a signal, with a virtual machine, or by a disk that did not answer."""
+    async with (
+        open_world(rate=20, settings={"max_reconnect_attempts": 0}) as world,
+        attended(world, systemd) as told,
+    ):
+        await trio.sleep(20.5)
+        before = len(told)
+        for _ in range(10):  # each time it is drawn which task goes on first
+            autojump_clock.jump(1000)
+            await trio.sleep(30)
+        after = told[before:]
+        assert beats(after) >= 60
+        assert not any(one.get("STATUS", "").startswith("hung") for one in after)
+        assert told[-1]["STATUS"].startswith("data flows; ")
+
+
+async def test_a_feed_that_is_well_again_is_told_and_so_is_its_next_hang(
+    systemd: Systemd, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = trio.Event()
+    real = session.open_connection
+
+    @asynccontextmanager
+    async def late(*arguments: Any, **more: Any) -> AsyncGenerator[Any]:
+        await go_on.wait()
+        async with real(*arguments, **more) as connection:
+            yield connection
+
+    async with (
+        open_world([fault(10, "fin"), fault(120, "fin")], rate=20) as world,
+        attended(world, systemd) as told,
+    ):
+        limit_s = world.settings.handshake_timeout + HUNG_AFTER_S
+        await trio.sleep(5)
+        monkeypatch.setattr(session, "open_connection", late)
+        for _ in range(2):
+            await trio.sleep(5 + limit_s + 15)
+            assert told[-1]["STATUS"].startswith("hung: line 0 ")
+            go_on.set()
+            await trio.sleep(15)
+            assert told[-1]["STATUS"].startswith("data flows; ")
+            go_on = trio.Event()
+            await trio.sleep(120 - trio.current_time() % 120)
 
 
 async def test_a_loop_that_does_not_turn_gives_no_sign_of_life(systemd: Systemd) -> None:

@@ -17,6 +17,7 @@ from journaled import NOON, Row, everything, journal, journaled, leftovers, trad
 from processes import PATIENCE_S, k2trio
 
 from k2trio.continuity.items import Gap
+from k2trio.continuity.positions import Position
 from k2trio.dataset import sink as module
 from k2trio.dataset.healing import Healing
 from k2trio.dataset.layout import JournalId
@@ -24,6 +25,7 @@ from k2trio.dataset.owners import refuse_others
 from k2trio.dataset.sealing import seal_all
 from k2trio.dataset.sink import ParquetSink
 from k2trio.errors import ConfigError, SinkError
+from k2trio.market.units import MS
 from k2trio.sinks.parsing import decode_lines, items_of
 
 if TYPE_CHECKING:
@@ -165,6 +167,23 @@ async def test_remarks_and_messages_are_journaled_as_they_come(tmp_path: Path) -
         sink.reopen()
     (path,) = (tmp_path / "_journal").iterdir()
     assert items_of(decode_lines(path.read_bytes())) == [*items(1), gap, *items(4)]
+
+
+async def test_what_is_not_taken_at_once_is_as_if_it_had_not_come(tmp_path: Path) -> None:
+    """A journal that is done has to be synced first; what is there already is left out once."""
+    with ParquetSink(str(tmp_path)) as sink:
+        there = Position("binance.com", "btcusdt@trade", 10)
+        sink.leave_out({(there.venue, there.stream): there}, MS)
+        assert sink.write_now(items(8))
+        assert sink.whole == 1
+        sink._lines.begin(sink._path(JournalId.new(NOON + HOUR)))
+        batch = items(*range(9, 14))
+        assert not sink.write_now(batch)
+        assert sink.whole == 0
+        await sink.write(batch)
+        assert sink.whole == 5
+        assert sink.write_now(items(14))
+    assert ids(everything(tmp_path)) == [11, 12, 13, 14]
 
 
 def test_no_two_journals_have_one_name() -> None:

@@ -360,6 +360,11 @@ def test_beside_a_collector_that_runs(exchange: Simulator, tmp_path: Path) -> No
     ("path", "why"),
     [
         ("nowhere", "nowhere is no dataset and no file of JSON lines; name one"),
+        (
+            "s3://key:secret@bucket/set",
+            "the URL for 'bucket' must not hold a user name or password; for S3, "
+            "AWS_SHARED_CREDENTIALS_FILE names a file of them",
+        ),
         ("s3://bucket/set", "name the folder of the journals of s3://bucket/set with --journal"),
     ],
 )

@@ -59,12 +59,19 @@ def test_journals_may_lie_elsewhere(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
+REFUSAL = (
+    "the URL for 'bucket' must not hold a user name or password; for S3, "
+    "AWS_SHARED_CREDENTIALS_FILE names a file of them"
+)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         ([], "name the dataset: seal FOLDER, or seal s3://bucket/prefix"),
         (["{}"], "there is no folder {}/_journal with journals; name it with --journal"),
         (["s3://bucket"], "name the folder of the journals of s3://bucket with --journal"),
+        (["s3://key:a/b@bucket/x"], REFUSAL),
         (["{}", "--jurnal", "x"], "--jurnal is not an option; did you mean --journal?"),
     ],
 )
@@ -303,7 +310,7 @@ ALL = 1 << 30
 def bucket(monkeypatch: pytest.MonkeyPatch, steps: int = ALL) -> Generator[Bucket]:
     """Start an object store with an empty bucket."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_REFUSAL_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with socket.socket() as free:

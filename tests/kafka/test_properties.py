@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import traceback
+from pathlib import Path
 
 import pytest
 
 from k2trio.errors import ConfigError
 from k2trio.kafka.properties import OURS, check_properties, load_properties, without_values
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -63,6 +61,13 @@ def test_what_k2trio_sets_is_refused(file: Path, name: str) -> None:
         load_properties(file)
     with pytest.raises(ConfigError, match=rf"^properties sets {name}"):
         check_properties({name: "x"})
+
+
+@pytest.mark.parametrize("given", ["sasl.password=hunter2", "a=hunter2/b", "a=hunter2" * 100])
+def test_a_property_in_place_of_the_file_is_not_repeated(given: str) -> None:
+    with pytest.raises(ConfigError, match="a property itself goes into that file") as caught:
+        load_properties(Path(given))
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_file_that_is_not_there(file: Path) -> None:

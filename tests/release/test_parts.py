@@ -9,6 +9,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import k2trio
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +50,43 @@ def test_the_parts_list_has_all_that_is_required_and_is_of_this_version() -> Non
 def test_the_page_of_licences_is_that_of_the_parts_list() -> None:
     sbom = load_sbom()
     assert sbom.PAGE.read_text() == sbom.page(parts()), "run nox -s sbom"
+
+
+def test_what_only_an_extra_wants_is_not_always_there() -> None:
+    sbom = load_sbom()
+    found, wanted = parts(), sbom.wanted()
+    brought = {ref.partition("==")[0].lower(): extras for ref, extras in sbom.users(found).items()}
+    plain = {sbom.canonical(one) for one in wanted.pop("")}
+    for extra, requirements in wanted.items():
+        for name in {sbom.canonical(one) for one in requirements} - plain:
+            assert extra in brought[name]
+            assert "" not in brought[name], name
+
+
+def test_an_extra_of_another_package_brings_nothing() -> None:
+    sbom = load_sbom()
+    names = ["Hypercorn", "uvloop", "h11", "tomli"]
+    found: dict[str, Any] = {
+        "components": [{"name": name, "bom-ref": f"{name}==1"} for name in names],
+        "dependencies": [
+            {"ref": "Hypercorn==1", "dependsOn": ["h11==1", "tomli==1", "uvloop==1"]},
+            {"ref": "uvloop==1", "dependsOn": ["h11==1"]},
+            {"ref": "root-component", "dependsOn": ["Hypercorn==1", "uvloop==1"]},
+        ],
+    }
+    conditional = [
+        "tomli; python_version < '3.11'",
+        "uvloop>=0.18; (os_name == 'a') and extra=='b'",
+    ]
+    requirements = {"hypercorn": ["h11", *conditional], "uvloop": ["h11; extra == 'x'"]}
+    sbom.drop_extras(found, requirements | {"h11": [], "tomli": []})
+    assert found["dependencies"] == [
+        {"ref": "Hypercorn==1", "dependsOn": ["h11==1", "tomli==1"]},
+        {"ref": "uvloop==1"},
+        {"ref": "root-component", "dependsOn": ["Hypercorn==1", "uvloop==1"]},
+    ]
+    with pytest.raises(NotImplementedError, match=r"h11\[a\]"):
+        sbom.drop_extras(found, requirements | {"h11": [], "tomli": ["h11[a]"]})
 
 
 def test_every_licence_is_one_that_is_accepted() -> None:
