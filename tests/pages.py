@@ -17,6 +17,7 @@ OTHERS = [
     ROOT / "SECURITY.md",
     ROOT / "bench" / "README.md",
     ROOT / "deploy" / "README.md",
+    ROOT / "examples" / "README.md",
     ROOT / "k2trio" / "commands" / "ops" / "runbook.md",
 ]
 

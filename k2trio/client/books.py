@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .feed import Feed
 
 
-def books(feed: Feed) -> FeedBooks:
+def books(feed: Feed[Any]) -> FeedBooks:
     """Iterate a feed together with its books.
 
     ::
@@ -53,7 +53,7 @@ class FeedBooks:
     :ivar judged: how many comparisons showed that a book was right, or was not.
     """
 
-    def __init__(self, feed: Feed, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, feed: Feed[Any], wall_clock: Callable[[], float] = time.time) -> None:
         self._feed = feed
         self._wall_clock = wall_clock
         # The clock itself, not trio.current_time: books may be looked at when Trio has ended.

@@ -66,6 +66,10 @@ async def names_of_one_kind_make_a_feed_of_that_kind(symbols: list[str]) -> None
         await feed.unsubscribe("btcusdt@trade")
     async with k2trio.open_feed([streams.kline(name, "1m") for name in symbols]) as bars:
         assert_type(bars, Feed[Kline])
+    async with k2trio.open_feed([streams.depth("btcusdt")]) as changes:
+        async for book, change in k2trio.books(changes):
+            assert_type(book, k2trio.OrderBook | None)
+            assert_type(change, Item)
     async with k2trio.open_feed([streams.trade("btcusdt"), "ethusdt@depth"]) as mixed:
         assert_type(mixed, Feed)
 
