@@ -310,7 +310,7 @@ ALL = 1 << 30
 def bucket(monkeypatch: pytest.MonkeyPatch, steps: int = ALL) -> Generator[Bucket]:
     """Start an object store with an empty bucket."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_REFUSAL_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with socket.socket() as free:
