@@ -194,7 +194,7 @@ async def test_nothing_is_read_far_ahead_of_whoever_takes_it(
 async def test_the_example_of_the_documents_runs(
     kafka: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "kafka.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "howto" / "kafka.md").read_text()
     (example,) = re.findall(r"```python\n(.+?)\ntrio\.run\(main\)\n```", text, re.DOTALL)
     log = Log(kafka)
     trades = rec.trades(1, 3)
