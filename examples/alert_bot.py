@@ -91,7 +91,9 @@ async def post(bot: Bot, webhook: str | None) -> None:
                 try:
                     (await client.post(webhook, json={"text": text})).raise_for_status()
                 except httpx2.HTTPError as error:
-                    print(f"  not delivered: {error!r}", flush=True)
+                    print(
+                        f"  not delivered: {type(error).__name__}", flush=True
+                    )  # its URL is a secret
 
 
 async def watch(bot: Bot, symbol: str) -> None:

@@ -25,7 +25,7 @@ from exchange import add_faults, exchange, options
 
 import k2trio
 
-TRADES = 50
+TRADES = 30
 """The average is that of so many, by and large, and is none before there were so many."""
 CHEAP = 0.9998
 """So much of the average is cheap."""
