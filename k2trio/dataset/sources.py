@@ -73,6 +73,21 @@ class SealedFile(Source):
             raise Unreadable(f"{self.name} is of version {version!r}; update k2trio to read it")
         return file
 
+    def first_sequence(self) -> int:
+        """Where in its journal the first of its rows stood; 0 where it does not tell."""
+        try:
+            with self.opened() as file:
+                metadata = file.metadata
+        except Unreadable:
+            return 0  # whoever reads it says so
+        places = [
+            column.statistics.min
+            for group in map(metadata.row_group, range(metadata.num_row_groups))
+            for column in map(group.column, range(group.num_columns))
+            if column.path_in_schema == "sequence" and column.statistics is not None
+        ]
+        return min(places, default=0)
+
     def pieces(
         self,
         columns: Sequence[str] | None = None,

@@ -6,6 +6,7 @@ is told apart by the order of delivery: in a file by the place, between files by
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +17,7 @@ from ..schema import REMARKS
 from ..sources import SealedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from ..linesfile import Source
 
@@ -43,7 +44,7 @@ def batches(sources: Iterable[Source]) -> list[Batch]:
     begins: dict[str, float] = {}
     keyed: list[tuple[tuple[object, ...], Batch]] = []
     for batch in found.values():
-        batch.sources.sort(key=_place)
+        batch.sources[:] = _in_order(batch.sources)
         source = batch.sources[0]
         family, within, began = _began(source)
         begins[family] = min(began, begins.get(family, began))
@@ -69,8 +70,25 @@ def _began(source: Source) -> tuple[str, tuple[object, ...], float]:
     return source.batch, (journal.number,), journal.hour.timestamp()
 
 
+def _in_order(sources: Iterable[Source]) -> Iterator[Source]:
+    """The files of a batch, those of a stream in the order of their rows.
+
+    Mostly that is the order of their days. Where the clock was set back over midnight, later rows
+    are of the earlier day.
+    """
+    for _, days in groupby(sorted(sources, key=_place), key=_place):
+        of_stream = list(days)
+        if len(of_stream) > 1:
+            of_stream.sort(key=_first_row)
+        yield from of_stream
+
+
+def _first_row(source: Source) -> int:
+    return source.first_sequence() if isinstance(source, SealedFile) else 0
+
+
 def _place(source: Source) -> tuple[object, ...]:
     if not isinstance(source, SealedFile):
         return (False, source.name)
     place = source.place
-    return (place.table not in REMARKS, place.kind, place.symbol, place.label, place.date)
+    return (place.table not in REMARKS, place.kind, place.symbol, place.label)
