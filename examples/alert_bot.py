@@ -90,10 +90,8 @@ async def post(bot: Bot, webhook: str | None) -> None:
             if webhook is not None:
                 try:
                     (await client.post(webhook, json={"text": text})).raise_for_status()
-                except httpx2.HTTPError as error:
-                    print(
-                        f"  not delivered: {type(error).__name__}", flush=True
-                    )  # its URL is a secret
+                except httpx2.HTTPError as error:  # whose text has the URL, which is a secret
+                    print(f"  not delivered: {type(error).__name__}", flush=True)
 
 
 async def watch(bot: Bot, symbol: str) -> None:

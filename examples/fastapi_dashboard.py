@@ -29,14 +29,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
 SYMBOLS = ("btcusdt", "ethusdt", "ltcusdt")
-PAGE = """<!doctype html><title>Prices</title><style>body{font:16px monospace;margin:2em}
+PAGE = """<!doctype html><title>Prices</title><style>body{font:13px monospace;margin:1em}
 td,th{text-align:right;padding:.2em .8em}</style><table id=rows></table><p id=problems></p><script>
-new EventSource("events").onmessage = message => {
-  const {rows, problems} = JSON.parse(message.data), names = Object.keys(rows[0])
+const source = new EventSource("events"), problems = document.getElementById("problems")
+source.onerror = () => problems.textContent = "no connection: these are the last rows"
+source.onmessage = message => {
+  const told = JSON.parse(message.data), rows = told.rows, names = Object.keys(rows[0])
   const line = (tag, cells) => `<tr><${tag}>` + cells.join(`<${tag}>`)
   document.getElementById("rows").innerHTML = line("th", names)
     + rows.map(row => line("td", names.map(name => row[name] ?? "-"))).join("")
-  document.getElementById("problems").textContent = problems.join("; ") || "all is well"
+  problems.textContent = told.problems.join("; ") || "all is well"
 }</script>"""
 
 
@@ -94,7 +96,7 @@ async def rows() -> dict[str, Any]:
 @app.get("/events")
 async def events() -> StreamingResponse:
     async def told() -> AsyncGenerator[str]:
-        while True:
+        while not app.state.server.should_exit:  # else an open page would hold up the end
             yield f"data: {json.dumps(await rows(), default=str)}\n\n"
             await asyncio.sleep(0.5)
 
@@ -103,7 +105,7 @@ async def events() -> StreamingResponse:
 
 async def main(seconds: float, port: int) -> None:
     config = uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
+    app.state.server = server = uvicorn.Server(config)
     asyncio.get_running_loop().call_later(seconds, setattr, server, "should_exit", True)
     print(f"http://127.0.0.1:{port}/ for {seconds:g} s", flush=True)
     await server.serve()
