@@ -29,6 +29,12 @@ HOURS = 0.6
 FUTURES_SEEDS = range(60)
 """The same where futures are traded."""
 TAKEOVER_SEEDS = range(10)
+FOUND = [
+    (20402, 1.0, "usdm", False),  # a journal in which the clock was set back over midnight
+    (22, 0.6, "spot", True),  # the same
+    (57, 0.6, "spot", True),  # a short bar, repaired behind one that was held
+    (88, 0.6, "spot", True),  # a dead line that vouched for another one's streams
+]
 """Their logs change hands in any case."""
 CATALOGUE = [
     FaultKind.IDS_RESET,
@@ -82,6 +88,13 @@ def test_the_seeds_of_futures_come_on_either_route_and_on_both() -> None:
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_every_invariant_holds_of_a_log_that_changes_hands(seed: int, product: str) -> None:
     run_seed(seed, HOURS, takeovers=True, product=product)
+
+
+@pytest.mark.parametrize(("seed", "hours", "product", "takeovers"), FOUND)
+def test_what_seeds_have_found_stays_mended(
+    seed: int, hours: float, product: str, takeovers: bool
+) -> None:
+    run_seed(seed, hours, product=product, takeovers=takeovers)
 
 
 def test_the_seeds_take_over_cold_and_hot_and_in_every_way() -> None:

@@ -217,19 +217,3 @@ def test_a_set_in_an_object_store(root: Path, bucket: str) -> None:
     filesystem.delete_file(f"{prefix}/{middle(root).relative_to(root)}")
     check_seals(survey([bucket]).datasets[0], Digests(), findings)
     assert "is missing" in findings.unreadable[0]
-
-
-def test_a_clock_that_was_set_back_over_midnight_does_not_turn_the_order_of_a_journal(
-    tmp_path: Path,
-) -> None:
-    """Ids began anew before that: where they go on is told by the order alone."""
-    midnight = -8 * 3600.0
-    before = [rec.trade(number, midnight + number - 900) for number in range(1000, 1010)]
-    anew = [rec.trade(number, midnight + 200 + number) for number in range(1, 6)]
-    back = [rec.trade(number, midnight - 1800 + number) for number in range(6, 12)]
-    items = [*before, rec.reset(1010, midnight + 201), *anew, *back]
-    folder = rec.sealed(tmp_path, items)
-    assert len({path.parent for path in folder.rglob("*.trade.parquet")}) == 2
-    account = rec.account(find([folder]))
-    assert account.missing.get(None) is None
-    assert (account.count, account.disorder, account.doubles) == (21, 0, 0)
