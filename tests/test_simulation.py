@@ -29,13 +29,14 @@ HOURS = 0.6
 FUTURES_SEEDS = range(60)
 """The same where futures are traded."""
 TAKEOVER_SEEDS = range(10)
+"""Their logs change hands in any case."""
 FOUND = [
     (20402, 1.0, "usdm", False),  # a journal in which the clock was set back over midnight
     (22, 0.6, "spot", True),  # the same
     (57, 0.6, "spot", True),  # a short bar, repaired behind one that was held
     (88, 0.6, "spot", True),  # a dead line that vouched for another one's streams
 ]
-"""Their logs change hands in any case."""
+"""Seed, hours, product, and whether its log changes hands."""
 CATALOGUE = [
     FaultKind.IDS_RESET,
     FaultKind.ABSURD_KEY,
