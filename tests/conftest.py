@@ -28,17 +28,19 @@ PROXY_VARIABLES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
 
 LONGEST = (
-    "engine/test_engine.py",
-    "test_simulation.py",
-    "deploy/test_brokers.py",
-    "commands/test_run_killed.py",
     "dataset/test_healing.py",
+    "test_simulation.py",
+    "engine/test_engine.py",
+    "commands/test_run_killed.py",
     "dataset/test_sealing_troubles.py",
+    "foreign/test_futures_clients.py",
+    "deploy/test_brokers.py",
     "kafka/test_sink.py",
     "kafka/test_open_log_troubles.py",
     "commands/test_ops_prometheus.py",
     "commands/test_run_files.py",
     "kafka/test_run_kafka.py",
+    "commands/test_demo.py",
 )
 """Files that one worker needs a minute or more for; begun last, they would be waited for."""
 
