@@ -78,7 +78,7 @@ async def read(url: str) -> None:
     print(
         f"{'stream':14}{'messages':>9}{'missing':>9}{'first id':>12}{'volume':>14}{'average':>14}"
     )
-    for stream, one in accounts.items():
+    for stream, one in sorted(accounts.items()):
         average = one.turnover / one.volume if one.volume else Decimal(0)
         print(f"{stream:14}{one.messages:>9}{one.missing:>9}{one.first or 0:>12}", end="")
         print(f"{one.volume:>14.5f}{average:>14.4f}")
