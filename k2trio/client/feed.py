@@ -250,8 +250,9 @@ class Feed(Consumed[P]):
 
         def begin_anew(track: Track) -> None:
             held = [one.event for one in track.held]
-            on_the_way = self._end(track)
-            began_anew((track.venue, track.stream.name), on_the_way)
+            self._arbiter.end(track)
+            key = track.venue, track.stream.name
+            began_anew(key, self._recall({key}))
             self._parts.delivery.take_again(held)
 
         self._parts.repairs.leave(streams, begin_anew)
@@ -263,9 +264,10 @@ class Feed(Consumed[P]):
 
     def forget(self, streams: Collection[str]) -> None:
         """Drop what is known of streams that were unsubscribed, and what is on its way of them."""
-        for track in self._arbiter.tracks:
-            if track.stream.name in streams:
-                self._end(track)
+        gone = [one for one in self._arbiter.tracks if one.stream.name in streams]
+        self._recall({(one.venue, one.stream.name) for one in gone})
+        for track in gone:
+            self._arbiter.end(track)
 
     async def unsubscribe(self, *streams: str) -> None:
         """Remove streams while the feed runs.
@@ -312,11 +314,6 @@ class Feed(Consumed[P]):
         items = list(self._items)
         self._items = iter([item for item in items if key_of(item) not in keys])
         return [item for item in items if key_of(item) in keys] + self._outbox.remove(keys)
-
-    def _end(self, track: Track) -> list[Item]:
-        """Let go of a stream; returns what was on its way of it."""
-        self._arbiter.end(track)
-        return self._recall({(track.venue, track.stream.name)})
 
     async def run(self) -> None:
         """Run the lines and all beside them; ends when a line gives up."""

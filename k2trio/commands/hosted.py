@@ -32,7 +32,7 @@ def pays(settings: Settings) -> bool:
         return False
     beside = settings.book_levels or settings.coverage is not None or settings.shards
     (target,) = settings.targets
-    return not beside and target.form in (Form.LINES, Form.DATASET) and bool(target.where)
+    return not beside and target.form in (Form.LINES, Form.DATASET)
 
 
 def run_hosted(main: Callable[..., Awaitable[T]], *arguments: Any) -> T:

@@ -13,7 +13,7 @@ from ..market.payloads import Event
 from ..market.streams import stream_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ..continuity.items import Item
     from ..continuity.positions import Key, Position
@@ -67,19 +67,20 @@ class Warm:
 
     def add(self, items: Sequence[Item], now: float) -> None:
         """Keep items, and let go of old ones."""
-        for item in items:
-            cost = cost_of_item(item)
-            self._kept.append(Kept(now, cost, item))
-            self.bytes += cost
+        self._kept.extend(self._counted(items, now))
         self._limit(now)
 
     def put_back(self, items: Sequence[Item], now: float) -> None:
         """Keep items that came before those that are here, as they could not be written."""
-        for item in reversed(items):
-            cost = cost_of_item(item)
-            self._kept.appendleft(Kept(now, cost, item))
-            self.bytes += cost
+        self._kept.extendleft(self._counted(reversed(items), now))
         self._limit(now)
+
+    def _counted(self, items: Iterable[Item], now: float) -> Iterator[Kept]:
+        """Items to be kept, whose memory counts from here on."""
+        for item in items:
+            cost = cost_of_item(item)
+            self.bytes += cost
+            yield Kept(now, cost, item)
 
     def _limit(self, now: float) -> None:
         oldest = now - self._keep_s
