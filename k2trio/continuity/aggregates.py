@@ -119,7 +119,7 @@ class AggTrack(Track):
             super()._deliver(event, first, last, out)  # it names no trades
             return
         if due is not None and first == self.next and event.data.first_trade_id > due:
-            until = event.received if event.origin == "live" else self._held_after(last)
+            until = event.received if event.origin == "live" else self._reached_at(last)
             since = self._away_since if self.delivered_at is None else self.delivered_at
             out.append(self._gap(first, last, "shared_id", since, until))
         super()._deliver(event, first, last, out)

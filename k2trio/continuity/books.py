@@ -51,8 +51,9 @@ class BookTrack(Track):
         self._ahead: Event[DepthSnapshot] | None = None
         """A snapshot that waits for the updates which it contains."""
         self._begins = shared.snapshots
-        self._contained = (0, -1)
-        """The ids that the last snapshot stands for, of updates that had not come."""
+        self._contained = (0, -1, 0.0)
+        """The ids that the last snapshot stands for, of updates that had not come; and when it was
+        received."""
         self.quiet_since: float | None = None
         self._quiet_at = 0
         """How many messages had come by then."""
@@ -154,12 +155,12 @@ class BookTrack(Track):
             return True
         if self.next is None:
             self.next = self.first = last + 1
-            self._contained = 0, last
+            self._contained = 0, last, event.received
             out.append(event)
         elif last < self.next:
             out.append(event)
         else:
-            self._contained = self.next, last
+            self._contained = self.next, last, event.received
             self.declare(last, "snapshot", out, then=event)
         if self.quiet:
             self.quiet_since = None
@@ -171,11 +172,22 @@ class BookTrack(Track):
         return True
 
     def _place_old(self, event: Event, due: int, last: int, now: float) -> Place:
-        """Whether a key that has passed is a copy's; or it was on its way, and came too late."""
-        first, end = self._contained
-        if first <= last <= end < due:
+        """Whether a key that has passed is a copy's; or it was on its way when the snapshot was
+        made that is the last thing delivered, and came too late.
+        """
+        first, end, received = self._contained
+        if first <= last <= end == due - 1 and not self._was_made_after(received, event, now):
+            self._doubtful_at = due
             return Place.COPY
         return super()._place_old(event, due, last, now)
+
+    def _was_made_after(self, received: float, event: Event, now: float) -> bool:
+        """Whether an update is newer than a snapshot that was received then: no snapshot contains
+        such. The exchange's clock and ours may differ, so one alone does not tell.
+        """
+        time = self.time_known(event)
+        newer = time is None or time > received * self._per_second + self._skew
+        return newer and self._starves(now)
 
     def _put_in(self, event: Event[DepthSnapshot], out: list[Item]) -> None:
         """Deliver the updates that a snapshot contains; then itself, once all of them have come."""

@@ -206,7 +206,7 @@ class KlineTrack(Track):
             return False
         final, after = self._missing(bars - 1), self._missing(bars)
         self.ledger.note_missing(first, final, bars, reason)
-        out.append(self._gap(first, final, reason, self.delivered_at, self._held_after(final)))
+        out.append(self._gap(first, final, reason, self.delivered_at, self._reached_at(final)))
         self._open_bar, self._ends = max(after, last + 1), None
         return True
 

@@ -206,9 +206,8 @@ class Track(Judging):
 
         Ids before it that did not come are declared missing at the venue.
         """
-        gap = self.gap
         first, last = self.first_of(event.data), self.last_of(event.data)
-        if gap is None or last < gap[0] or first > gap[1]:
+        if (gap := self.gap) is None or last < gap[0] or first > gap[1]:
             return
         if first > gap[0]:
             self.declare(first - 1, "venue_missing", out)
@@ -243,7 +242,8 @@ class Track(Judging):
         if self.next is None or last < self.next:
             return
         self.ledger.note_missing(self.next, last, last - self.next + 1, reason)
-        out.append(self._gap(self.next, last, reason, self.delivered_at, self._held_after(last)))
+        since, until = self.delivered_at, self._reached_at(last, then)
+        out.append(self._gap(self.next, last, reason, since, until))
         if then is not None:
             out.append(then)
         self.next = last + 1
@@ -314,9 +314,10 @@ class Track(Judging):
     ) -> Gap:
         return Gap(self.venue, self.stream.name, first, last, reason, since, until)
 
-    def _held_after(self, last: int) -> float | None:
-        """When the first message that goes beyond an id was received, if there is one."""
-        return next((held.event.received for held in self.held if held.last > last), None)
+    def _reached_at(self, last: int, then: Event | None = None) -> float | None:
+        """When the first message that goes beyond an id was received, or ``then``, if any was."""
+        beyond = (held.event.received for held in self.held if held.last > last)
+        return next(beyond, None if then is None else then.received)
 
     def _declare_outage(self, since: float, until: float, out: list[Item]) -> None:
         self.outages += 1
@@ -327,8 +328,7 @@ class Track(Judging):
             at = bisect_left(self.held, held.first, key=operator.itemgetter(0))
             self._drop(held, self.held[at] if self.one_id else None)
             return
-        gap = self.gap
-        if gap is None:
+        if (gap := self.gap) is None:
             return  # nothing is missing before it, but the stream is held back
         limit, self._resume_limit = self._resume_limit, None
         if limit is not None and (self.delivered_at is None or self.interrupted):
@@ -347,10 +347,10 @@ class Track(Judging):
             # Two connections may cut the same book updates differently; the longer one has all.
             self.held.replace(at - 1, held._replace(since=self.held[at - 1].since))
             self.duplicates += 1
-        else:
-            if at < len(self.held):  # it fills a gap in part, that a later message has revealed
-                held = held._replace(since=self.held[at].since)
-            self.held.put(at, held)
+            return True
+        if at < len(self.held):  # it fills a gap in part, that a later message has revealed
+            held = held._replace(since=self.held[at].since)
+        self.held.put(at, held)
         return True
 
     def _drop(self, held: Held, other: Held | None = None) -> None:

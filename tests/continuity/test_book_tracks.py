@@ -8,7 +8,7 @@ import pytest
 
 from k2trio.continuity.arbiter import Arbiter
 from k2trio.continuity.books import BookTrack
-from k2trio.continuity.items import Gap, Item
+from k2trio.continuity.items import Gap, Item, Outage
 from k2trio.market.payloads import Depth, DepthSnapshot, Event
 
 DEPTH = "btcusdt@depth"
@@ -303,3 +303,67 @@ def test_a_stream_that_is_away_is_not_quiet() -> None:
     book.track.interrupt()
     assert not book.track.quiet
     assert not book.snapshot(7)
+
+
+NOW_MS = 1_800_000_000_000
+
+
+def update(first: int, last: int, second: float) -> Event[Depth]:
+    """An update that the exchange made then, and that came at once."""
+    at_ms = NOW_MS + round(second * 1000)
+    return Event(Depth(at_ms, "BTCUSDT", first, last, [], []), DEPTH, "v", at_ms / 1000, b"")
+
+
+def begun_by_a_snapshot(second: float) -> Book:
+    """A quiet book that a snapshot of the ids until 1,000 began."""
+    book = quiet(Book(snapshots=True), second)
+    data = DepthSnapshot(1000, [], [])
+    assert book.track.snapshot(
+        Event(data, DEPTH, "v", NOW_MS / 1000 + second, b"", "snapshot"), book.out
+    )
+    return book
+
+
+@pytest.mark.parametrize("went_on", [True, False])
+def test_a_quiet_book_whose_ids_begin_anew_below_its_first_snapshot_goes_on(went_on: bool) -> None:
+    book = begun_by_a_snapshot(3.0)
+    if went_on:
+        book.track.offer(update(1001, 1001, 60.0), 60.0, book.out)
+    book.out.clear()
+    for number in range(10):
+        second = 500.0 * (number + 1)
+        book.track.offer(update(number + 1, number + 1, second), second, book.out)
+    gap, *rest = book.out
+    assert isinstance(gap, Gap)
+    assert gap.reason == "reset"
+    first = 1
+    if not went_on:
+        # The first might have been on its way when the snapshot was made: a time has to name it.
+        outage, *rest = rest
+        assert isinstance(outage, Outage)
+        assert (outage.since, outage.until) == (NOW_MS / 1000 + 3.0, NOW_MS / 1000 + 1000.0)
+        first = 2
+    assert [item.data.first_update_id for item in rest] == list(range(first, 11))  # type: ignore[union-attr]
+
+
+def test_updates_that_a_snapshot_contains_come_as_late_as_they_like() -> None:
+    book = begun_by_a_snapshot(60.0)
+    for number in range(40):
+        late = update(900 + number, 900 + number, number)
+        book.track.offer(late, 60.0 + number, book.out)
+    assert book.told == ["snapshot 1000"]
+    assert book.track.doubts is None
+    book.track.offer(update(1001, 1003, 61.0), 101.0, book.out)
+    assert book.told == ["snapshot 1000", (1001, 1003)]
+
+
+def test_a_gap_that_a_snapshot_stands_for_ends_when_that_came() -> None:
+    book = begun_by_a_snapshot(3.0)
+    book.track.interrupt()
+    quiet(book, 100.0)
+    later = Event(DepthSnapshot(1007, [], []), DEPTH, "v", NOW_MS / 1000 + 100, b"", "snapshot")
+    assert book.track.snapshot(later, book.out)
+    gap = book.out[1]
+    assert isinstance(gap, Gap)
+    assert (gap.first, gap.last, gap.reason) == (1001, 1007, "snapshot")
+    assert (gap.since, gap.until) == (NOW_MS / 1000 + 3, NOW_MS / 1000 + 100)
