@@ -24,9 +24,11 @@ def install(session: nox.Session, *groups: str) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The whole test suite."""
+    """The whole test suite: its quick half, then its slow one; or what is asked for."""
     install(session, "test")
     session.run("python", "-m", "pytest", *session.posargs)
+    if not session.posargs:
+        session.run("python", "-m", "pytest", "-m", "slow", "-n", "3")
 
 
 RECEIVE_PATH = ["market", "wire", "continuity", "book", "sinks", "test_recorded.py"]

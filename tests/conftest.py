@@ -41,8 +41,10 @@ LONGEST = (
     "commands/test_run_files.py",
     "kafka/test_run_kafka.py",
     "commands/test_demo.py",
+    "repair/test_staleness.py",
+    "client/test_feed.py",
 )
-"""Files that one worker needs a minute or more for; begun last, they would be waited for."""
+"""Files that one worker needs longest for; begun last, they would be waited for."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

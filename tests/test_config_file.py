@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from subprocess import CompletedProcess
 
+pytestmark = pytest.mark.slow
+
 PROXY = "http://user:hunter2@proxy:3128"
 
 

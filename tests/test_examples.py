@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from k2trio.simulator.market.book import Side
     from k2trio.simulator.market.trading import SymbolMarket
 
+pytestmark = pytest.mark.slow
+
 FOLDER = ROOT / "examples"
 SHARED = FOLDER / "exchange.py"
 EXAMPLES = {path.stem for path in FOLDER.glob("*.py") if path != SHARED}

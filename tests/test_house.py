@@ -32,3 +32,21 @@ def test_every_module_says_in_one_sentence_what_it_is_for() -> None:
         if not (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0].endswith((".", "?"))
     ]
     assert silent == []
+
+
+STARTS = {"processes": {"k2trio", "started", "simulator"}, "kafkanode": {"KafkaNode"}}
+"""Helpers of the tests that start a program, by their module."""
+
+
+def test_what_starts_a_program_is_in_the_slow_half() -> None:
+    quick = []
+    for path in Path(__file__).parent.rglob("test_*.py"):
+        source = path.read_text(encoding="utf-8")
+        imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+        starts = any(
+            {alias.name for alias in node.names} & STARTS.get(node.module or "", set())
+            for node in imports
+        )
+        if starts and "pytest.mark.slow" not in source:
+            quick.append(path.name)
+    assert quick == []

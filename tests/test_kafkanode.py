@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 RECORDS: list[tuple[bytes | None, bytes | None]] = [
     (b"BTCUSDT", b"%d" % number) for number in range(100)
 ]

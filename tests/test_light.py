@@ -12,6 +12,8 @@ from processes import PATIENCE_S, environment
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 HEAVY = {
     "the web server": {"hypercorn", "starlette", "k2trio.web"},
     "what HTTP servers the metrics' library has": {"prometheus_client", "http.server", "wsgiref"},

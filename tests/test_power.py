@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 from disk import FOLDER, Disk
+from halves import quick_and_slow
 from program import COVERAGE, OUTPUT, STATE, Place, gaps, ids, lacking, positions, unpacked
 
 from k2trio.simulator import draw_schedule
@@ -125,7 +126,7 @@ async def test_kills_lose_and_double_nothing(
     assert [event for event, _ in place.told].count("resumed_behind_state") >= often
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", quick_and_slow(range(6)))
 async def test_cuts_of_power_amid_the_exchanges_own_faults_lose_nothing_unnamed(
     autojump_clock: Any, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

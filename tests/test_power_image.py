@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 STREAMS = {"btcusdt@trade": "t", "btcusdt@aggTrade": "a"}
 IMAGE_BYTES = 32 << 20
 

@@ -15,6 +15,8 @@ from k2trio.loading import load_settings
 from k2trio.proxies import DIRECT, Proxies, Proxy, parse_proxy
 from k2trio.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 WSS, WS = "wss://stream.binance.com:9443/stream", "ws://stream.binance.com/stream"
 REST = "https://api.binance.com/api/v3/time"
 HERE = "ws://127.0.0.1:9443/stream"

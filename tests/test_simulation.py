@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from halves import quick_and_slow
 from simulated.campaign import run_checked, run_seed
 from simulated.invariants import check
 from simulated.invariants.sent import what_was_sent_is_delivered_or_named
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
     from simulated.plan import Plan
     from simulated.run import Run
 
-SEEDS = range(200)
 HOURS = 0.6
+SEEDS = range(200)
 FUTURES_SEEDS = range(60)
 """The same where futures are traded."""
 TAKEOVER_SEEDS = range(10)
 """Their logs change hands in any case."""
+CALM_SEEDS = range(20)
 FOUND = [
     (20402, 1.0, "usdm", False),  # a journal in which the clock was set back over midnight
     (22, 0.6, "spot", True),  # the same
@@ -54,12 +56,12 @@ KINDS_AT_LEAST = 40
 """At least so many kinds of faults must occur in the seeds that CI runs."""
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", quick_and_slow(SEEDS))
 def test_every_invariant_holds(seed: int) -> None:
     run_seed(seed, HOURS)
 
 
-@pytest.mark.parametrize("seed", FUTURES_SEEDS)
+@pytest.mark.parametrize("seed", quick_and_slow(FUTURES_SEEDS))
 def test_every_invariant_holds_of_futures(seed: int) -> None:
     run_seed(seed, HOURS, product="usdm")
 
@@ -85,7 +87,7 @@ def test_the_seeds_of_futures_come_on_either_route_and_on_both() -> None:
     }
 
 
-@pytest.mark.parametrize("seed", TAKEOVER_SEEDS)
+@pytest.mark.parametrize("seed", quick_and_slow(TAKEOVER_SEEDS))
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_every_invariant_holds_of_a_log_that_changes_hands(seed: int, product: str) -> None:
     run_seed(seed, HOURS, takeovers=True, product=product)
@@ -106,7 +108,7 @@ def test_the_seeds_take_over_cold_and_hot_and_in_every_way() -> None:
     assert deeds == {"kill", "end", "move", "lose"}
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", quick_and_slow(CALM_SEEDS))
 def test_a_calm_exchange_causes_nothing_but_planned_rotation(seed: int) -> None:
     report = run_seed(seed, 3.0, faults=False)
     assert report.reconnects == 0
@@ -147,10 +149,12 @@ def test_the_end_of_a_run_meets_no_fault_that_was_drawn_before_it() -> None:
     assert run_checked(plan).rotations == 1
 
 
+@pytest.mark.parametrize("seed", quick_and_slow(range(100, 106)))
 @pytest.mark.parametrize("kind", CATALOGUE)
-def test_every_invariant_holds_where_one_kind_of_fault_is_frequent(kind: FaultKind) -> None:
-    for seed in range(100, 106):
-        run_seed(seed, 1.0, kinds=[kind])
+def test_every_invariant_holds_where_one_kind_of_fault_is_frequent(
+    kind: FaultKind, seed: int
+) -> None:
+    run_seed(seed, 1.0, kinds=[kind])
 
 
 def test_a_violation_names_the_command_that_repeats_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from k2trio.client.feed import Feed
     from k2trio.continuity.items import Item
 
+pytestmark = pytest.mark.slow
+
 open_feed = k2trio.aio.open_feed
 ENDLESS = 10**9
 """Messages that never come."""

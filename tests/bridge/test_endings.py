@@ -17,6 +17,8 @@ from processes import PATIENCE_S, SHUTDOWN_S, simulator
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+pytestmark = pytest.mark.slow
+
 PRELUDE = """
     import asyncio, sys, threading, time
     import k2trio, trio

@@ -22,6 +22,8 @@ from processes import PATIENCE_S, SHUTDOWN_S, simulator
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 HOW_TO = DOCS / "howto"
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from k2trio.continuity.items import Item
 
+pytestmark = pytest.mark.slow
+
 open_feed = k2trio.sync.open_feed
 
 

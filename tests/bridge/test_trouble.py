@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from bridge.trouble import STREAMS, common, consumed, lost_or_wrong, worlds
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.slow
 
 SECONDS = 8.0
 """``python tests/bridge/trouble.py`` takes a minute."""

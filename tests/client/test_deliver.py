@@ -133,6 +133,7 @@ async def test_a_feed_that_gives_up_is_written_to_its_end(autojump_clock: Any) -
         assert world.feed.write_off() == []
 
 
+@pytest.mark.slow
 def test_the_sink_of_the_documents_has_every_trade_once_after_kills(tmp_path: Path) -> None:
     """The example as it stands there, killed twice."""
     (example,) = (block.text for block in blocks(DOCS / "howto/sink.md", "python"))

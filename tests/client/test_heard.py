@@ -85,12 +85,14 @@ async def test_losses_are_told_as_sums_which_leave_none_out(
     assert during < len(gaps)
 
 
+@pytest.mark.slow
 def test_with_no_logging_set_up_standard_error_has_the_warnings_and_no_more() -> None:
     said = said_by("")
     assert [line.split()[0] for line in said] == ["dial_failed", "reconnecting", "dial_failed",
         "giving_up"]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setup",
     [

@@ -121,6 +121,7 @@ async def test_budgets_in_one_file_are_of_one_venue_each(tmp_path: Path) -> None
         assert f'"venue.test-usdm {account}"'.encode() in kept
 
 
+@pytest.mark.slow
 async def test_the_example_runs_on_real_sockets(capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = re.findall(r"```python\n(.+?)```", PAGE.read_text(), re.DOTALL)
     names: dict[str, Any] = {}

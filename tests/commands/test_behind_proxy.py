@@ -16,6 +16,8 @@ from proxying import BOTH, SECRET, USER, RealProxy, free_port, needs, real_proxy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TOKEN = base64.b64encode(f"{USER}:{SECRET}".encode()).decode()
 

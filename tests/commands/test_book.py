@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 DEPTH = "btcusdt@depth@100ms"
 LIVE = Standing(BookState.LIVE, None, 0.25, Verdict(DEPTH, "ticker", 7, True), 1.5)
 CALM = FeedStatus(

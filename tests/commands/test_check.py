@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from subprocess import CompletedProcess
 
+pytestmark = pytest.mark.slow
+
 DEAD_REST = "http://127.0.0.1:9"
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from subprocess import CompletedProcess
 
+pytestmark = pytest.mark.slow
+
 DEPTH, MARK, AGGS = "btcusdt@depth@100ms", "btcusdt@markPrice@1s", "btcusdt@aggTrade"
 DEAD_REST = "http://127.0.0.1:9"
 

@@ -35,6 +35,8 @@ import k2trio as library
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.slow
+
 AT_ONCE_S = 1.0
 NOBODY = "ws://127.0.0.1:9/stream"
 

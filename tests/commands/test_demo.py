@@ -20,6 +20,8 @@ from k2trio.continuity.items import Gap
 from k2trio.market.payloads import Event, Trade, frame_of
 from k2trio.observe import transitions as on
 
+pytestmark = pytest.mark.slow
+
 STREAM = STREAMS[0]
 
 

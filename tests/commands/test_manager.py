@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
     from world import World
 
+pytestmark = pytest.mark.slow
+
 WATCHDOG_S = 30.0
 
 

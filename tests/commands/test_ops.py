@@ -36,6 +36,8 @@ from k2trio.observe.standing import ShardStanding
 from k2trio.observe.telling import event_name
 from k2trio.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 RUNBOOK = shipped("runbook.md")
 TARGET_LABELS = {"job", "instance"}

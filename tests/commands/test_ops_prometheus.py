@@ -46,7 +46,7 @@ from k2trio.observe.standing import ShardStanding
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=NEEDED)
+pytestmark = [pytest.mark.skipif(bool(MISSING), reason=NEEDED), pytest.mark.slow]
 
 UNIT_TESTS = Path(__file__).parent / "ops" / "alerts_test.yml"
 OUTAGE_S = 6.0

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 TRADES, DEPTH = "btcusdt@trade", "btcusdt@depth@100ms"
 BOOKS = ["run", "--symbols", "BTCUSDT", "--book-levels", "5", "--book-interval", "0.2"]
 

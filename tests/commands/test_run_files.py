@@ -38,6 +38,8 @@ from processes import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
+pytestmark = pytest.mark.slow
+
 STREAM = "btcusdt@trade"
 
 

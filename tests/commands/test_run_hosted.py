@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("uvloop")
 
 WAYS = {

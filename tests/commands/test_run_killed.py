@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 STREAMS = "btcusdt@trade,btcusdt@aggTrade,btcusdt@kline_1s,ethusdt@trade,ethusdt@kline_1m"
 FORMS = {
     "lines": ["out.jsonl"],

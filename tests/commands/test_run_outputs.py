@@ -40,6 +40,8 @@ from k2trio.targets import parse_target
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
+pytestmark = pytest.mark.slow
+
 STREAM = "btcusdt@trade"
 DISK_BYTES = 256 << 10
 

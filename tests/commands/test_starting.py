@@ -21,6 +21,8 @@ from k2trio.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 NOBODY = "http://127.0.0.1:9"
 UNKNOWN = "k2trio: BTCUSD is not a symbol of 127.0.0.1; did you mean BTCUSDT?\n"
 

@@ -15,6 +15,8 @@ from world import open_world
 from k2trio.client import opening
 from k2trio.observe.transitions import NotCompiled
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 CORE = "k2trio/compiled/_core."
 

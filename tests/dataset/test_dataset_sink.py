@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from k2trio.continuity.items import Item
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3600.0
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 TRADES, AGGREGATES, BARS = "btcusdt@trade", "btcusdt@aggTrade", "btcusdt@kline_1s"
 DEPTH, TICKER = "btcusdt@depth@100ms", "btcusdt@bookTicker"
 STREAMS = (TRADES, AGGREGATES, BARS, DEPTH, TICKER)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Sequence
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 STREAMS = (
     "btcusdt@trade",
     "btcusdt@aggTrade",

@@ -30,6 +30,8 @@ from k2trio.dataset.sealing import seal_all
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+pytestmark = pytest.mark.slow
+
 TORN = trade(9)[:40]
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 def many(count: int) -> list[str]:
     """Trades that do not compress well."""

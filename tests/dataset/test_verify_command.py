@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from k2trio.continuity.items import Item
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import recording as rec
+from halves import quick_and_slow
 from simulated.plan import make_plan
 from simulated.run import live
 
@@ -30,7 +31,7 @@ RENUMBERED = [FaultKind.IDS_RESET, FaultKind.ABSURD_KEY, FaultKind.SHARED_ID, Fa
 SEEDS = [*((seed, ()) for seed in range(30)), *((seed, tuple(RENUMBERED)) for seed in range(10))]
 
 
-@pytest.mark.parametrize(("seed", "kinds"), SEEDS)
+@pytest.mark.parametrize(("seed", "kinds"), quick_and_slow(SEEDS))
 def test_no_set_of_ours_cries_wolf(tmp_path: Path, seed: int, kinds: tuple[FaultKind, ...]) -> None:
     plan = make_plan(seed, HOURS, kinds=kinds)
     items = live(plan).items

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 PATIENCE_S = 90.0
 """How long one step may take: three brokers on two cores."""

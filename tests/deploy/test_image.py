@@ -13,6 +13,7 @@ import tomllib
 import zipfile
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 from deployed import DEPLOY, ROOT, image_variables, instructions, pod
 from exported import serving
@@ -25,7 +26,8 @@ from k2trio.settings import ENV_PREFIX
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
+
+pytestmark = pytest.mark.slow
 
 
 def of(name: str) -> list[str]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from processes import Simulator
 
+pytestmark = pytest.mark.slow
+
 TUTORIAL = DOCS / "tutorial.md"
 PYTHON = [block for page in (README, *PAGES, *OTHERS) for block in blocks(page, "python")]
 SHELL = [block for page in (README, *PAGES, *OTHERS) for block in blocks(page, "sh")]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import pytest
 from pages import DOCS, blocks
 from processes import PATIENCE_S
 from shell import bash, with_free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.slow
 
 TUTORIAL = DOCS / "tutorial.md"
 FASTER = [

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from processes import simulator
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent / "bench"))
 

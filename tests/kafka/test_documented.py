@@ -17,6 +17,8 @@ from k2trio.kafka_urls import parse_kafka_url
 from k2trio.market.decoder import Decoder
 from k2trio.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 HOW_TO, *OTHERS = (
     (DOCS / name).read_text()

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from k2trio.continuity.items import Item
 
+pytestmark = pytest.mark.slow
+
 ITEMS = with_remarks(session())
 BTC, ETH = "btcusdt@trade", "ethusdt@trade"
 

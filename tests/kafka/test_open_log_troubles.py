@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from kafkanode import Credentials, KafkaNode
 
+pytestmark = pytest.mark.slow
+
 
 async def test_a_broker_may_go_and_come_back_but_not_stay_away(
     own_kafka: KafkaNode, monkeypatch: pytest.MonkeyPatch

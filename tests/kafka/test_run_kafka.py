@@ -7,6 +7,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from engine_log import accounts_of
 from processes import LOGGED, Ended, exporter_url, k2trio, simulator, started, stop
 from topics import unique
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from engine_log import StreamAccount
     from processes import Simulator
+
+pytestmark = pytest.mark.slow
 
 STREAMS = ("btcusdt@trade", "ethusdt@aggTrade", "btcusdt@bookTicker", "btcusdt@depth@100ms")
 KINDS = ("trade", "aggTrade", "bookTicker", "depth")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from kafkanode import Credentials, KafkaNode
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 60.0
 
 

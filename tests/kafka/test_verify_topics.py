@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from k2trio.continuity.items import Item
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: object) -> int:
     return verify(parse(VerifyOptions, "verify", [*map(str, arguments)], LAYOUT))

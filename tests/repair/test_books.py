@@ -195,7 +195,10 @@ async def begin(bench: Bench, streams: list[str], until: float) -> None:
             bench.offer(diff(first, last, stream))
 
 
-@pytest.mark.parametrize(("books", "levels"), [(1, 1000), (40, 1000), (400, 100)])
+@pytest.mark.parametrize(
+    ("books", "levels"),
+    [(1, 1000), (40, 1000), pytest.param(400, 100, marks=pytest.mark.slow)],
+)
 async def test_all_books_begin_as_soon_as_their_snapshots_are_there(
     autojump_clock: Any, books: int, levels: int
 ) -> None:

@@ -463,6 +463,7 @@ async def test_a_silent_stream_that_nobody_can_be_asked_about_is_judged_by_its_r
     assert outage.until - outage.since == pytest.approx(900, abs=5)
 
 
+@pytest.mark.slow
 async def test_a_rare_stream_that_breaks_its_rhythm_is_subscribed_anew(autojump_clock: Any) -> None:
     """Block trades come by chance here, every few seconds, and then not at all."""
     stream = "ethusdt@blockTrade"

@@ -10,6 +10,7 @@ import subprocess
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import trio
 from processes import COMMAND, FAST, environment
 from world import START_MS
@@ -27,6 +28,8 @@ from k2trio.simulator import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
     from pathlib import Path
+
+pytestmark = pytest.mark.slow
 
 PROGRAMS = 6
 DIALS = 300

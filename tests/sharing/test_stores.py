@@ -89,6 +89,7 @@ def test_what_one_enters_another_finds(path: Path) -> None:
     assert weights(SharedFile(path)) == {"one": 7}
 
 
+@pytest.mark.slow
 def test_whoever_is_killed_leaves_nothing_locked_and_nothing_torn(path: Path) -> None:
     """At any moment: in a write, with the lock, or between."""
     ended = subprocess.run(  # noqa: S603 - our own command

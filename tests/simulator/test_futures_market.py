@@ -85,7 +85,7 @@ def test_aggregates_are_consecutive_and_the_trades_in_them_are_not() -> None:
 
 
 def test_one_liquidation_a_second_is_told_of_a_symbol() -> None:
-    events = [event for event in told(rate=500) if event.stream == "!forceOrder@arr"]
+    events = [event for event in told(rate=100) if event.stream == "!forceOrder@arr"]
     times = [event.data.event_time for event in events if event.data.symbol == "BTCUSDT"]
     assert len(times) > 100
     assert all(b - a >= 1000 for a, b in pairwise(times))

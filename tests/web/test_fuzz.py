@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import schemathesis
 
+pytestmark = pytest.mark.slow
+
 ENDLESS = "/events"
 """Its answer does not end, so it is left to the tests of streams."""
 EXAMPLES = 20

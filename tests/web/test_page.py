@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.slow]
 
 DESK, PHONE = (1180, 1000), (375, 812)
 SCHEMES = ["light", "dark"]
