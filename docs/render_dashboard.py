@@ -211,6 +211,10 @@ class Picture:
     def _stat(self, axes: Any, panel: Any) -> None:
         (target,) = panel["targets"]
         found = self.ask(target)
+        if not found:
+            axes.text(0.5, 0.42, "No data", size=12, ha="center", va="center",
+                      transform=axes.transAxes, color=INK)  # fmt: skip
+            return
         value = float(found[0]["values"][-1][1])
         unit = panel["fieldConfig"]["defaults"]["unit"]
         text, colour = mapped(panel, value) or (
@@ -313,6 +317,8 @@ class Picture:
     def _heat(self, axes: Any, panel: Any) -> None:
         (target,) = panel["targets"]
         found = sorted(self.ask(target, INTERVAL_S), key=lambda one: float(one["metric"]["le"]))
+        if not found:
+            return
         times = [float(at) - self.began for at, _ in found[0]["values"]]
         rows = [dict(one["values"]) for one in found]
         moments = [at for at, _ in found[0]["values"]]

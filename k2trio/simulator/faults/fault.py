@@ -30,13 +30,13 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     :param status: HTTP status of ``HTTP_STATUS`` and ``REST_STATUS``.
     :param retry_after: ``Retry-After`` of those; seconds.
     :param held: with ``HTTP_STATUS``: send no Content-Length and keep the connection open.
-    :param code: close code of ``CLOSE``, ``CLOSE_HELD`` and ``LIFETIME``.
+    :param code: close code of ``CLOSE``, ``CLOSE_HELD`` and ``SERVER_SHUTDOWN``.
     :param location: target of ``REDIRECT``.
     :param symbol: the symbol of ``SILENT_SYMBOL``, ``BURST``, ``IDS_JUMP``, ``IDS_RESET``,
         ``SHARED_ID`` and ``HALT`` (None: all), and the only one that ``DROPPED``, ``DUPLICATED``
         and ``REORDERED`` touch.
     :param stream: the stream of ``ABSURD_KEY`` and ``LOST_STREAM``; None: one is drawn.
-    :param share: share of messages (or REST rows) that are dropped, doubled, swapped; 0 to 1.
+    :param share: share of messages that are dropped, doubled, swapped; 0 to 1.
     :param by: ids skipped by ``IDS_JUMP``, taken back by ``IDS_RESET``; how far ``ABSURD_KEY``
         is ahead, in ids or in milliseconds.
     :param size: bytes of ``OVERSIZE`` (over 16 MiB only the header is sent) and depth of
