@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from k2trio.continuity.items import Gap, Outage, VenueChanged
 from k2trio.market.keys import key_getters
 from k2trio.market.payloads import Event
-from k2trio.market.streams import Kind, Stream, parse_stream, stream_of
+from k2trio.market.streams import Kind, Silence, Stream, parse_stream, stream_of
+from k2trio.repair.staleness import RARE_MESSAGES, RHYTHM_FACTOR
 
 from ..run import arrival
 from ..violation import demand
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from k2trio.continuity.items import Item
 
+    from ..plan import Plan
     from ..run import Run
 
 Span = tuple[int, int]
@@ -286,6 +288,7 @@ def _check_times(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, 
     absurd = {message.last for message in truth.absurd if message.stream == stream}
     never |= absurd
     at: int | None = None
+    heard: list[int] = []
     outage = False
     for item, told_at in timed:
         if isinstance(item, VenueChanged):
@@ -309,7 +312,8 @@ def _check_times(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, 
             demand(excused, 2, f"{venue} {stream}: {key} was never emitted there")
             continue
         if at is not None and not outage:
-            unnoticed = sent[found].time_us - sent[at].time_us < NOTICED_S * run.plan.pace * 1e6
+            silent_s = (sent[found].time_us - sent[at].time_us) / 1e6
+            unnoticed = silent_s < _noticed_s(run.plan, parsed, heard)
             excuse = never | stalled if unnoticed else never
             lost = [
                 message.last
@@ -318,3 +322,19 @@ def _check_times(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, 
             ]
             demand(not lost, 16, f"{venue} {stream}: sent, neither delivered nor named: {lost[:3]}")
         at, outage = found, False
+        heard.append(sent[found].time_us)
+
+
+def _noticed_s(plan: Plan, stream: Stream, heard: Sequence[int]) -> float:
+    """After how long a silence of one stream among others is noticed.
+
+    Of a rare kind that nobody can be asked about its rhythm alone tells, once it is known.
+
+    :param heard: when what was delivered so far had been sent; microseconds.
+    """
+    known_s = NOTICED_S * plan.pace
+    if stream.order.silence is not Silence.RARE:
+        return known_s
+    if len(heard) < RARE_MESSAGES:
+        return float("inf")
+    return known_s + RHYTHM_FACTOR * (heard[-1] - heard[0]) / 1e6 / len(heard)
