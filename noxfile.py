@@ -127,6 +127,17 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def mutation(session: nox.Session) -> None:
+    """Whether a test notices when a line of the wings that decide is another one.
+
+    ``nox -s mutation -- policy continuity/arbiter.py`` looks at a wing, and a file, only.
+    """
+    install(session, "test", "mutation")
+    # The pure path is what is changed; the core would go on as before.
+    session.run("python", "tests/mutation.py", *session.posargs, env={"K2TRIO_PURE": "1"})
+
+
+@nox.session
 def engine(session: nox.Session) -> None:
     """Members that write one log through ten minutes of trouble, cold and hot.
 

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile(
     "suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
+# A mutant is judged many times over, by the same examples each time.
+hypothesis.settings.register_profile(
+    "mutation",
+    hypothesis.settings.get_profile("suite"),
+    max_examples=10,
+    derandomize=True,
+    database=None,
+)
 hypothesis.settings.load_profile("suite")
 
 PROXY_VARIABLES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}

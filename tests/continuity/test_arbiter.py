@@ -38,6 +38,7 @@ TRADES, DEPTH, BOOK = "btcusdt@trade", "btcusdt@depth", "btcusdt@bookTicker"
 MINUTES = "btcusdt@kline_1m"
 ETH = "ethusdt@trade"
 MINUTE = 60_000
+EXAMPLES = settings().max_examples
 
 
 def trade(number: int, venue: str = "v", at: float | None = None, origin: Any = "live") -> Event:
@@ -244,7 +245,7 @@ def check_output(
     assert sum(row.last - row.first + 1 for row in coverage.missing_ranges) == missing
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=4 * EXAMPLES, deadline=None)
 @given(scripts(ranges=False), st.sampled_from([1, 3, 100]))
 def test_two_lines_repairs_and_abandons_give_every_id_once_in_order(
     script: list[tuple[Any, ...]], max_held: int
@@ -252,7 +253,7 @@ def test_two_lines_repairs_and_abandons_give_every_id_once_in_order(
     run_script(script, ranges=False, max_held=max_held)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=4 * EXAMPLES, deadline=None)
 @given(scripts(ranges=True), st.sampled_from([1, 3, 100]))
 def test_book_updates_that_the_lines_cut_differently_cover_every_id_once(
     script: list[tuple[Any, ...]], max_held: int
@@ -260,7 +261,7 @@ def test_book_updates_that_the_lines_cut_differently_cover_every_id_once(
     run_script(script, ranges=True, max_held=max_held)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * EXAMPLES, deadline=None)
 @given(
     st.lists(st.one_of(st.integers(0, 60), st.sampled_from(["interrupt"])), min_size=1, max_size=60)
 )
@@ -774,7 +775,7 @@ def test_a_nonsensical_time_does_not_stop_the_stream(arbiter: Arbiter, interval:
     assert track.gap is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * EXAMPLES, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 8), st.integers(0, 59), st.booleans()), max_size=40),
     st.lists(st.tuples(st.integers(0, 40), st.integers(0, 8)), max_size=8),
@@ -817,7 +818,7 @@ def test_reprs_say_where_a_track_is(arbiter: Arbiter) -> None:
     assert repr(track) == "<Track v btcusdt@trade next=2 held=1>"
 
 
-@settings(max_examples=500)
+@settings(max_examples=5 * EXAMPLES)
 @given(st.data())
 def test_a_batch_is_decided_as_its_messages_would_be_one_by_one(data: st.DataObject) -> None:
     """Whole runs are followed at once; that may change nothing but the time it takes."""

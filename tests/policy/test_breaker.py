@@ -775,5 +775,5 @@ class BreakerMachine(RuleBasedStateMachine):
 
 TestBreakerAgainstModel = BreakerMachine.TestCase
 TestBreakerAgainstModel.settings = hypothesis_settings(
-    max_examples=150, stateful_step_count=30, deadline=None
+    max_examples=hypothesis_settings().max_examples * 3 // 2, stateful_step_count=30, deadline=None
 )
