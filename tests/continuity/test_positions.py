@@ -9,7 +9,13 @@ from numbered import trade as numbered_trade
 from k2trio.continuity.arbiter import Arbiter
 from k2trio.continuity.books import BookTrack
 from k2trio.continuity.items import Gap, Outage
-from k2trio.continuity.positions import Position, earlier, position_after, positions_after
+from k2trio.continuity.positions import (
+    Position,
+    earlier,
+    is_behind,
+    position_after,
+    positions_after,
+)
 from k2trio.market.payloads import BookTicker, Depth, DepthSnapshot, Event
 
 BOOK = "btcusdt@bookTicker"
@@ -50,6 +56,15 @@ def test_of_two_positions_the_times_tell_which_is_earlier() -> None:
     assert earlier(before, after) is earlier(after, before) is before
     untimed = Position("v", TRADES, 4)
     assert earlier(untimed, after) is untimed
+
+
+def test_a_position_is_behind_another_by_its_id_and_of_a_bar_by_its_time() -> None:
+    at = Position("v", MINUTES, NOW_MS, 20)
+    assert is_behind(Position("v", MINUTES, NOW_MS + MINUTE, 10), at)
+    assert is_behind(Position("v", MINUTES, NOW_MS, 21), at)
+    for one in (at, Position("v", MINUTES, NOW_MS), Position("v", MINUTES, NOW_MS - MINUTE, 30)):
+        assert not is_behind(one, at)
+    assert is_behind(at, Position("v", MINUTES, NOW_MS))
 
 
 def test_what_a_quiet_kind_brought_meanwhile_is_an_outage() -> None:
