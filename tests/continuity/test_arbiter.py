@@ -299,6 +299,92 @@ def test_the_far_side_of_a_gap_is_held_until_the_other_line_fills_it(arbiter: Ar
     assert arbiter.gapped() == []
 
 
+def test_how_long_the_oldest_gap_has_been_open(arbiter: Arbiter) -> None:
+    assert arbiter.oldest_gap_s(9.0) == 0.0
+    offer(arbiter, trade(1), diff(1, 2))
+    offer(arbiter, trade(3), now=4.0)
+    offer(arbiter, diff(5, 6), trade(4), now=6.0)
+    assert arbiter.oldest_gap_s(9.0) == 5.0
+
+
+def test_streams_without_an_open_gap_are_settled(arbiter: Arbiter) -> None:
+    offer(arbiter, trade(1), trade(3), diff(1, 2))
+    assert arbiter.settled([DEPTH])
+    assert not arbiter.settled([DEPTH, TRADES])
+    offer(arbiter, trade(2))
+    assert arbiter.settled([DEPTH, TRADES])
+
+
+def test_a_stream_is_left_at_every_venue(arbiter: Arbiter) -> None:
+    offer(arbiter, quote(1, 1))
+    arbiter.offer("w", [structs.replace(quote(1, 1), venue="w")], 1.0)
+    arbiter.leave([BOOK])
+    for venue in "vw":
+        items = arbiter.offer(venue, [structs.replace(quote(2, 5), venue=venue)], 5.0).items
+        assert items[0] == Outage(venue, BOOK, 1.0, 5.0)
+
+
+def test_a_track_is_found_once_its_stream_has_begun(arbiter: Arbiter) -> None:
+    assert arbiter.found("v", TRADES) is None
+    offer(arbiter, trade(1))
+    assert arbiter.found("v", TRADES) is arbiter.track("v", TRADES)
+    assert arbiter.found("w", TRADES) is arbiter.found("v", DEPTH) is None
+    assert len(arbiter.tracks) == 1
+
+
+def test_until_where_something_is_missing(arbiter: Arbiter) -> None:
+    """What is held parts what is missing: one request may ask for several of its parts."""
+    offer(arbiter, trade(1), trade(4), trade(5), trade(8))
+    track = arbiter.track("v", TRADES)
+    assert [track.missing_until(until) for until in (1, 2, 5, 6, 100)] == [-1, 3, 3, 7, 7]
+    track.abandon("not_repaired", [])
+    assert [track.missing_until(until) for until in (5, 6)] == [-1, 7]
+    assert arbiter.track("v", DEPTH).missing_until(100) == -1
+
+
+def test_what_ended_waits_for_nothing_and_what_came_of_it_stays_counted(arbiter: Arbiter) -> None:
+    for number in (1, 2):
+        offer(arbiter, trade(number), trade(number + 5))
+        ended = arbiter.track("v", TRADES)
+        arbiter.end(ended)
+        assert (ended.wanting, len(ended.held)) == (False, 0)
+    assert sum(messages for symbol, messages in arbiter.received if symbol == "BTCUSDT") == 4
+    assert arbiter.tracks == []
+
+
+def test_a_book_that_ended_wants_no_snapshot(arbiter: Arbiter) -> None:
+    offer(arbiter, diff(1, 2), diff(5, 6))
+    ended = arbiter.track("v", DEPTH)
+    ended.abandon("not_repaired", [])
+    arbiter.end(ended)
+    assert not ended.wanting
+
+
+def test_what_came_before_a_stream_began_anew_is_taken_once_more() -> None:
+    arbiter = Arbiter(100)
+    events = [trade(number, at=1000 + number) for number in (1, 2, 3, 5)]
+    offer(arbiter, *events, now=10.0)
+    assert arbiter.begin("v", TRADES).gap is None
+    arbiter.gap_opened = False
+    assert arbiter.offer_again(events[1:], now=12.0) == events[1:3]
+    track = arbiter.track("v", TRADES)
+    assert (track.gap, arbiter.gap_opened) == ((4, 4), True)
+    assert (track.coverage().first, track.coverage().live) == (2, 2)
+    # By the clock of the messages it was 2 s before; it came at 10.
+    assert (track.began_at, track.seen_at) == (7.0, 10.0)
+    assert sum(messages for _, messages in arbiter.received) == len(events), "none came twice"
+
+
+def test_what_is_taken_once_more_keeps_its_outages(arbiter: Arbiter) -> None:
+    before, after = quote(1, 1), quote(2, 5)
+    offer(arbiter, before)
+    arbiter.leave([BOOK])
+    items: Any = [before, *offer(arbiter, after)]
+    arbiter.begin("v", BOOK)
+    assert arbiter.offer_again(items, now=6.0) == [before, Outage("v", BOOK, 1.0, 5.0), after]
+    assert not arbiter.gap_opened
+
+
 def test_other_streams_flow_while_one_is_held(arbiter: Arbiter) -> None:
     items = offer(arbiter, trade(1), trade(3), diff(5, 6), diff(7, 9))
     assert [item.stream for item in items] == [TRADES, DEPTH, DEPTH]
@@ -582,6 +668,15 @@ def test_a_lost_close_of_a_bar_is_named_and_a_lost_update_is_a_time(arbiter: Arb
     assert track.ledger.missing == 1
 
 
+def test_outages_are_counted_with_what_was_lost_of_a_stream_without_ids(arbiter: Arbiter) -> None:
+    events = [quote(number, number) for number in (1, 2)]
+    offer(arbiter, *events)
+    track = arbiter.track("v", BOOK)
+    for event in events:
+        assert track.lose(event) == Outage("v", BOOK, event.received, event.received)
+    assert track.coverage().outages == 2
+
+
 # -- the ledger ---------------------------------------------------------------------------------
 
 
@@ -612,6 +707,7 @@ def test_adjacent_ranges_become_one(arbiter: Arbiter) -> None:
 def test_a_stream_without_ids_counts_what_it_delivered(arbiter: Arbiter) -> None:
     offer(arbiter, quote(1, 0), quote(1, 0), quote(5, 1))
     coverage = arbiter.track("v", BOOK).coverage()
+    assert (coverage.venue, coverage.stream) == ("v", BOOK)
     assert (coverage.live, coverage.duplicates, coverage.missing) == (2, 1, 0)
 
 
