@@ -12,7 +12,7 @@ from msgspec import structs
 
 from k2trio.continuity import ledger as ledger_module
 from k2trio.continuity.arbiter import Arbiter
-from k2trio.continuity.held import Memory
+from k2trio.continuity.held import Held, Memory
 from k2trio.continuity.items import Gap, Item, Outage
 from k2trio.continuity.klines import KlineTrack
 from k2trio.continuity.ledger import Missing
@@ -390,6 +390,36 @@ def test_other_streams_flow_while_one_is_held(arbiter: Arbiter) -> None:
     assert [item.stream for item in items] == [TRADES, DEPTH, DEPTH]
 
 
+def test_a_gap_is_as_old_as_the_first_message_behind_it_however_it_is_filled(
+    arbiter: Arbiter,
+) -> None:
+    offer(arbiter, trade(1), diff(1, 2))
+    offer(arbiter, trade(9), diff(5, 6), now=1.0)
+    offer(arbiter, trade(5), diff(9, 10), now=3.0)
+    offer(arbiter, diff(5, 8), now=5.0)  # another line cut it differently
+    trades, book = arbiter.track("v", TRADES), arbiter.track("v", DEPTH)
+    assert (trades.opened_at, book.opened_at) == (1.0, 1.0)
+    assert (trades.gap, book.gap) == ((2, 4), (3, 4))
+    assert (len(book.held), book.duplicates) == (2, 1)
+    offer(arbiter, diff(5, 8), diff(4, 8), now=6.0)
+    assert (book.gap, book.opened_at, book.duplicates) == ((3, 3), 1.0, 2)
+    out = offer(arbiter, diff(3, 3), now=7.0)
+    assert [(item.data.first_update_id, item.data.last_update_id) for item in out] == [  # type: ignore[union-attr]
+        (3, 3),
+        (4, 8),
+        (9, 10),
+    ]
+    assert book.duplicates == 3
+
+
+def test_what_waits_is_counted_in_bytes_until_it_goes() -> None:
+    memory, events = Memory(), [trade(1), trade(2), trade(3)]
+    held = [Held(number, number, 0.0, event) for number, event in enumerate(events)]
+    memory.take(*held)
+    memory.free(held[1])
+    assert memory.used == cost_of(events[0]) + cost_of(events[2])
+
+
 def test_a_repair_in_the_middle_declares_what_lies_before_it(arbiter: Arbiter) -> None:
     offer(arbiter, trade(1), trade(6))
     out: list[Item] = []
@@ -687,7 +717,7 @@ def test_the_ledger_is_bounded(arbiter: Arbiter, monkeypatch: pytest.MonkeyPatch
         offer(arbiter, trade(number), now=number)
         track.abandon("not_repaired", [])
     coverage = track.coverage()
-    assert len(coverage.missing_ranges) == 3
+    assert [gap.first for gap in coverage.missing_ranges] == [11, 14, 17], "the newest"
     assert coverage.ranges_forgotten == 3
     assert coverage.missing == 12
     assert coverage.live == 7

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from numbered import AGGS, MINUTE, MINUTES, NOW_MS, NOW_S, TRADES, Bench, agg, bar
+from numbered import AGGS, MINUTE, MINUTES, NOW_MS, NOW_S, TRADES, Bench, agg, average, bar
 from numbered import trade as numbered_trade
 
 from k2trio.continuity.arbiter import Arbiter
@@ -16,7 +16,9 @@ from k2trio.continuity.positions import (
     position_after,
     positions_after,
 )
-from k2trio.market.payloads import BookTicker, Depth, DepthSnapshot, Event
+from k2trio.market.futures_payloads import FuturesDepth
+from k2trio.market.payloads import Bar, BookTicker, Depth, DepthSnapshot, Event, Kline
+from k2trio.market.units import MS, US, TimeUnit
 
 BOOK = "btcusdt@bookTicker"
 DEPTH = "btcusdt@depth"
@@ -41,6 +43,51 @@ def quote(number: int, at: float = 1.0) -> Event:
 )
 def test_positions_follow_what_was_dealt_with(item: Event | Gap, position: int) -> None:
     assert position_after(item).position == position
+
+
+FUTURES = "v-usdm"
+UPDATE = FuturesDepth(8, "BTCUSDT", 10, 12, [], [], 5, 9)
+
+
+@pytest.mark.parametrize(
+    ("item", "unit", "position"),
+    [
+        (numbered_trade(7, 7), MS, Position("v", TRADES, 7, NOW_MS + 7000, NOW_S + 7.001)),
+        (agg(7, 0, 2), MS, Position("v", AGGS, 7, NOW_MS, NOW_S + 0.001, 2)),
+        (agg(7, -1, -1), MS, Position("v", AGGS, 7, NOW_MS, NOW_S + 0.001)),
+        (quote(5, 3.0), MS, Position("v", BOOK, 5, None, 3.0)),
+        (average(2), MS, Position("v", "btcusdt@avgPrice", NOW_MS + 2000, None, NOW_S + 2.001)),
+        (
+            Event(DepthSnapshot(12, [], []), DEPTH, "v", 1.5, b"", "snapshot"),
+            US,
+            Position("v", DEPTH, 12, 1_500_000, 1.5),
+        ),
+        (
+            Event(UPDATE, DEPTH, FUTURES, 1.0, b""),
+            MS,
+            Position(FUTURES, DEPTH, 12, 5, 1.0),
+        ),
+        (bar(1, 65), MS, Position("v", MINUTES, NOW_MS + MINUTE, NOW_MS + 65_000, NOW_S + 65.001)),
+        (
+            Gap("v", MINUTES, NOW_MS * 1000, (NOW_MS + MINUTE) * 1000, "jump", 1.0, 2.0),
+            US,
+            Position("v", MINUTES, (NOW_MS + 2 * MINUTE) * 1000, None, 2.0),
+        ),
+        (Gap("v", TRADES, 3, 9, "jump", 1.0, 2.0), MS, Position("v", TRADES, 9, None, 2.0)),
+    ],
+)
+def test_a_position_says_all_that_is_known_of_where_the_stream_is(
+    item: Event | Gap, unit: TimeUnit, position: Position
+) -> None:
+    assert position_after(item, unit) == position
+    assert positions_after([item], unit) == {(item.venue, item.stream): position}
+
+
+def test_the_close_of_a_bar_is_where_the_next_one_opens_in_the_unit_of_the_run() -> None:
+    begin = NOW_MS * 1000
+    inner = Bar(begin, begin + MINUTE * 1000 - 1, "BTCUSDT", "1m", *"11111", 1, True, "1")
+    close = Event(Kline(begin + 7, "BTCUSDT", inner), MINUTES, "v", 1.0, b"")
+    assert position_after(close, US).position == begin + MINUTE * 1000
 
 
 def test_of_each_stream_the_last_item_counts() -> None:
