@@ -50,9 +50,10 @@ def test_the_id_that_is_next_is_delivered_whatever_its_time() -> None:
     ids=["before what was delivered", "before what is held", "after what is held"],
 )
 def test_beyond_a_gap_ids_and_times_have_to_grow_together(held: list[int], odd: Event) -> None:
-    bench = Bench()
-    bench.offer(trade(10, 10), *[trade(number, number) for number in held], odd)
+    bench, line = Bench(), Line()
+    bench.offer(trade(10, 10), *[trade(number, number) for number in held], odd, source=line)
     assert bench.refuted == [odd.data.trade_id]
+    assert (bench.strays[0].source, bench.strays[0].disputed) == (line, False)
     assert len(bench.arbiter.track("v", TRADES).held) == len(held)
 
 
@@ -559,3 +560,49 @@ def test_with_a_clock_that_is_behind_times_go_on_as_fast_as_the_clock_does() -> 
     for event in later:
         assert bench.offer(event)[-1:] == [event]
     assert bench.offer(average(12, ahead_ms=hour + 60_000)) == []
+
+
+@pytest.mark.parametrize(
+    ("new", "believed"),
+    [
+        ([(1, 100), (2, 101), (3, 102)], True),
+        ([(1, 100), (3, 102), (2, 101)], True),
+        ([(2, 101), (3, 102), (1, 100)], True),
+        ([(1, 100), (101, 101), (201, 102)], True),
+        ([(1, 100), (102, 101), (203, 102)], False),
+        ([(1, 100), (2, 99), (3, 102)], False),
+        ([(1, 100), (3, 102), (2, 103)], False),
+        ([(2, 101), (3, 102), (1, 103)], False),
+        ([(5, 100), (5, 101), (5, 102)], False),
+    ],
+    ids=[
+        "in order",
+        "the second late",
+        "the first late",
+        "near",
+        "too far apart",
+        "the second older",
+        "the second newer",
+        "the first newer",
+        "all of one id",
+    ],
+)
+def test_suspects_go_on_with_each_other_if_ids_and_times_grow_together(
+    new: list[tuple[int, int]], believed: bool
+) -> None:
+    bench = Bench()
+    bench.offer(*[trade(number, number / 1000) for number in LIVE])
+    bench.offer(*[trade(number, at) for number, at in new])
+    track = bench.arbiter.track("v", TRADES)
+    assert (track.first == min(new)[0]) == believed
+    assert (track.next == 505) != believed
+
+
+def test_copies_from_the_line_that_is_contested_do_not_speak_for_it() -> None:
+    bench, line = Bench(redundant=True), Line()
+    bench.offer(*[trade(number, number / 1000) for number in LIVE])
+    for number in (1, 2, 3):
+        bench.offer(*[trade(number, 100 + number)] * 2, source=line)
+    assert told(bench.items) == LIVE
+    bench.offer(trade(3, 103), source=Line("0b"))
+    assert told(bench.items) == [*LIVE, (505, 505, "reset"), 1, 2, 3]

@@ -184,6 +184,7 @@ def test_a_snapshot_is_told_with_its_weight_and_is_no_deeper_than_wanted() -> No
     assert budget.levels(1, 0.0, most=1000) == (1000, 50)
     assert budget.levels(1000, 0.0, most=700) == (100, 5)
     assert budget.levels(0, 0.0, most=100) == (100, 5)
+    assert Budget(500).levels(1, 0.0) == (5000, 250)
 
 
 def test_a_snapshot_is_measured_by_what_is_spent_within_the_window() -> None:
@@ -200,6 +201,7 @@ def test_a_wish_that_is_heavier_than_the_budget_is_paid_by_all_of_it() -> None:
     budget = Budget(100)
     heavy = budget.wish(250, 0.0)
     assert budget.admit(0.0) == [heavy]
+    assert budget.collecting_s(0.0) == 2.5
     assert (budget.left(0.0), budget.left(60.0)) == (0, 100)
 
 
