@@ -385,6 +385,36 @@ def test_what_is_taken_once_more_keeps_its_outages(arbiter: Arbiter) -> None:
     assert not arbiter.gap_opened
 
 
+def test_a_batch_tells_how_many_of_it_were_duplicates(arbiter: Arbiter) -> None:
+    decision = arbiter.offer("v", [trade(1), trade(1), trade(2), trade(2), diff(1, 2)], 0.0)
+    assert (told(decision.items[:2]), len(decision.items), decision.duplicates) == ([1, 2], 3, 2)
+    assert arbiter.offer("v", [trade(1), trade(3), trade(2)], 0.0).duplicates == 2
+
+
+def test_what_a_message_brings_beside_itself_is_told(arbiter: Arbiter) -> None:
+    def brings_more(*events: Event) -> bool:
+        arbiter.more_told = False
+        offer(arbiter, *events)
+        return arbiter.more_told
+
+    assert not arbiter.more_told
+    assert not arbiter.gap_opened
+    assert not brings_more(trade(1), quote(1, 1))
+    assert not brings_more(trade(2), trade(2), quote(2, 2), quote(2, 2))
+    assert not brings_more(trade(4))
+    assert brings_more(trade(3)), "what waited behind it"
+    arbiter.leave([BOOK])
+    assert brings_more(quote(3, 9)), "the outage before it"
+
+
+def test_whether_others_may_disagree_is_asked_of_the_stream_in_question() -> None:
+    asked: list[str] = []
+    arbiter = Arbiter(100, redundant=lambda track: bool(asked.append(track.stream.name)))
+    offer(arbiter, trade(1), diff(1, 2))
+    offer(arbiter, trade(2**62), trade(2**62 + 1))
+    assert set(asked) == {TRADES}
+
+
 def test_other_streams_flow_while_one_is_held(arbiter: Arbiter) -> None:
     items = offer(arbiter, trade(1), trade(3), diff(5, 6), diff(7, 9))
     assert [item.stream for item in items] == [TRADES, DEPTH, DEPTH]
