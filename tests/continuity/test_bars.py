@@ -6,10 +6,12 @@ import pytest
 from msgspec import structs
 from numbered import ABSURD, MINUTE, MINUTES, NOW_MS, NOW_S, YEAR_MS, Bench, Line, bar, told
 
+from k2trio.continuity.arbiter import Arbiter
 from k2trio.continuity.items import Gap, Outage
 from k2trio.continuity.ledger import Missing
 from k2trio.continuity.positions import position_after
 from k2trio.market.payloads import Event
+from k2trio.market.units import US
 
 SANE = [bar(0, 2), bar(0, 4), bar(0, 60, closed=True), bar(1, 62)]
 
@@ -218,3 +220,23 @@ def test_an_interruption_behind_what_waits_is_told_where_it_was(held: list[Event
     told = [item for item in bench.items[1:] if not isinstance(item, Gap)]
     before = Outage("v", MINUTES, NOW_S + 60.001, held[0].received)
     assert told == [before, *held, Outage("v", MINUTES, held[-1].received, after.received), after]
+
+
+def in_us(event: Event) -> Event:
+    """The same as a feed tells it whose times are in microseconds."""
+    kline = event.data
+    end = (kline.bar.close_time + 1) * 1000 - 1
+    inner = structs.replace(kline.bar, open_time=kline.bar.open_time * 1000, close_time=end)
+    told = structs.replace(kline, event_time=kline.event_time * 1000, bar=inner)
+    return structs.replace(event, data=told)
+
+
+def test_bars_are_reckoned_in_the_unit_of_the_feed() -> None:
+    arbiter = Arbiter(100, unit=US)
+    events = [in_us(one) for one in (bar(0, 2), bar(0, 60, closed=True), bar(1, 62), bar(3, 182))]
+    items = [item for event in events for item in arbiter.offer("v", [event], 0.0).items]
+    track = arbiter.track("v", MINUTES)
+    assert items == events[:3]
+    assert track.gap == ((NOW_MS + MINUTE) * 1000, (NOW_MS + 3 * MINUTE) * 1000 - 1)
+    track.abandon("not_repaired", items)
+    assert track.coverage().missing == 2

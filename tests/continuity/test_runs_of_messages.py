@@ -123,6 +123,31 @@ CASES: dict[str, Case] = {
         [bar(0, 30), bar(0, 40), bar(0, 60, closed=True), bar(1, 62)],
         [bar(0, 60, closed=True), bar(1, 64)],
     ),
+    "bars, updates of the open one": (
+        [bar(0, 10), bar(0, 20)],
+        [bar(0, second) for second in (30, 40, 50, 55)],
+        [bar(0, 55), bar(0, 50), bar(0, 57)],
+    ),
+    "bars, an update of the open one twice": (
+        [bar(0, 10), bar(0, 20)],
+        [bar(0, second) for second in (30, 40, 40, 50)],
+        [bar(0, 55)],
+    ),
+    "bars, updates of the open one out of order": (
+        [bar(0, 10), bar(0, 20)],
+        [bar(0, second) for second in (30, 50, 40, 55)],
+        [bar(0, 57)],
+    ),
+    "bars, an update of the open one from the future": (
+        [bar(0, 10), bar(0, 20)],
+        [bar(0, 30), bar(0, 40), bar(0, 50), bar(0, 55, ahead_ms=86_400_000)],
+        [bar(0, 57)],
+    ),
+    "bars, updates of one that has just begun": (
+        [bar(0, 10), bar(0, 60, closed=True)],
+        [bar(1, second) for second in (62, 64, 66, 68)],
+        [bar(2, 122), bar(1, 120, closed=True), bar(2, 124)],
+    ),
     "bars of which one has no close": (
         [bar(0, 10), bar(0, 20)],
         [bar(0, 30), bar(0, 40), bar(1, 62), bar(1, 64)],
