@@ -161,12 +161,11 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "json", "--quiet", data, "-o", str(report))
     wings: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for name, of_file in json.loads(report.read_text())["files"].items():
-        _, *wing, _ = Path(name).parts
-        wings["/".join(wing[:1]) + "/"].update(of_file["summary"])
+        wings["/".join(Path(name).parts[:-1][:2])].update(of_file["summary"])
     for wing, sums in sorted(wings.items()):
         lines = sums["covered_lines"] / (sums["num_statements"] or 1)
         branches = sums["covered_branches"] / (sums["num_branches"] or 1)
-        session.log(f"{wing:15} {lines:6.1%} of lines, {branches:6.1%} of branches")
+        session.log(f"{wing:18} {lines:6.1%} of lines, {branches:6.1%} of branches")
 
 
 @nox.session
