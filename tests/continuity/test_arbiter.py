@@ -442,6 +442,34 @@ def test_a_gap_is_as_old_as_the_first_message_behind_it_however_it_is_filled(
     assert book.duplicates == 3
 
 
+def test_whether_a_message_has_come_and_waits(arbiter: Arbiter) -> None:
+    """By its key, and by its time where that is known: ids may have begun anew."""
+    offer(arbiter, trade(1), trade(5), trade(7), trade(2**62, at=8))
+    track = arbiter.track("v", TRADES)
+    keys = (1, 4, 5, 6, 7, 8, 2**62)
+    waits = [False, False, True, False, True, False, True]
+    assert [track.awaits_others(key, None) for key in keys] == waits
+    told = [(5, 5000), (5, 5001), (5, 4999), (7, 5000)]
+    assert [track.awaits_others(*one) for one in told] == [True, False, False, False]
+    offer(arbiter, diff(1, 2), diff(5, 9))
+    book = arbiter.track("v", DEPTH)
+    assert [book.awaits_others(key, None) for key in (4, 5, 7, 9, 10)] == [0, 1, 1, 1, 0]
+
+
+def test_what_a_stream_said_last_is_kept_where_silence_is_judged_by_it(arbiter: Arbiter) -> None:
+    track = arbiter.track("v", BOOK)
+    for number in (1, 2, 3):
+        offer(arbiter, quote(number, number))
+        assert track.said == quote(number, number).data
+    arbiter.leave([BOOK])
+    offer(arbiter, quote(4, 9))
+    assert track.said == quote(4, 9).data
+    offer(arbiter, *[quote(number, 9) for number in range(5, 10)])
+    assert track.said == quote(9, 9).data
+    offer(arbiter, trade(1))
+    assert arbiter.track("v", TRADES).said is None
+
+
 def test_what_waits_is_counted_in_bytes_until_it_goes() -> None:
     memory, events = Memory(), [trade(1), trade(2), trade(3)]
     held = [Held(number, number, 0.0, event) for number, event in enumerate(events)]

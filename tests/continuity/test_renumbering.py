@@ -42,6 +42,11 @@ LIVE = [*range(500, 505)]
 def test_the_id_that_is_next_is_delivered_whatever_its_time() -> None:
     bench = Bench()
     assert told(bench.offer(trade(1, 5), trade(2, 3), trade(3, 6))) == [1, 2, 3]
+    assert told(bench.offer(trade(5, 8), trade(4, 2))) == [4, 5]
+    track = bench.arbiter.track("v", TRADES)
+    bench.offer(trade(8, 9))
+    track.repair(trade(6, 1), bench.items)
+    assert track.delivered_time == NOW_MS + 8000, "it does not turn back the clock"
 
 
 @pytest.mark.parametrize(

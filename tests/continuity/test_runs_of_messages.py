@@ -10,7 +10,8 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from numbered import AGGS, TRADES, Bench, agg, average, bar, quote, trade
+from msgspec import structs
+from numbered import AGGS, TRADES, Bench, agg, average, bar, diff, quote, trade
 
 from k2trio.compiled.interface import Run
 from k2trio.continuity.arbiter import RUN_MESSAGES
@@ -19,7 +20,7 @@ from k2trio.market.payloads import Event
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-AVERAGES, QUOTES = "btcusdt@avgPrice", "btcusdt@bookTicker"
+AVERAGES, BOOK, QUOTES = "btcusdt@avgPrice", "btcusdt@depth", "btcusdt@bookTicker"
 
 
 def trades(first: int, last: int) -> list[Event]:
@@ -34,6 +35,11 @@ def aggs(first: int, last: int, *, lost: int = 0) -> list[Event]:
     ]
 
 
+def diffs(first: int, last: int) -> list[Event]:
+    """Updates of a book, of twenty ids each."""
+    return [diff(20 * number, 20 * number + 19, number) for number in range(first, last + 1)]
+
+
 def quotes(first: int, last: int) -> list[Event]:
     return [quote(number, number) for number in range(first, last + 1)]
 
@@ -41,17 +47,20 @@ def quotes(first: int, last: int) -> list[Event]:
 def run_of(stream: str, events: Sequence[Event]) -> Run:
     """What a decoder tells of the messages of a stream in a batch."""
     payloads = [event.data for event in events if event.stream == stream]
-    name = {TRADES: "trade_id", AGGS: "agg_id", QUOTES: "update_id", AVERAGES: "event_time"}[stream]
-    keys = [getattr(one, name) for one in payloads]
-    steps = [right - left for left, right in itertools.pairwise(keys)]
-    in_order = all(step == 1 if stream in (TRADES, AGGS) else step > 0 for step in steps)
+    name = {TRADES: "trade_id", AGGS: "agg_id", QUOTES: "update_id", AVERAGES: "event_time"}
+    firsts = [getattr(one, name.get(stream, "first_update_id")) for one in payloads]
+    lasts = [getattr(one, name.get(stream, "last_update_id")) for one in payloads]
+    steps = [right - left for left, right in zip(lasts, firsts[1:], strict=False)]
+    proves = stream in (TRADES, AGGS, BOOK)
+    in_order = all(step == 1 if proves else step > 0 for step in steps)
     begin = due = 0
     if stream == AGGS:
         begin, due = payloads[0].first_trade_id, payloads[-1].last_trade_id + 1
         links = itertools.pairwise(payloads)
         in_order &= all(a.last_trade_id + 1 == b.first_trade_id for a, b in links)
-    time = {QUOTES: None, AVERAGES: keys[-1]}.get(stream, getattr(payloads[-1], "trade_time", None))
-    return Run(stream, len(keys), in_order, keys[0], keys[-1] + 1, time, begin, due)
+    of_last = {QUOTES: "none", TRADES: "trade_time", AGGS: "trade_time"}.get(stream, "event_time")
+    time = getattr(payloads[-1], of_last, None)
+    return Run(stream, len(firsts), in_order, firsts[0], lasts[-1] + 1, time, begin, due)
 
 
 def told(bench: Bench, *events: Event) -> None:
@@ -86,6 +95,24 @@ CASES: dict[str, Case] = {
         [*trades(1, 2), *quotes(1, 2)],
         [*trades(4, 7), *quotes(3, 6)],
         [*trades(3, 3), *quotes(6, 7)],
+    ),
+    "while a suspect waits": (
+        [*trades(1, 2), trade(2**62, 2.5)],
+        trades(3, 8),
+        trades(9, 9),
+    ),
+    "updates of a book": (diffs(1, 2), diffs(3, 8), diffs(9, 9)),
+    "updates of a book, beyond a gap": (diffs(1, 2), diffs(4, 8), diffs(3, 3)),
+    "updates of a book, a gap within": (
+        diffs(1, 2),
+        [*diffs(3, 5), *diffs(7, 9)],
+        diffs(6, 6),
+    ),
+    "updates of a book, copies": (diffs(1, 9), diffs(3, 8), diffs(10, 10)),
+    "updates of a book that overlap": (
+        diffs(1, 2),
+        [*diffs(3, 5), diff(101, 140, 6), *diffs(7, 8)],
+        diffs(9, 9),
     ),
     "aggregates": (aggs(1, 2), aggs(3, 8), aggs(9, 9)),
     "aggregates, and trades that are missing behind them": (
@@ -167,25 +194,28 @@ WAYS = {"found out": Bench.at_once, "told": told}
 def test_a_batch_is_decided_as_its_messages_would_be(name: str, way: str) -> None:
     before, batch, after = CASES[name]
     assert len(batch) >= RUN_MESSAGES
+    batch = [structs.replace(event, received=batch[-1].received) for event in batch]  # one read
     together, alone = Bench(), Bench()
     for bench in (together, alone):
         bench.offer(*before)
+        bench.now = 1.0
     WAYS[way](together, *batch)
     alone.offer(*batch)
+    compare(together, alone, {event.stream for event in batch})
     for bench in (together, alone):
         bench.offer(*after)
-    for stream in {event.stream for event in batch}:  # between two streams there is no order
+    compare(together, alone, {event.stream for event in batch})
+
+
+def compare(together: Bench, alone: Bench, streams: set[str]) -> None:
+    for stream in streams:  # between two streams there is no order
         ours, theirs = together.arbiter.track("v", stream), alone.arbiter.track("v", stream)
         assert [item for item in together.items if item.stream == stream] == [
             item for item in alone.items if item.stream == stream
         ]
         assert ours.coverage() == theirs.coverage()
-        assert (ours.received, ours.seen_at) == (theirs.received, theirs.seen_at)
-        assert (ours.delivered_at, ours.delivered_time) == (
-            theirs.delivered_at,
-            theirs.delivered_time,
-        )
-        assert ours.said == theirs.said
+        for name in ("received", "seen_at", "delivered_at", "delivered_time", "said"):
+            assert getattr(ours, name) == getattr(theirs, name), name
     assert together.refuted == alone.refuted
     assert together.arbiter.gap_opened == alone.arbiter.gap_opened
 
