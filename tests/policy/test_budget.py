@@ -410,6 +410,9 @@ def test_a_budget_begins_with_what_was_spent_before() -> None:
     budget.wish(750, -100.0)
     budget.wish(4, 2.0)
     assert budget.admit(2.0) == [], "a fifth has been overtaken already"
+    assert [budget.payable_from(weight, 2.0) for weight in (700, 701, 801)] == [2.0, 60.0, 61.0]
+    budget.load([Spent(0.0, 100, 30)], [], None)
+    assert [one.overtaken for one in budget.report(2.0).own] == [30]
     assert budget.collecting_s(2.0) == 0.0
     budget.load([Spent(0.0, 375)], [Spent(0.0, 375)], None)
     assert budget.collecting_s(2.0) == 1.25
