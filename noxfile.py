@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import nox
@@ -126,6 +128,46 @@ def fuzz(session: nox.Session) -> None:
     install(session, "test")
     session.install("atheris>=3")
     session.run("python", "tests/fuzz_core.py", *session.posargs)
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Whether a test notices when a line of the wings that decide is another one.
+
+    ``nox -s mutation -- policy continuity/arbiter.py`` looks at a wing, and a file, only.
+    """
+    install(session, "test", "mutation")
+    # The pure path is what is changed; the core would go on as before.
+    session.run("python", "tests/mutation.py", *session.posargs, env={"K2TRIO_PURE": "1"})
+
+
+QUICK = ["book", "client", "continuity", "market", "observe", "policy", "repair", "sharing"]
+QUICK += ["simulator", "sinks", "wire"]
+"""Tests that need no processes, or few."""
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Which lines and branches of each wing the quick tests take, or those that are named.
+
+    Told, not asked for. What runs in processes of their own is not seen.
+    """
+    install(session, "test")
+    session.install("coverage>=7.10")
+    folder = Path(session.create_tmp()).resolve()
+    data, report = f"--data-file={folder / 'coverage'}", folder / "coverage.json"
+    pytest = ("pytest", "-q", "-p", "no:xdist", "--override-ini=addopts=")
+    tests = session.posargs or [f"tests/{name}" for name in QUICK]
+    measured = ("--branch", "--source=k2trio", data)
+    session.run("coverage", "run", *measured, "-m", *pytest, *tests, success_codes=[0, 1])
+    session.run("coverage", "json", "--quiet", data, "-o", str(report))
+    wings: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for name, of_file in json.loads(report.read_text())["files"].items():
+        wings["/".join(Path(name).parts[:-1][:2])].update(of_file["summary"])
+    for wing, sums in sorted(wings.items()):
+        lines = sums["covered_lines"] / (sums["num_statements"] or 1)
+        branches = sums["covered_branches"] / (sums["num_branches"] or 1)
+        session.log(f"{wing:18} {lines:6.1%} of lines, {branches:6.1%} of branches")
 
 
 @nox.session

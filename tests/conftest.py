@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,15 @@ if TYPE_CHECKING:
 # How busy the machine is must not decide what passes.
 hypothesis.settings.register_profile(
     "suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+# A mutant is judged by the same examples each time, and that one fails is all that is asked.
+hypothesis.settings.register_profile(
+    "mutation",
+    hypothesis.settings.get_profile("suite"),
+    max_examples=10,
+    derandomize=True,
+    database=None,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
 )
 hypothesis.settings.load_profile("suite")
 
@@ -59,6 +70,15 @@ def heeded_interrupts() -> None:
     """A shell that starts the tests in the background has Ctrl-C ignored by all that they start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_found_out_before() -> None:
+    """A mutant is judged in a fork of a process that has run tests, and keeps what that found."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("k2trio.")]
+    for found in [found for module in modules for found in vars(module).values()]:
+        if isinstance(found, functools._lru_cache_wrapper):
+            found.cache_clear()
 
 
 @pytest.fixture(autouse=True)

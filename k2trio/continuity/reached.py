@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..market.keys import key_getters, time_getter
+from ..market.keys import key_getters
 from ..market.payloads import Event
 from ..market.streams import Kind, stream_of
 from ..market.units import MS, unit_near
@@ -91,7 +91,6 @@ class _Walk:
         """Where what was written last ends."""
         stream = stream_of(begin.venue, begin.stream)
         self._first_of = key_getters(stream.kind, stream.product)[0]
-        self._time_of = time_getter(stream.kind, stream.product)
 
     def take(self, item: Event[Any] | Gap) -> None:
         """What was written next."""

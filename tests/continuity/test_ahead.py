@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from msgspec import structs
-from numbered import MINUTE, MINUTES, NOW_MS, TRADES, agg, bar, trade
+from numbered import MINUTE, MINUTES, NOW_MS, NOW_S, TRADES, agg, bar, trade
 
 from k2trio.continuity.ahead import Ahead
 from k2trio.continuity.items import Gap, Outage, VenueChanged
 from k2trio.continuity.positions import Position, positions_after
 from k2trio.market.payloads import BookTicker, Event
+from k2trio.market.units import US
 
 BOOK = "btcusdt@bookTicker"
 
@@ -49,6 +50,8 @@ def test_a_new_numbering_is_all_new() -> None:
     ahead = ahead_of(trade(1000, 7))
     reset = Gap("v", TRADES, 1001, 1001, "reset")
     assert ahead.rest([trade(999, 6), reset, trade(1, 8)]) == [reset, trade(1, 8)]
+    early = Gap("v", TRADES, 900, 900, "reset")
+    assert ahead_of(trade(1000, 7)).rest([early, trade(1, 8)]) == [early, trade(1, 8)]
 
 
 def test_updates_of_a_bar_are_told_apart_by_their_time() -> None:
@@ -70,6 +73,37 @@ def test_outages_and_changes_are_left_out_with_the_messages_that_they_are_of() -
     assert ahead.rest([new, quote(6, 12.0)]) == [new, quote(6, 12.0)]
 
 
+def test_what_is_left_out_of_one_stream_takes_nothing_with_it_of_others() -> None:
+    ahead = ahead_of(quote(5, 10.0))
+    other, outage = trade(1, 1), Outage("v", BOOK, 10.0, 12.0)
+    changed = VenueChanged("v", BOOK, "w", 9.0, 12.0)
+    assert ahead.rest([other, changed, outage, quote(6, 12.0)]) == [
+        other,
+        changed,
+        outage,
+        quote(6, 12.0),
+    ]
+
+
+def test_an_outage_that_goes_on_behind_the_position_is_told() -> None:
+    ahead = ahead_of(quote(5, 10.0))
+    outage = Outage("v", BOOK, 1.0, 11.0)
+    assert ahead.rest([outage, quote(6, 11.0)]) == [outage, quote(6, 11.0)]
+
+
+def test_an_outage_is_told_where_nobody_knows_when_the_position_was_reached() -> None:
+    ahead = Ahead({("v", BOOK): Position("v", BOOK, 5)})
+    outage = Outage("v", BOOK, 1.0, 2.0)
+    assert ahead.rest([outage, quote(6, 11.0)]) == [outage, quote(6, 11.0)]
+
+
+def test_an_outage_of_a_kind_with_a_history_waits_for_the_message_that_it_is_of() -> None:
+    """Where ids began anew; what is repaired before that message may be there already."""
+    outage = Outage("v", TRADES, NOW_S + 7, NOW_S + 99)
+    assert ahead_of(trade(7, 7)).rest([outage, trade(7, 7), trade(8, 8)]) == [trade(8, 8)]
+    assert ahead_of(trade(7, 7)).rest([outage, trade(8, 8)]) == [outage, trade(8, 8)]
+
+
 def test_an_outage_is_told_though_the_clock_was_set_back() -> None:
     ahead = ahead_of(quote(5, 10.0))
     outage = Outage("v", BOOK, 10.0, 2.0)
@@ -88,7 +122,7 @@ def test_an_outage_of_a_kind_without_gaps_may_hide_a_new_numbering() -> None:
 
 def test_behind_a_gap_the_updates_of_the_open_bar_are_new() -> None:
     ahead = ahead_of(Gap("v", MINUTES, NOW_MS, NOW_MS, "jump"))
-    assert ahead.rest([bar(0, 60, closed=True), bar(1, 62)]) == [bar(1, 62)]
+    assert ahead.rest([bar(0, 59), bar(0, 60, closed=True), bar(1, 62)]) == [bar(1, 62)]
 
 
 def test_a_position_without_a_time_counts_by_its_id() -> None:
@@ -101,3 +135,13 @@ def test_a_position_without_a_time_counts_by_its_id() -> None:
 def test_of_two_aggregates_of_one_id_the_second_is_new() -> None:
     first, second = agg(6, 52, 52, 2), agg(6, 53, 53, 2)
     assert ahead_of(first).rest([first, second]) == [second]
+
+
+def test_of_a_gap_of_bars_the_part_is_left_in_the_unit_of_the_run() -> None:
+    there = Position("v", MINUTES, (NOW_MS + 2 * MINUTE) * 1000)
+    old = Gap("v", MINUTES, NOW_MS * 1000, (NOW_MS + MINUTE) * 1000, "jump")
+    new = structs.replace(old, last=(NOW_MS + 2 * MINUTE) * 1000)
+    assert Ahead({("v", MINUTES): there}, US).rest([old]) == []
+    assert Ahead({("v", MINUTES): there}, US).rest([new]) == [
+        structs.replace(new, first=there.position)
+    ]

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from k2trio.continuity import ledger as ledger_module
 from k2trio.continuity.arbiter import Arbiter
-from k2trio.continuity.held import Memory
+from k2trio.continuity.held import Held, Memory
 from k2trio.continuity.items import Gap, Item, Outage
 from k2trio.continuity.klines import KlineTrack
 from k2trio.continuity.ledger import Missing
@@ -38,6 +38,7 @@ TRADES, DEPTH, BOOK = "btcusdt@trade", "btcusdt@depth", "btcusdt@bookTicker"
 MINUTES = "btcusdt@kline_1m"
 ETH = "ethusdt@trade"
 MINUTE = 60_000
+EXAMPLES = settings().max_examples
 
 
 def trade(number: int, venue: str = "v", at: float | None = None, origin: Any = "live") -> Event:
@@ -244,7 +245,7 @@ def check_output(
     assert sum(row.last - row.first + 1 for row in coverage.missing_ranges) == missing
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=4 * EXAMPLES, deadline=None)
 @given(scripts(ranges=False), st.sampled_from([1, 3, 100]))
 def test_two_lines_repairs_and_abandons_give_every_id_once_in_order(
     script: list[tuple[Any, ...]], max_held: int
@@ -252,7 +253,7 @@ def test_two_lines_repairs_and_abandons_give_every_id_once_in_order(
     run_script(script, ranges=False, max_held=max_held)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=4 * EXAMPLES, deadline=None)
 @given(scripts(ranges=True), st.sampled_from([1, 3, 100]))
 def test_book_updates_that_the_lines_cut_differently_cover_every_id_once(
     script: list[tuple[Any, ...]], max_held: int
@@ -260,7 +261,7 @@ def test_book_updates_that_the_lines_cut_differently_cover_every_id_once(
     run_script(script, ranges=True, max_held=max_held)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * EXAMPLES, deadline=None)
 @given(
     st.lists(st.one_of(st.integers(0, 60), st.sampled_from(["interrupt"])), min_size=1, max_size=60)
 )
@@ -298,9 +299,183 @@ def test_the_far_side_of_a_gap_is_held_until_the_other_line_fills_it(arbiter: Ar
     assert arbiter.gapped() == []
 
 
+def test_how_long_the_oldest_gap_has_been_open(arbiter: Arbiter) -> None:
+    assert arbiter.oldest_gap_s(9.0) == 0.0
+    offer(arbiter, trade(1), diff(1, 2))
+    offer(arbiter, trade(3), now=4.0)
+    offer(arbiter, diff(5, 6), trade(4), now=6.0)
+    assert arbiter.oldest_gap_s(9.0) == 5.0
+
+
+def test_streams_without_an_open_gap_are_settled(arbiter: Arbiter) -> None:
+    offer(arbiter, trade(1), trade(3), diff(1, 2))
+    assert arbiter.settled([DEPTH])
+    assert not arbiter.settled([DEPTH, TRADES])
+    offer(arbiter, trade(2))
+    assert arbiter.settled([DEPTH, TRADES])
+
+
+def test_a_stream_is_left_at_every_venue(arbiter: Arbiter) -> None:
+    offer(arbiter, quote(1, 1))
+    arbiter.offer("w", [structs.replace(quote(1, 1), venue="w")], 1.0)
+    arbiter.leave([BOOK])
+    for venue in "vw":
+        items = arbiter.offer(venue, [structs.replace(quote(2, 5), venue=venue)], 5.0).items
+        assert items[0] == Outage(venue, BOOK, 1.0, 5.0)
+
+
+def test_a_track_is_found_once_its_stream_has_begun(arbiter: Arbiter) -> None:
+    assert arbiter.found("v", TRADES) is None
+    offer(arbiter, trade(1))
+    assert arbiter.found("v", TRADES) is arbiter.track("v", TRADES)
+    assert arbiter.found("w", TRADES) is arbiter.found("v", DEPTH) is None
+    assert len(arbiter.tracks) == 1
+
+
+def test_until_where_something_is_missing(arbiter: Arbiter) -> None:
+    """What is held parts what is missing: one request may ask for several of its parts."""
+    offer(arbiter, trade(1), trade(4), trade(5), trade(8))
+    track = arbiter.track("v", TRADES)
+    assert [track.missing_until(until) for until in (1, 2, 5, 6, 100)] == [-1, 3, 3, 7, 7]
+    track.abandon("not_repaired", [])
+    assert [track.missing_until(until) for until in (5, 6)] == [-1, 7]
+    assert arbiter.track("v", DEPTH).missing_until(100) == -1
+
+
+def test_what_ended_waits_for_nothing_and_what_came_of_it_stays_counted(arbiter: Arbiter) -> None:
+    for number in (1, 2):
+        offer(arbiter, trade(number), trade(number + 5))
+        ended = arbiter.track("v", TRADES)
+        arbiter.end(ended)
+        assert (ended.wanting, len(ended.held)) == (False, 0)
+    assert sum(messages for symbol, messages in arbiter.received if symbol == "BTCUSDT") == 4
+    assert arbiter.tracks == []
+
+
+def test_a_book_that_ended_wants_no_snapshot(arbiter: Arbiter) -> None:
+    offer(arbiter, diff(1, 2), diff(5, 6))
+    ended = arbiter.track("v", DEPTH)
+    ended.abandon("not_repaired", [])
+    arbiter.end(ended)
+    assert not ended.wanting
+
+
+def test_what_came_before_a_stream_began_anew_is_taken_once_more() -> None:
+    arbiter = Arbiter(100)
+    events = [trade(number, at=1000 + number) for number in (1, 2, 3, 5)]
+    offer(arbiter, *events, now=10.0)
+    assert arbiter.begin("v", TRADES).gap is None
+    arbiter.gap_opened = False
+    assert arbiter.offer_again(events[1:], now=12.0) == events[1:3]
+    track = arbiter.track("v", TRADES)
+    assert (track.gap, arbiter.gap_opened) == ((4, 4), True)
+    assert (track.coverage().first, track.coverage().live) == (2, 2)
+    # By the clock of the messages it was 2 s before; it came at 10.
+    assert (track.began_at, track.seen_at) == (7.0, 10.0)
+    assert sum(messages for _, messages in arbiter.received) == len(events), "none came twice"
+
+
+def test_what_is_taken_once_more_keeps_its_outages(arbiter: Arbiter) -> None:
+    before, after = quote(1, 1), quote(2, 5)
+    offer(arbiter, before)
+    arbiter.leave([BOOK])
+    items: Any = [before, *offer(arbiter, after)]
+    arbiter.begin("v", BOOK)
+    assert arbiter.offer_again(items, now=6.0) == [before, Outage("v", BOOK, 1.0, 5.0), after]
+    assert not arbiter.gap_opened
+
+
+def test_a_batch_tells_how_many_of_it_were_duplicates(arbiter: Arbiter) -> None:
+    decision = arbiter.offer("v", [trade(1), trade(1), trade(2), trade(2), diff(1, 2)], 0.0)
+    assert (told(decision.items[:2]), len(decision.items), decision.duplicates) == ([1, 2], 3, 2)
+    assert arbiter.offer("v", [trade(1), trade(3), trade(2)], 0.0).duplicates == 2
+
+
+def test_what_a_message_brings_beside_itself_is_told(arbiter: Arbiter) -> None:
+    def brings_more(*events: Event) -> bool:
+        arbiter.more_told = False
+        offer(arbiter, *events)
+        return arbiter.more_told
+
+    assert not arbiter.more_told
+    assert not arbiter.gap_opened
+    assert not brings_more(trade(1), quote(1, 1))
+    assert not brings_more(trade(2), trade(2), quote(2, 2), quote(2, 2))
+    assert not brings_more(trade(4))
+    assert brings_more(trade(3)), "what waited behind it"
+    arbiter.leave([BOOK])
+    assert brings_more(quote(3, 9)), "the outage before it"
+
+
+def test_whether_others_may_disagree_is_asked_of_the_stream_in_question() -> None:
+    asked: list[str] = []
+    arbiter = Arbiter(100, redundant=lambda track: bool(asked.append(track.stream.name)))
+    offer(arbiter, trade(1), diff(1, 2))
+    offer(arbiter, trade(2**62), trade(2**62 + 1))
+    assert set(asked) == {TRADES}
+
+
 def test_other_streams_flow_while_one_is_held(arbiter: Arbiter) -> None:
     items = offer(arbiter, trade(1), trade(3), diff(5, 6), diff(7, 9))
     assert [item.stream for item in items] == [TRADES, DEPTH, DEPTH]
+
+
+def test_a_gap_is_as_old_as_the_first_message_behind_it_however_it_is_filled(
+    arbiter: Arbiter,
+) -> None:
+    offer(arbiter, trade(1), diff(1, 2))
+    offer(arbiter, trade(9), diff(5, 6), now=1.0)
+    offer(arbiter, trade(5), diff(9, 10), now=3.0)
+    offer(arbiter, diff(5, 8), now=5.0)  # another line cut it differently
+    trades, book = arbiter.track("v", TRADES), arbiter.track("v", DEPTH)
+    assert (trades.opened_at, book.opened_at) == (1.0, 1.0)
+    assert (trades.gap, book.gap) == ((2, 4), (3, 4))
+    assert (len(book.held), book.duplicates) == (2, 1)
+    offer(arbiter, diff(5, 8), diff(4, 8), now=6.0)
+    assert (book.gap, book.opened_at, book.duplicates) == ((3, 3), 1.0, 2)
+    out = offer(arbiter, diff(3, 3), now=7.0)
+    assert [(item.data.first_update_id, item.data.last_update_id) for item in out] == [  # type: ignore[union-attr]
+        (3, 3),
+        (4, 8),
+        (9, 10),
+    ]
+    assert book.duplicates == 3
+
+
+def test_whether_a_message_has_come_and_waits(arbiter: Arbiter) -> None:
+    """By its key, and by its time where that is known: ids may have begun anew."""
+    offer(arbiter, trade(1), trade(5), trade(7), trade(2**62, at=8))
+    track = arbiter.track("v", TRADES)
+    keys = (1, 4, 5, 6, 7, 8, 2**62)
+    waits = [False, False, True, False, True, False, True]
+    assert [track.awaits_others(key, None) for key in keys] == waits
+    told = [(5, 5000), (5, 5001), (5, 4999), (7, 5000)]
+    assert [track.awaits_others(*one) for one in told] == [True, False, False, False]
+    offer(arbiter, diff(1, 2), diff(5, 9))
+    book = arbiter.track("v", DEPTH)
+    assert [book.awaits_others(key, None) for key in (4, 5, 7, 9, 10)] == [0, 1, 1, 1, 0]
+
+
+def test_what_a_stream_said_last_is_kept_where_silence_is_judged_by_it(arbiter: Arbiter) -> None:
+    track = arbiter.track("v", BOOK)
+    for number in (1, 2, 3):
+        offer(arbiter, quote(number, number))
+        assert track.said == quote(number, number).data
+    arbiter.leave([BOOK])
+    offer(arbiter, quote(4, 9))
+    assert track.said == quote(4, 9).data
+    offer(arbiter, *[quote(number, 9) for number in range(5, 10)])
+    assert track.said == quote(9, 9).data
+    offer(arbiter, trade(1))
+    assert arbiter.track("v", TRADES).said is None
+
+
+def test_what_waits_is_counted_in_bytes_until_it_goes() -> None:
+    memory, events = Memory(), [trade(1), trade(2), trade(3)]
+    held = [Held(number, number, 0.0, event) for number, event in enumerate(events)]
+    memory.take(*held)
+    memory.free(held[1])
+    assert memory.used == cost_of(events[0]) + cost_of(events[2])
 
 
 def test_a_repair_in_the_middle_declares_what_lies_before_it(arbiter: Arbiter) -> None:
@@ -581,6 +756,15 @@ def test_a_lost_close_of_a_bar_is_named_and_a_lost_update_is_a_time(arbiter: Arb
     assert track.ledger.missing == 1
 
 
+def test_outages_are_counted_with_what_was_lost_of_a_stream_without_ids(arbiter: Arbiter) -> None:
+    events = [quote(number, number) for number in (1, 2)]
+    offer(arbiter, *events)
+    track = arbiter.track("v", BOOK)
+    for event in events:
+        assert track.lose(event) == Outage("v", BOOK, event.received, event.received)
+    assert track.coverage().outages == 2
+
+
 # -- the ledger ---------------------------------------------------------------------------------
 
 
@@ -591,7 +775,7 @@ def test_the_ledger_is_bounded(arbiter: Arbiter, monkeypatch: pytest.MonkeyPatch
         offer(arbiter, trade(number), now=number)
         track.abandon("not_repaired", [])
     coverage = track.coverage()
-    assert len(coverage.missing_ranges) == 3
+    assert [gap.first for gap in coverage.missing_ranges] == [11, 14, 17], "the newest"
     assert coverage.ranges_forgotten == 3
     assert coverage.missing == 12
     assert coverage.live == 7
@@ -611,6 +795,7 @@ def test_adjacent_ranges_become_one(arbiter: Arbiter) -> None:
 def test_a_stream_without_ids_counts_what_it_delivered(arbiter: Arbiter) -> None:
     offer(arbiter, quote(1, 0), quote(1, 0), quote(5, 1))
     coverage = arbiter.track("v", BOOK).coverage()
+    assert (coverage.venue, coverage.stream) == ("v", BOOK)
     assert (coverage.live, coverage.duplicates, coverage.missing) == (2, 1, 0)
 
 
@@ -774,7 +959,7 @@ def test_a_nonsensical_time_does_not_stop_the_stream(arbiter: Arbiter, interval:
     assert track.gap is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * EXAMPLES, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 8), st.integers(0, 59), st.booleans()), max_size=40),
     st.lists(st.tuples(st.integers(0, 40), st.integers(0, 8)), max_size=8),
@@ -817,7 +1002,7 @@ def test_reprs_say_where_a_track_is(arbiter: Arbiter) -> None:
     assert repr(track) == "<Track v btcusdt@trade next=2 held=1>"
 
 
-@settings(max_examples=500)
+@settings(max_examples=5 * EXAMPLES)
 @given(st.data())
 def test_a_batch_is_decided_as_its_messages_would_be_one_by_one(data: st.DataObject) -> None:
     """Whole runs are followed at once; that may change nothing but the time it takes."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 from msgspec import structs
-from numbered import ABSURD, MINUTE, MINUTES, NOW_MS, YEAR_MS, Bench, bar, told
+from numbered import ABSURD, MINUTE, MINUTES, NOW_MS, NOW_S, YEAR_MS, Bench, Line, bar, told
 
-from k2trio.continuity.items import Gap
+from k2trio.continuity.arbiter import Arbiter
+from k2trio.continuity.items import Gap, Outage
+from k2trio.continuity.ledger import Missing
 from k2trio.continuity.positions import position_after
 from k2trio.market.payloads import Event
+from k2trio.market.units import US
 
 SANE = [bar(0, 2), bar(0, 4), bar(0, 60, closed=True), bar(1, 62)]
 
@@ -26,8 +29,9 @@ SANE = [bar(0, 2), bar(0, 4), bar(0, 60, closed=True), bar(1, 62)]
 )
 def test_an_absurd_time_of_a_bar_silences_nothing(odd: Event) -> None:
     bench = Bench()
-    assert bench.offer(SANE[0], odd, *SANE[1:]) == SANE
-    assert [stray.event for stray in bench.strays] == [odd]
+    line = Line()
+    assert bench.offer(SANE[0], odd, *SANE[1:], source=line) == SANE
+    assert [(stray.event, stray.source) for stray in bench.strays] == [(odd, line)]
 
 
 def test_a_stream_that_followed_absurd_times_is_followed_back() -> None:
@@ -114,8 +118,8 @@ def test_one_update_of_a_bar_off_the_grid_does_not_take_the_place_of_the_true_on
     redundant: bool,
 ) -> None:
     bench = Bench()
-    false = bar(1.5, 80, end=2.5, ahead_ms=30_000)
-    bars = [bar(0, 60, closed=True), bar(1, 82), bar(1, 120, closed=True), bar(2, 122)]
+    false = bar(1.5, 92, end=2.5)
+    bars = [bar(0, 60, closed=True), bar(1, 94), bar(1, 120, closed=True), bar(2, 122)]
     feed = [bars[0], false, *bars[1:]]
     assert bench.offer(*feed, *(feed if redundant else [])) == bars
     bench.offer(bar(2, 130))
@@ -152,3 +156,87 @@ def test_a_copy_of_what_waits_behind_a_gap_is_no_bar_of_another_numbering() -> N
     track.abandon("not_repaired", bench.items)
     bench.offer(*following)
     assert [item for item in bench.items if isinstance(item, Event)] == late
+
+
+def test_each_update_of_a_bar_is_delivered_once_though_two_lines_bring_it() -> None:
+    updates = [bar(0, second) for second in range(2, 20, 2)]
+    bench = Bench(redundant=True)
+    assert bench.offer(*[one for update in updates for one in (update, update)]) == updates
+    track = bench.arbiter.track("v", MINUTES)
+    assert (track.duplicates, track.coverage().first) == (len(updates), updates[0].data.event_time)
+
+
+def test_updates_that_a_line_brings_again_for_long_are_copies_still() -> None:
+    updates = [bar(0, second) for second in range(2, 40, 2)]
+    bench = Bench(redundant=True)
+    bench.offer(*updates)
+    for update in updates:
+        bench.now += 1.0
+        assert bench.offer(update) == []
+    assert bench.arbiter.track("v", MINUTES).duplicates == len(updates)
+
+
+def test_what_is_held_behind_a_second_gap_waits_on_when_the_first_is_closed() -> None:
+    bench = Bench()
+    held = [bar(2, 122), bar(2, 180, closed=True), bar(5, 302)]
+    bench.offer(bar(0, 60, closed=True), *held)
+    track = bench.arbiter.track("v", MINUTES)
+    assert track.held_behind == 4
+    missing = [track.missing_until(NOW_MS + minute * MINUTE) for minute in (0, 1, 3)]
+    assert missing == [-1, NOW_MS + 2 * MINUTE - 1, NOW_MS + 5 * MINUTE - 1]
+    repaired = structs.replace(bar(1, 120, closed=True), origin="backfill")
+    assert track.repair_key(repaired) == NOW_MS + MINUTE
+    track.repair(repaired, bench.items)
+    assert bench.items[1:] == [repaired, *held[:2]]
+    assert track.coverage().repaired_ranges == [(NOW_MS + MINUTE, NOW_MS + MINUTE)]
+    track.abandon("not_repaired", bench.items)
+    gap = Gap(
+        "v", MINUTES, NOW_MS + 3 * MINUTE, NOW_MS + 4 * MINUTE, "not_repaired",
+        held[1].received, held[2].received,
+    )  # fmt: skip
+    assert bench.items[4:] == [gap, held[2]]
+    assert track.coverage().missing_ranges == [Missing(gap.first, gap.last, "not_repaired")]
+
+
+def test_what_lies_within_a_bar_that_a_repair_brought_is_not_delivered() -> None:
+    """The history has a bar that began late, and ended where the next one has begun already."""
+    bench = Bench()
+    bench.offer(bar(0, 60, closed=True), bar(2, 122))
+    track = bench.arbiter.track("v", MINUTES)
+    late = bar(1.5, 150, closed=True, end=2.5)
+    track.repair(late, bench.items)
+    assert [item for item in bench.items[1:] if isinstance(item, Event)] == [late]
+    assert track.duplicates == 1
+
+
+@pytest.mark.parametrize("held", [[bar(2, 122)], [bar(2, 122), bar(2, 124)]], ids=["one", "two"])
+def test_an_interruption_behind_what_waits_is_told_where_it_was(held: list[Event]) -> None:
+    bench = Bench()
+    bench.offer(bar(0, 60, closed=True), *held)
+    bench.arbiter.interrupt("v", [MINUTES])
+    after = bar(2, 140)
+    bench.offer(after)
+    bench.arbiter.track("v", MINUTES).abandon("not_repaired", bench.items)
+    told = [item for item in bench.items[1:] if not isinstance(item, Gap)]
+    before = Outage("v", MINUTES, NOW_S + 60.001, held[0].received)
+    assert told == [before, *held, Outage("v", MINUTES, held[-1].received, after.received), after]
+
+
+def in_us(event: Event) -> Event:
+    """The same as a feed tells it whose times are in microseconds."""
+    kline = event.data
+    end = (kline.bar.close_time + 1) * 1000 - 1
+    inner = structs.replace(kline.bar, open_time=kline.bar.open_time * 1000, close_time=end)
+    told = structs.replace(kline, event_time=kline.event_time * 1000, bar=inner)
+    return structs.replace(event, data=told)
+
+
+def test_bars_are_reckoned_in_the_unit_of_the_feed() -> None:
+    arbiter = Arbiter(100, unit=US)
+    events = [in_us(one) for one in (bar(0, 2), bar(0, 60, closed=True), bar(1, 62), bar(3, 182))]
+    items = [item for event in events for item in arbiter.offer("v", [event], 0.0).items]
+    track = arbiter.track("v", MINUTES)
+    assert items == events[:3]
+    assert track.gap == ((NOW_MS + MINUTE) * 1000, (NOW_MS + 3 * MINUTE) * 1000 - 1)
+    track.abandon("not_repaired", items)
+    assert track.coverage().missing == 2

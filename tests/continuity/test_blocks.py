@@ -62,3 +62,18 @@ def test_ids_that_the_venue_never_used_are_forgotten_with_their_numbering() -> N
         bench.out += bench.arbiter.offer("v", [block(number, 2_000 + number)], 2_000.0).items
     assert bench.told() == [1_000, 1_004, (1_005, 1_005, "reset"), 1, 2, 3, 4]
     assert bench.arbiter.track("v", STREAM).coverage().live == 4
+
+
+def test_one_id_alone_that_the_venue_left_out_is_not_missing() -> None:
+    bench = Bench(1, 2, 4)
+    bench.arbiter.track("v", STREAM).declare(3, "venue_missing", bench.out)
+    assert bench.told() == [1, 2, 4]
+
+
+def test_what_the_venue_left_out_before_is_of_no_interest_any_more() -> None:
+    bench = Bench(1, 2)
+    track = bench.arbiter.track("v", STREAM)
+    track.declare(1, "venue_missing", bench.out)
+    bench.offer(2, 3)
+    assert bench.told() == [1, 2, 3]
+    assert track.coverage().live == 3

@@ -367,3 +367,85 @@ def test_a_gap_that_a_snapshot_stands_for_ends_when_that_came() -> None:
     assert isinstance(gap, Gap)
     assert (gap.first, gap.last, gap.reason) == (1001, 1007, "snapshot")
     assert (gap.since, gap.until) == (NOW_MS / 1000 + 3, NOW_MS / 1000 + 100)
+
+
+def test_a_book_is_quiet_when_for_so_long_nothing_has_come() -> None:
+    book = Book(snapshots=True)
+    book.offer((1, 2))
+    assert book.snapshot(2)
+    assert not book.track.fall_quiet(100.0, 5.0), "no connection was lost, so nothing is missing"
+    book.track.interrupt()
+    assert not book.track.fall_quiet(6.9, 5.0)
+    assert book.track.fall_quiet(7.0, 5.0)
+    assert not book.track.fall_quiet(8.0, 5.0), "that is no news"
+
+
+def test_a_book_that_waits_behind_a_gap_is_not_quiet() -> None:
+    book = Book(snapshots=True)
+    book.offer((1, 2))
+    book.snapshot(2)
+    book.track.interrupt()
+    book.offer((5, 6))
+    assert not book.track.fall_quiet(100.0, 5.0)
+
+
+def test_one_lost_update_is_enough_to_want_a_snapshot() -> None:
+    book = Book()
+    book.offer((1, 2), (4, 5))
+    book.track.abandon("not_repaired", book.out)
+    assert book.told == [(1, 2), (3, 3, "not_repaired"), (4, 5)]
+    assert book.track.wants_snapshot
+
+
+def test_what_was_told_before_makes_no_snapshot_wanted() -> None:
+    book = Book()
+    book.offer((1, 2), (3, 5))
+    book.track.declare(4, "not_repaired", book.out)
+    assert not book.track.wants_snapshot
+    assert book.told == [(1, 2), (3, 5)]
+
+
+def test_a_book_whose_ids_began_anew_wants_a_snapshot() -> None:
+    """What was kept of it is of the numbering before."""
+    book = Book(snapshots=True)
+    book.offer((100_000_001, 100_000_002))
+    book.snapshot(100_000_002)
+    assert not book.track.wants_snapshot
+    for number in range(1, 5):
+        data = Depth(200_000_000 + number, "BTCUSDT", number, number, [], [])
+        event = Event(data, DEPTH, "v", 200_000.0 + number, b"")
+        book.out += book.arbiter.offer("v", [event], 200_000.0 + number).items
+    assert (100_000_003, 100_000_003, "reset") in book.told
+    assert book.track.wants_snapshot
+
+
+def test_a_book_can_be_begun_again_where_books_begin_with_a_snapshot() -> None:
+    book = Book(snapshots=True)
+    assert not book.track.begin_again(), "it has not begun yet"
+    book.offer((1, 2))
+    book.snapshot(2)
+    assert book.track.begin_again()
+    assert book.track.asks
+    assert not book.track.begin_again()
+    assert not Book().track.begin_again()
+
+
+def test_an_update_that_is_lost_has_the_reason_that_is_told() -> None:
+    book = Book()
+    book.offer((1, 2), (3, 5))
+    first, second = book.out
+    assert book.track.lose(first) == Gap("v", DEPTH, 1, 2, "overflow", 2.0, 2.0)  # type: ignore[arg-type]
+    lost = book.track.lose(second, "not_written")  # type: ignore[arg-type]
+    assert lost == Gap("v", DEPTH, 3, 5, "not_written", 5.0, 5.0)
+
+
+def test_a_gap_behind_the_snapshot_of_a_quiet_book_begins_with_that() -> None:
+    book = Book(snapshots=True)
+    assert book.track.fall_quiet(10.0, 5.0)
+    event = Event(DepthSnapshot(7, [], []), DEPTH, "v", 3.0, b"", "snapshot")
+    assert book.track.snapshot(event, book.out)
+    book.offer((10, 12))
+    book.track.abandon("not_repaired", book.out)
+    assert book.out[1] == Gap("v", DEPTH, 8, 9, "not_repaired", 3.0, 12.0)
+    book.offer((10, 12))
+    assert book.track.coverage().duplicates == 1

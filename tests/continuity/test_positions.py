@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from numbered import AGGS, MINUTE, MINUTES, NOW_MS, NOW_S, TRADES, Bench, agg, bar
+from numbered import AGGS, MINUTE, MINUTES, NOW_MS, NOW_S, TRADES, Bench, agg, average, bar
 from numbered import trade as numbered_trade
 
 from k2trio.continuity.arbiter import Arbiter
 from k2trio.continuity.books import BookTrack
 from k2trio.continuity.items import Gap, Outage
-from k2trio.continuity.positions import Position, earlier, position_after, positions_after
-from k2trio.market.payloads import BookTicker, Depth, DepthSnapshot, Event
+from k2trio.continuity.positions import (
+    Position,
+    earlier,
+    is_behind,
+    position_after,
+    positions_after,
+)
+from k2trio.market.futures_payloads import FuturesDepth
+from k2trio.market.payloads import Bar, BookTicker, Depth, DepthSnapshot, Event, Kline
+from k2trio.market.units import MS, US, TimeUnit
 
 BOOK = "btcusdt@bookTicker"
 DEPTH = "btcusdt@depth"
@@ -37,6 +45,51 @@ def test_positions_follow_what_was_dealt_with(item: Event | Gap, position: int) 
     assert position_after(item).position == position
 
 
+FUTURES = "v-usdm"
+UPDATE = FuturesDepth(8, "BTCUSDT", 10, 12, [], [], 5, 9)
+
+
+@pytest.mark.parametrize(
+    ("item", "unit", "position"),
+    [
+        (numbered_trade(7, 7), MS, Position("v", TRADES, 7, NOW_MS + 7000, NOW_S + 7.001)),
+        (agg(7, 0, 2), MS, Position("v", AGGS, 7, NOW_MS, NOW_S + 0.001, 2)),
+        (agg(7, -1, -1), MS, Position("v", AGGS, 7, NOW_MS, NOW_S + 0.001)),
+        (quote(5, 3.0), MS, Position("v", BOOK, 5, None, 3.0)),
+        (average(2), MS, Position("v", "btcusdt@avgPrice", NOW_MS + 2000, None, NOW_S + 2.001)),
+        (
+            Event(DepthSnapshot(12, [], []), DEPTH, "v", 1.5, b"", "snapshot"),
+            US,
+            Position("v", DEPTH, 12, 1_500_000, 1.5),
+        ),
+        (
+            Event(UPDATE, DEPTH, FUTURES, 1.0, b""),
+            MS,
+            Position(FUTURES, DEPTH, 12, 5, 1.0),
+        ),
+        (bar(1, 65), MS, Position("v", MINUTES, NOW_MS + MINUTE, NOW_MS + 65_000, NOW_S + 65.001)),
+        (
+            Gap("v", MINUTES, NOW_MS * 1000, (NOW_MS + MINUTE) * 1000, "jump", 1.0, 2.0),
+            US,
+            Position("v", MINUTES, (NOW_MS + 2 * MINUTE) * 1000, None, 2.0),
+        ),
+        (Gap("v", TRADES, 3, 9, "jump", 1.0, 2.0), MS, Position("v", TRADES, 9, None, 2.0)),
+    ],
+)
+def test_a_position_says_all_that_is_known_of_where_the_stream_is(
+    item: Event | Gap, unit: TimeUnit, position: Position
+) -> None:
+    assert position_after(item, unit) == position
+    assert positions_after([item], unit) == {(item.venue, item.stream): position}
+
+
+def test_the_close_of_a_bar_is_where_the_next_one_opens_in_the_unit_of_the_run() -> None:
+    begin = NOW_MS * 1000
+    inner = Bar(begin, begin + MINUTE * 1000 - 1, "BTCUSDT", "1m", *"11111", 1, True, "1")
+    close = Event(Kline(begin + 7, "BTCUSDT", inner), MINUTES, "v", 1.0, b"")
+    assert position_after(close, US).position == begin + MINUTE * 1000
+
+
 def test_of_each_stream_the_last_item_counts() -> None:
     outage = Outage("v", BOOK, 1.0, 2.0)
     found = positions_after([quote(1), numbered_trade(7, 7), quote(2, 5.0), outage])
@@ -50,6 +103,15 @@ def test_of_two_positions_the_times_tell_which_is_earlier() -> None:
     assert earlier(before, after) is earlier(after, before) is before
     untimed = Position("v", TRADES, 4)
     assert earlier(untimed, after) is untimed
+
+
+def test_a_position_is_behind_another_by_its_id_and_of_a_bar_by_its_time() -> None:
+    at = Position("v", MINUTES, NOW_MS, 20)
+    assert is_behind(Position("v", MINUTES, NOW_MS + MINUTE, 10), at)
+    assert is_behind(Position("v", MINUTES, NOW_MS, 21), at)
+    for one in (at, Position("v", MINUTES, NOW_MS), Position("v", MINUTES, NOW_MS - MINUTE, 30)):
+        assert not is_behind(one, at)
+    assert is_behind(at, Position("v", MINUTES, NOW_MS))
 
 
 def test_what_a_quiet_kind_brought_meanwhile_is_an_outage() -> None:

@@ -157,7 +157,11 @@ def _names(gap: Gap | Outage, number: int) -> bool:
     return gap.first <= number <= gap.last
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.large_base_example])
+@settings(
+    max_examples=4 * settings().max_examples,
+    deadline=None,
+    suppress_health_check=[HealthCheck.large_base_example],
+)
 @given(st.randoms(use_true_random=False), st.booleans())
 def test_everything_sent_is_delivered_once_in_order_or_named(
     rng: random.Random, redundant: bool

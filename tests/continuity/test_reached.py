@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from k2trio.continuity.items import Item
+    from k2trio.market.payloads import Event
 
 
 def at(position: int, stream: str = TRADES, time: int | None = None) -> Position:
@@ -93,6 +94,27 @@ CASES: dict[str, tuple[Position, list[Item], int]] = {
         3,
     ),
     "an old numbering that passed its id": (at(9, time=made(99)), [*trades(1, 12)], 9),
+    "in the millisecond of the last": (at(9, time=made(9)), [trade(10, 9), trade(11)], 11),
+    "ids that began anew right behind it": (
+        at(9, time=made(9)),
+        [*trades(1, 9), reset(10, 10), trade(1, 11), trade(2, 12)],
+        2,
+    ),
+    "ids that began anew right behind a gap that ends there": (
+        at(9, time=made(9)),
+        [*trades(1, 5), gap(6, 9), reset(10, 10), trade(1, 11)],
+        1,
+    ),
+    "up to a hole in the numbering that began anew": (
+        at(9, time=made(9)),
+        [*trades(1, 10), reset(11, 11), trade(1, 11), trade(2, 12), trade(4, 14)],
+        2,
+    ),
+    "up to a hole before ids began anew": (
+        at(9, time=made(9)),
+        [*trades(8, 12), *trades(14, 15), reset(16, 20), trade(1, 20)],
+        12,
+    ),
     "updates of books": (
         at(20, DIFFS),
         [diff(11, 20, 1), diff(21, 25, 2), snapshot(23, 2), diff(26, 30, 3)],
@@ -102,6 +124,21 @@ CASES: dict[str, tuple[Position, list[Item], int]] = {
         Position(VENUE, DIFFS, 40, START_MS + 4000),
         [diff(11, 20, 1), gap(21, 40, "snapshot", DIFFS), snapshot(40, 4), diff(41, 44, 5)],
         44,
+    ),
+    "from a snapshot with nothing before it": (
+        Position(VENUE, DIFFS, 40, START_MS + 4000),
+        [snapshot(40, 4), diff(41, 44, 5)],
+        44,
+    ),
+    "from a snapshot behind older updates": (
+        Position(VENUE, DIFFS, 40, START_MS + 4000),
+        [diff(31, 38, 1), snapshot(40, 4), diff(41, 44, 5)],
+        44,
+    ),
+    "from a snapshot to a hole": (
+        Position(VENUE, DIFFS, 40, START_MS + 4000),
+        [snapshot(40, 4), diff(43, 44, 5)],
+        40,
     ),
     "from a snapshot behind newer updates": (
         Position(VENUE, DIFFS, 40, START_MS + 4000),
@@ -153,6 +190,9 @@ def test_what_lies_behind_is_told_from_what_does_not() -> None:
     items = [trade(8), trade(9), trade(10), gap(9, 12), snapshot(4, 1), quote(2, 1), diff(1, 2, 1)]
     assert list(map(found.is_beyond, items)) == [False, False, True, True, None, None, None]
     assert found.is_beyond(outage(1, 2, TRADES)) is None
+    books = Reached({(VENUE, DIFFS): at(20, DIFFS)})
+    updates = [diff(11, 20, 1), snapshot(24, 2), diff(21, 25, 3)]
+    assert list(map(books.is_beyond, updates)) == [False, None, True]
     bars = Reached({(VENUE, BARS): at(minute(3), BARS)})
     told = [bar(1, 1, "1"), bar(2, 1, "1"), bar(3, 1, "1", closed=False), bar(3, 1, "1")]
     assert list(map(bars.is_beyond, told)) == [False, None, None, True]
@@ -178,3 +218,28 @@ def test_the_close_of_a_bar_that_a_repair_brings_is_left_out_where_it_is_there()
     following = bar(4, 1, "1", closed=False)
     assert ahead.rest([following]) == [following]
     assert not ahead
+
+
+def in_us(item: Event) -> Event:
+    """An update of a book, as a run with TIME_UNIT us has it."""
+    data = msgspec.structs.replace(item.data, event_time=item.data.event_time * 1000)
+    return msgspec.structs.replace(item, data=data)
+
+
+def test_a_stream_of_another_unit_keeps_no_other_from_being_followed() -> None:
+    begin = {
+        (VENUE, TRADES): at(9, time=made(9) * 1000),
+        (VENUE, DIFFS): Position(VENUE, DIFFS, 40, (START_MS + 4000) * 1000),
+    }
+    found = Reached(begin, US)
+    found.take([*trades(10, 12), snapshot(40, 4), in_us(diff(41, 44, 5))])
+    assert found.positions()[VENUE, TRADES].position == 9
+    assert found.positions()[VENUE, DIFFS].position == 44
+
+
+def test_gaps_of_bars_are_reckoned_in_the_unit_of_the_run() -> None:
+    bars = Reached({(VENUE, BARS): at(minute(3) * 1000, BARS)}, US)
+    before = gap(minute(1) * 1000, minute(2) * 1000, stream=BARS)
+    assert bars.is_beyond(before) is None, "it ends where the open bar begins"
+    bars.take([gap(minute(3) * 1000, minute(4) * 1000, stream=BARS)])
+    assert bars.positions()[VENUE, BARS].position == minute(5) * 1000

@@ -36,6 +36,99 @@ from k2trio.market.payloads import BookTicker, Event, FuturesBookTicker
 LIVE = [*range(500, 505)]
 
 
+# -- within one numbering -------------------------------------------------------------------------
+
+
+def test_the_id_that_is_next_is_delivered_whatever_its_time() -> None:
+    bench = Bench()
+    assert told(bench.offer(trade(1, 5), trade(2, 3), trade(3, 6))) == [1, 2, 3]
+    assert told(bench.offer(trade(5, 8), trade(4, 2))) == [4, 5]
+    track = bench.arbiter.track("v", TRADES)
+    bench.offer(trade(8, 9))
+    track.repair(trade(6, 1), bench.items)
+    assert track.delivered_time == NOW_MS + 8000, "it does not turn back the clock"
+
+
+@pytest.mark.parametrize(
+    ("held", "odd"),
+    [([], trade(15, 5)), ([12, 14], trade(16, 13)), ([12, 14, 18], trade(13, 15))],
+    ids=["before what was delivered", "before what is held", "after what is held"],
+)
+def test_beyond_a_gap_ids_and_times_have_to_grow_together(held: list[int], odd: Event) -> None:
+    bench, line = Bench(), Line()
+    bench.offer(trade(10, 10), *[trade(number, number) for number in held], odd, source=line)
+    assert bench.refuted == [odd.data.trade_id]
+    assert (bench.strays[0].source, bench.strays[0].disputed) == (line, False)
+    assert len(bench.arbiter.track("v", TRADES).held) == len(held)
+
+
+def test_beyond_a_gap_messages_of_one_moment_are_in_order() -> None:
+    bench = Bench()
+    bench.offer(trade(10, 10), trade(12, 12), trade(14, 14), trade(13, 14), trade(15, 14))
+    assert bench.strays == []
+    assert told(bench.offer(trade(11, 11))) == [11, 12, 13, 14, 15]
+
+
+def test_an_absurd_time_of_what_waits_behind_a_gap_refutes_nothing() -> None:
+    bench = Bench()
+    late = trade(5, 5)
+    absurd = structs.replace(late, data=structs.replace(late.data, trade_time=NOW_MS + YEAR_MS))
+    bench.offer(trade(1, 1), absurd, trade(6, 6), trade(7, 7))
+    assert bench.strays == []
+    bench.arbiter.track("v", TRADES).abandon("not_repaired", bench.items)
+    assert told(bench.items) == [1, (2, 4, "not_repaired"), 5, 6, 7]
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_ids_are_believed_as_far_ahead_as_a_gap_may_be(held: bool) -> None:
+    for leap, believed in ((LEAP_IDS, True), (LEAP_IDS + 1, False)):
+        bench = Bench()
+        bench.offer(trade(1, 1), *([trade(3, 2)] if held else []))
+        waiting = bench.arbiter.track("v", TRADES).held
+        before = len(waiting)
+        bench.offer(trade((3 if held else 1) + leap + 1, 3))
+        assert (len(waiting) > before) == believed, leap
+
+
+def test_a_key_that_only_grows_is_believed_as_far_ahead() -> None:
+    for leap, delivered in ((LEAP_IDS, True), (LEAP_IDS + 1, False)):
+        bench = Bench()
+        items = bench.offer(quote(10, 1), quote(10 + leap, 2))
+        assert told(items) == ([10, 10 + leap] if delivered else [10])
+
+
+def test_copies_of_what_waits_behind_a_gap_are_counted() -> None:
+    bench = Bench(redundant=True)
+    bench.offer(trade(1, 1), trade(5, 5), trade(5, 5), trade(5, 5), trade(6, 6), trade(6, 6))
+    assert bench.arbiter.track("v", TRADES).duplicates == 3
+    assert bench.strays == []
+
+
+def test_of_two_messages_that_wait_with_one_id_the_second_is_disputed() -> None:
+    bench, one, other = Bench(), Line("0a"), Line("0b")
+    bench.offer(trade(1, 1), trade(5, 5), source=one)
+    bench.offer(trade(5, 6), source=other)
+    assert [(stray.source, stray.disputed) for stray in bench.strays] == [(other, True)]
+    bench.offer(trade(5, 7), source=one)
+    assert (bench.strays[-1].source, bench.strays[-1].disputed) == (one, False)
+    assert bench.arbiter.track("v", TRADES).duplicates == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "copy_at"),
+    [(trade, 1.0), (lambda number, at: diff(number, number, at), 1.5)],
+    ids=["trade", "depth"],
+)
+def test_what_looked_like_a_copy_may_have_been_of_the_new_numbering(
+    make: Any, copy_at: float
+) -> None:
+    bench = Bench()
+    bench.offer(make(100, 1.0), make(5, copy_at))
+    assert bench.arbiter.tracks[0].duplicates == 1
+    items = bench.offer(*[make(number, 60.0 + number) for number in (6, 7, 8)])
+    assert told(items) == [(101, 101, "reset"), "outage of 65 s", 6, 7, 8]
+
+
 # -- ids that begin anew --------------------------------------------------------------------------
 
 
@@ -446,3 +539,75 @@ def test_an_outage_between_two_messages_that_wait_to_be_believed_is_told() -> No
     assert bench.offer(old, one) == [old]
     bench.arbiter.interrupt("v", [book])
     assert bench.offer(two) == [Outage("v", book, 1.0, 2.0), one, Outage("v", book, 2.0, 9.0), two]
+
+
+def test_copies_of_what_waits_to_be_believed_are_counted() -> None:
+    bench = Bench(redundant=True)
+    bench.offer(trade(1, 1), *[trade(ABSURD, 2)] * 3)
+    assert bench.arbiter.track("v", TRADES).duplicates == 2
+
+
+def test_of_a_kind_without_ids_what_was_refuted_is_not_counted_as_delivered() -> None:
+    bench = Bench()
+    for number in (1, 3, 5):
+        bench.offer(quote(number, number), quote(ABSURD, number + 0.5))
+    bench.offer(quote(7, 7))
+    assert len(bench.strays) == 3
+    assert bench.arbiter.tracks[0].coverage().live == 4
+
+
+def test_with_a_clock_that_is_behind_times_go_on_as_fast_as_the_clock_does() -> None:
+    """An hour: the first ones are believed by each other, and later ones at once."""
+    bench = Bench()
+    hour = 3_600_000
+    bench.offer(*[average(second, ahead_ms=hour) for second in range(3)])
+    later = [average(10, ahead_ms=hour), average(11, ahead_ms=hour + 9_000)]
+    for event in later:
+        assert bench.offer(event)[-1:] == [event]
+    assert bench.offer(average(12, ahead_ms=hour + 60_000)) == []
+
+
+@pytest.mark.parametrize(
+    ("new", "believed"),
+    [
+        ([(1, 100), (2, 101), (3, 102)], True),
+        ([(1, 100), (3, 102), (2, 101)], True),
+        ([(2, 101), (3, 102), (1, 100)], True),
+        ([(1, 100), (101, 101), (201, 102)], True),
+        ([(1, 100), (102, 101), (203, 102)], False),
+        ([(1, 100), (2, 99), (3, 102)], False),
+        ([(1, 100), (3, 102), (2, 103)], False),
+        ([(2, 101), (3, 102), (1, 103)], False),
+        ([(5, 100), (5, 101), (5, 102)], False),
+    ],
+    ids=[
+        "in order",
+        "the second late",
+        "the first late",
+        "near",
+        "too far apart",
+        "the second older",
+        "the second newer",
+        "the first newer",
+        "all of one id",
+    ],
+)
+def test_suspects_go_on_with_each_other_if_ids_and_times_grow_together(
+    new: list[tuple[int, int]], believed: bool
+) -> None:
+    bench = Bench()
+    bench.offer(*[trade(number, number / 1000) for number in LIVE])
+    bench.offer(*[trade(number, at) for number, at in new])
+    track = bench.arbiter.track("v", TRADES)
+    assert (track.first == min(new)[0]) == believed
+    assert (track.next == 505) != believed
+
+
+def test_copies_from_the_line_that_is_contested_do_not_speak_for_it() -> None:
+    bench, line = Bench(redundant=True), Line()
+    bench.offer(*[trade(number, number / 1000) for number in LIVE])
+    for number in (1, 2, 3):
+        bench.offer(*[trade(number, 100 + number)] * 2, source=line)
+    assert told(bench.items) == LIVE
+    bench.offer(trade(3, 103), source=Line("0b"))
+    assert told(bench.items) == [*LIVE, (505, 505, "reset"), 1, 2, 3]

@@ -22,7 +22,7 @@ from k2trio.continuity.positions import Position
 from k2trio.continuity.state import MAX_STATE_BYTES, load_state, locked, save_state
 from k2trio.errors import ConfigError, SinkError
 from k2trio.market.payloads import Event
-from k2trio.market.units import UNITS, US
+from k2trio.market.units import MS, UNITS, US, TimeUnit
 from k2trio.observe import transitions as on
 from k2trio.simulator import Exchange, FaultBoard, Market, MemoryNetwork, RestServer
 
@@ -60,6 +60,25 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_written_is_read(path: Path) -> None:
     save_state(path, POSITIONS)
     assert list(load_state(path)) == POSITIONS
+
+
+@pytest.mark.parametrize(("wrote", "reads"), [(MS, US), (US, MS)], ids=["ms-us", "us-ms"])
+def test_a_run_in_another_unit_finds_the_times_in_its_own(
+    path: Path, wrote: TimeUnit, reads: TimeUnit
+) -> None:
+    def told(unit: TimeUnit) -> list[Position]:
+        time, bar = START_MS * unit.per_ms, START_MS // 60_000 * 60_000 * unit.per_ms
+        return [
+            Position("v", "btcusdt@aggTrade", 7, time, START_MS / 1000, 99),
+            Position("w", "btcusdt@kline_1m", bar, time, START_MS / 1000 + 1),
+            Position("w", "btcusdt@trade", 10**15),
+            Position("w", "btcusdt@kline_1h", 0),
+            Position("w", "ethusdt@kline_1h", -1),
+        ]
+
+    save_state(path, told(wrote), wrote)
+    assert list(load_state(path, reads)) == told(reads)
+    assert list(load_state(path, wrote)) == told(wrote)
 
 
 def test_a_missing_file_is_an_empty_state(path: Path) -> None:

@@ -8,7 +8,7 @@ from msgspec import structs
 from numbered import TRADES, trade
 
 from k2trio.continuity.items import Gap, Item, VenueChanged
-from k2trio.continuity.positions import positions_after
+from k2trio.continuity.positions import Position, positions_after
 from k2trio.continuity.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
@@ -53,3 +53,11 @@ def test_of_several_venues_the_one_counts_that_was_written_last() -> None:
     moved: list[str] = []
     behind(trade(6, 6), *reversed(before)).told([at("w", trade(91, 9))], moved)
     assert moved == [TRADES]
+
+
+def test_without_a_time_in_the_log_the_change_begins_with_the_message() -> None:
+    first, moved = at("w", trade(90, 9)), list[str]()
+    whereabouts = Whereabouts([Position("v", TRADES, 7)])
+    assert whereabouts
+    change = VenueChanged("w", TRADES, "v", first.received, first.received)
+    assert whereabouts.told([first], moved) == [change, first]

@@ -671,7 +671,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=400)
+@settings(max_examples=4 * settings().max_examples)
 @given(mutated())
 def test_mutated_frames_are_survived_and_never_delivered_wrong(payload: bytes) -> None:
     try:

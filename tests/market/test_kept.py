@@ -6,7 +6,7 @@ import functools
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kept import STREAMS, lost_of
 
@@ -38,7 +38,6 @@ def test_every_value_that_the_simulator_sends_lands_in_a_field(unit: int) -> Non
     assert [lost for event in events if (lost := lost_of(event))] == []
 
 
-@settings(max_examples=100)
 @given(st.data())
 def test_a_value_that_no_field_takes_is_noticed(data: st.DataObject) -> None:
     event = data.draw(st.sampled_from([e for e in told(1000) if not e.stream.startswith("!")]))

@@ -180,7 +180,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=[repr(name[:30]) for name in HOSTILE])
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
 def test_anything_else_is_refused_with_a_short_printable_reason(name: str) -> None:
     with pytest.raises(UnknownStreamError) as error:
         parse_stream(name)

@@ -404,3 +404,82 @@ def test_an_endpoint_from_its_url(
 def test_two_ports_of_one_host_are_one_venue() -> None:
     world = Setting()
     assert [endpoint.venue for endpoint in world.endpoints.all] == ["a.test", "a.test", "b.test"]
+
+
+def test_an_endpoint_knows_its_url_its_venue_and_what_it_is_asked_for() -> None:
+    url = "wss://stream.unknown.test:9443/stream"
+    endpoint = Endpoint.from_url(url, 0, CircuitBreaker, "usdm")
+    assert (endpoint.url, endpoint.venue) == (url, "stream.unknown.test-usdm")
+    assert Endpoint.from_url(url, 0, CircuitBreaker).venue == "stream.unknown.test"
+    assert endpoint.takes_long_urls
+
+
+@pytest.mark.parametrize(
+    ("url", "route", "path"),
+    [
+        ("wss://a.test/stream", "", "/stream"),
+        ("wss://a.test/stream", "market", "/market/stream"),
+        ("wss://a.test/x/stream", "market", "/x/market/stream"),
+    ],
+)
+def test_a_route_goes_before_the_last_part_of_the_path(url: str, route: str, path: str) -> None:
+    assert Endpoint.from_url(url, 0, CircuitBreaker).path_of(route) == path
+
+
+def test_a_venue_that_is_postponed_is_dialled_later_and_no_other() -> None:
+    world = Setting()
+    world.endpoints.postpone("a.test", 20.0)
+    assert [world.endpoints.admitted_from(one, 5.0) for one in world.endpoints.all] == [20, 20, 5]
+    assert world.endpoints.admitted_from(world[0], 25.0) == 25.0
+    world.endpoints.postpone("a.test", 10.0)
+    assert world.endpoints.admitted_from(world[0], 5.0) == 10.0, "it may be its turn earlier"
+
+
+def test_a_line_goes_back_to_the_endpoint_that_is_its_own_first() -> None:
+    world = Setting()
+    world.endpoints.failed(world[1], 2.0)
+    assert world.endpoints.fail_back_from(world[2], 5.0, world[1]) == 32.0
+    assert world.endpoints.fail_back_from(world[1], 5.0, world[1]) == INF
+    assert world.endpoints.fail_back_from(world[0], 5.0, world[1]) == 32.0
+
+
+def test_a_line_dials_in_its_own_order_and_the_lowest_rank_of_those_that_may_be_dialled() -> None:
+    world = Setting()
+    order = world.endpoints.order(1)
+    retries = Retries(world.endpoints, world.settings, random.Random(1), order)
+    assert [one.index for one in retries.order] == [1, 0, 2]
+    assert retries.first(3.0) == Dial(world[1], 3.0, 0, 0)
+    ranks = {0: 2, 1: 1, 2: 1}
+    ranked = Retries(
+        world.endpoints, world.settings, random.Random(1), rank=lambda one: ranks[one.index]
+    )
+    assert ranked.first(0.0).endpoint is world[1], "of two of a rank the first in order"
+    world.endpoints.postpone("a.test", 20.0)
+    assert ranked.first(0.0).endpoint is world[2]
+    ranks[2] = 9
+    assert ranked.first(0.0).endpoint is world[2], "sooner goes before rank"
+
+
+async def test_a_retry_says_how_many_there_were_and_how_long_it_was_to_wait(
+    autojump_clock: MockClock,
+) -> None:
+    world = Setting()
+    start = trio.current_time()
+    assert world.fail(world[0]) == Dial(world[1], start + 5, 1, 5)
+    second = world.fail(world[1])
+    assert second == Dial(world[2], start + 10, 2, 10)
+    assert world.retries.refused(start + 1, second) == Dial(world[2], start + 1, 2, 10)
+    assert world.fail(world[2], stable=True) == Dial(world[0], start, 1, 0)
+
+
+async def test_who_gives_up_says_why(autojump_clock: MockClock) -> None:
+    world = Setting(max_reconnect_attempts=1)
+    world.fail(world[0])
+    with pytest.raises(GaveUp) as gave_up:
+        world.fail(world[1])
+    assert gave_up.value.__cause__ is REFUSED
+    assert "refused" in str(gave_up.value)
+    untried = Setting(max_reconnect_attempts=1)
+    untried.retries.next(0.0)
+    with pytest.raises(GaveUp, match="no attempt was made"):
+        untried.retries.next(0.0)

@@ -5,9 +5,20 @@ from __future__ import annotations
 import random
 
 import msgspec
+import pytest
 
-from k2trio.policy.budget import BOOKS_LEAVE, Budget, Wish
-from k2trio.policy.ledger import ABSENT_S, LONGEST_FREEZE_S, Account, Terms, settle
+from k2trio.policy.budget import BOOKS_LEAVE, Budget, Counted, Wish
+from k2trio.policy.ledger import (
+    ABSENT_S,
+    LONGEST_FREEZE_S,
+    Account,
+    Entry,
+    Queue,
+    Terms,
+    Waiting,
+    expire,
+    settle,
+)
 
 TERMS = Terms(1000, 60.0, 6000)
 
@@ -192,3 +203,171 @@ def test_an_account_is_small_and_survives_being_written() -> None:
     data = msgspec.json.encode(account)
     assert len(data) < 20_000
     assert msgspec.json.decode(data, type=Account) == account
+
+
+# -- what the ledger holds ------------------------------------------------------------------------
+
+
+def test_an_account_tells_who_has_spent_what_and_who_waits_for_what() -> None:
+    one, other = processes("one", "other")
+    one.ahead_s = 500.0
+    assert one.account.empty
+    one.wish(750, 1.0)
+    one.settle(2.0)
+    assert one.account.spent == {"one": [Entry(2.0, 750, 0)]}
+    assert one.account.had == {"one": (2.0, 750.0)}
+    assert one.account.queues == {}
+    assert not one.account.empty
+    large, _small = one.wish(251, 3.0, 0.2), one.wish(4, 3.5)
+    one.settle(4.0)
+    assert one.account.queues == {"one": Queue(4.0, [Waiting(3.0, 251, 0.2)])}
+    assert one.account.spent == {"one": [Entry(2.0, 750, 0), Entry(4.0, 4, 0)]}
+    one.budget.give_back(large)
+    one.settle(5.0)
+    assert one.account.queues == {}
+    other.settle(200.0)
+    assert one.account.spent == {}
+
+
+def test_who_settles_is_told_of_others_in_its_own_time() -> None:
+    account = Account()
+    one, other = Process(account, "one", ahead_s=100.0), Process(account, "other", ahead_s=-70.0)
+    one.wish(300, 10.0)
+    one.settle(10.0)
+    one.budget.counted(400, 11.0 - 100.0)
+    one.budget.freeze(30.0 - 100.0)
+    one.settle(11.0)
+    view = settle(account, "other", TERMS, other.budget.report(90.0), 20.0, -70.0)
+    assert [(spent.at, spent.weight, spent.overtaken) for spent in view.others] == [(80.0, 300, 0)]
+    assert view.frozen_until == 100.0
+    assert view.counted == Counted(81.0, 400, 0)
+    assert view.granted == []
+
+
+def test_what_was_spent_since_the_exchange_counted_is_added_whoever_spent_it() -> None:
+    one, other = processes("one", "other")
+    one.wish(100, 1.0)
+    one.settle(1.0)
+    one.budget.counted(150, 5.0)
+    one.settle(5.0)
+    other.wish(30, 6.0)
+    other.settle(6.0)
+    view = settle(one.account, "one", TERMS, one.budget.report(7.0), 7.0)
+    assert view.counted == Counted(5.0, 150, 30)
+    one.settle(8.0)
+    assert one.left(8.0) == 1000 - 130
+
+
+def test_the_latest_that_the_exchange_said_holds() -> None:
+    one, other = processes("one", "other")
+    for process, used, at in ((one, 100, 5.0), (other, 300, 7.0), (one, 50, 6.0)):
+        process.budget.counted(used, at)
+        process.settle(8.0)
+    assert one.account.counted == (7.0, 300)
+    one.settle(66.9)
+    assert one.account.counted == (7.0, 300)
+    other.settle(67.0)
+    assert one.account.counted is None
+
+
+def test_what_is_spent_within_a_step_is_one_entry_for_as_long_as_the_last_of_it() -> None:
+    (one,) = processes("one")
+    for at in (10.0, 10.4, 10.9, 11.0):
+        one.wish(4, at)
+        one.settle(at)
+    assert one.account.spent == {"one": [Entry(10.9, 12, 0), Entry(11.0, 4, 0)]}
+
+
+def test_what_has_overtaken_others_is_told_to_all() -> None:
+    spent, one, other = processes("spent", "one", "other")
+    spent.wish(900, 0.0)
+    spent.settle(0.0)
+    one.wish(500, 1.0)
+    one.settle(50.9)
+    wish = other.wish(20, 50.0)
+    assert other.settle(51.0) == [wish]
+    assert wish.overtook
+    assert one.account.spent["other"] == [Entry(51.0, 20, 20)]
+
+
+def test_what_a_process_has_had_counts_half_after_each_window() -> None:
+    (one,) = processes("one")
+    one.wish(800, 0.0)
+    one.settle(0.0)
+    one.wish(100, 60.0)
+    one.settle(60.0)
+    assert one.account.had == {"one": (60.0, 500.0)}
+    one.settle(60.0 + 60.0 * 8.9)
+    assert one.account.had == {"one": (60.0, 500.0)}
+    one.settle(60.0 + 60.0 * 9)  # not even 1 is left
+    assert one.account.had == {}
+
+
+@pytest.mark.parametrize(
+    ("at", "left"),
+    [(1.0, 1), (1.0 + 60.0 - 0.1, 1), (61.0, 0), (-1.0 + 1.0, 1), (-0.1, 0)],
+    ids=["now", "within the window", "behind it", "a little ahead", "of another time"],
+)
+def test_how_long_an_entry_counts(at: float, left: int) -> None:
+    account = Account(spent={"one": [Entry(1.0, 4, 0)]})
+    expire(account, at, 60.0)
+    assert len(account.spent) == left
+
+
+def test_what_of_a_process_is_over_is_dropped_and_what_is_not_stays() -> None:
+    young = Entry(50.0, 4, 1)
+    account = Account(
+        spent={"old": [Entry(1.0, 4, 0)], "both": [Entry(1.0, 4, 0), young]},
+        queues={
+            "gone": Queue(67.9, []),
+            "here": Queue(68.1, []),
+            "of another time": Queue(71.1, []),
+        },
+        had={"of another time": (71.1, 900.0), "here": (70.9, 900.0)},
+        frozen=(50.0, 71.0),
+        counted=(71.0, 5),
+    )
+    expire(account, 70.0, 60.0)
+    assert account == Account(
+        spent={"both": [young]},
+        queues={"here": Queue(68.1, [])},
+        had={"here": (70.9, 900.0)},
+        frozen=(50.0, 71.0),
+        counted=(71.0, 5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("frozen", "stays"),
+    [
+        ((50.0, 70.1), True),
+        ((50.0, 70.0), False),
+        ((71.0, 72.0), True),
+        ((71.1, 72.0), False),
+        ((50.0, 50.0 + LONGEST_FREEZE_S), True),
+        ((50.0, 50.1 + LONGEST_FREEZE_S), False),
+    ],
+)
+def test_a_ban_of_another_time_is_none(frozen: tuple[float, float], stays: bool) -> None:
+    account = Account(frozen=frozen)
+    expire(account, 70.0)
+    assert (account.frozen == frozen) == stays
+    assert account.empty != stays
+
+
+def test_a_ban_is_no_longer_than_the_longest_that_there_is() -> None:
+    (one,) = processes("one")
+    one.budget.freeze(10.0 + 2 * LONGEST_FREEZE_S)
+    one.settle(10.0)
+    assert one.account.frozen == (10.0, 10.0 + LONGEST_FREEZE_S)
+
+
+def test_a_longer_ban_takes_the_place_of_a_shorter_one() -> None:
+    one, other = processes("one", "other")
+    one.budget.freeze(20.0)
+    one.settle(1.0)
+    other.budget.freeze(30.0)
+    other.settle(2.0)
+    assert one.account.frozen == (2.0, 30.0)
+    one.settle(3.0)
+    assert one.account.frozen == (2.0, 30.0)
