@@ -141,26 +141,17 @@ def mutation(session: nox.Session) -> None:
     session.run("python", "tests/mutation.py", *session.posargs, env={"K2TRIO_PURE": "1"})
 
 
-QUICK = ["book", "client", "continuity", "market", "observe", "policy", "repair", "sharing"]
-QUICK += ["simulator", "sinks", "wire"]
-"""Tests that need no processes, or few."""
-
-
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Which lines and branches of each wing the quick tests take, or those that are named.
+    """Which lines and branches of each wing the quick half of the tests takes, or what is named.
 
     Told, not asked for. What runs in processes of their own is not seen.
     """
     install(session, "test")
-    session.install("coverage>=7.10")
-    folder = Path(session.create_tmp()).resolve()
-    data, report = f"--data-file={folder / 'coverage'}", folder / "coverage.json"
-    pytest = ("pytest", "-q", "-p", "no:xdist", "--override-ini=addopts=")
-    tests = session.posargs or [f"tests/{name}" for name in QUICK]
-    measured = ("--branch", "--source=k2trio", data)
-    session.run("coverage", "run", *measured, "-m", *pytest, *tests, success_codes=[0, 1])
-    session.run("coverage", "json", "--quiet", data, "-o", str(report))
+    session.install("pytest-cov>=7")
+    report = Path(session.create_tmp()).resolve() / "coverage.json"
+    measured = ("--cov=k2trio", "--cov-branch", f"--cov-report=json:{report}")
+    session.run("python", "-m", "pytest", "-q", *measured, *session.posargs, success_codes=[0, 1])
     wings: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for name, of_file in json.loads(report.read_text())["files"].items():
         wings["/".join(Path(name).parts[:-1][:2])].update(of_file["summary"])
