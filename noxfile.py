@@ -30,7 +30,7 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     session.run("python", "-m", "pytest", *session.posargs)
     if not session.posargs:
-        session.run("python", "-m", "pytest", "-m", "slow", "-n", "3")
+        session.run("python", "-m", "pytest", "-m", "slow")
 
 
 RECEIVE_PATH = ["market", "wire", "continuity", "book", "sinks", "test_recorded.py"]

@@ -7,10 +7,11 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+import trio
 import trustme
 from cryptography.hazmat.primitives import serialization
 from kafkanode import Credentials, KafkaNode
@@ -58,6 +59,11 @@ LONGEST = (
 """Files that one worker needs longest for; begun last, they would be waited for."""
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests of sockets and of programs wait more than they work."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest."""
     here = Path(__file__).parent
@@ -89,6 +95,17 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     # A file that other processes of this machine use is outside too, and no virtual time knows it.
     monkeypatch.setenv(f"{ENV_PREFIX}SHARED_BUDGET", "off")
+
+
+@pytest.fixture
+def disk_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk takes its own time for a sync, in a thread, and virtual time goes on meanwhile."""
+
+    async def run_sync(work: Any, *arguments: Any, **_: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        return work(*arguments)
+
+    monkeypatch.setattr("trio.to_thread.run_sync", run_sync)
 
 
 @pytest.fixture(scope="session")

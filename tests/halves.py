@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-EVERY = 10
+EVERY = 20
 """Of so many cases of one kind, the first is in the quick half."""
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 from disk import FOLDER, Disk
-from halves import quick_and_slow
 from program import COVERAGE, OUTPUT, STATE, Place, gaps, ids, lacking, positions, unpacked
 
 from k2trio.simulator import draw_schedule
@@ -58,6 +57,7 @@ async def test_wherever_the_power_is_cut_the_state_speaks_only_of_what_is_on_the
     assert (len(parts) > 5) == bool(rotate_bytes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rotate_bytes", [0, 3000])
 async def test_of_two_outputs_the_state_runs_ahead_of_neither(
     autojump_clock: Any, place: Place, rotate_bytes: int
@@ -126,7 +126,8 @@ async def test_kills_lose_and_double_nothing(
     assert [event for event, _ in place.told].count("resumed_behind_state") >= often
 
 
-@pytest.mark.parametrize("seed", quick_and_slow(range(6)))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
 async def test_cuts_of_power_amid_the_exchanges_own_faults_lose_nothing_unnamed(
     autojump_clock: Any, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

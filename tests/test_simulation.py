@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -93,6 +94,7 @@ def test_every_invariant_holds_of_a_log_that_changes_hands(seed: int, product: s
     run_seed(seed, HOURS, takeovers=True, product=product)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "hours", "product", "takeovers"), FOUND)
 def test_what_seeds_have_found_stays_mended(
     seed: int, hours: float, product: str, takeovers: bool
@@ -149,8 +151,7 @@ def test_the_end_of_a_run_meets_no_fault_that_was_drawn_before_it() -> None:
     assert run_checked(plan).rotations == 1
 
 
-@pytest.mark.parametrize("seed", quick_and_slow(range(100, 106)))
-@pytest.mark.parametrize("kind", CATALOGUE)
+@pytest.mark.parametrize(("kind", "seed"), quick_and_slow(product(CATALOGUE, range(100, 106))))
 def test_every_invariant_holds_where_one_kind_of_fault_is_frequent(
     kind: FaultKind, seed: int
 ) -> None:
@@ -221,6 +222,7 @@ def test_the_checks_see_late_output() -> None:
         check(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [{}, TWO_ROUTES], ids=["spot", "one of two routes"])
 def test_the_checks_see_a_connection_that_is_called_stable_and_kept_in_silence(
     values: dict[str, Any],

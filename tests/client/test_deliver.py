@@ -87,6 +87,7 @@ async def test_a_feed_is_written_until_it_is_cancelled_and_then_what_is_left(
     assert sink.flushed == 1
 
 
+@pytest.mark.slow
 async def test_a_write_that_is_cancelled_goes_on_where_it_was(autojump_clock: Any) -> None:
     """In the midst of a batch, of which a part is whole; nothing comes twice, nothing is lost."""
     cut = 0
@@ -221,7 +222,7 @@ async def test_what_a_prompt_sink_did_not_take_is_accounted_for(autojump_clock: 
 
 
 async def test_a_file_is_written_where_the_feed_reads_and_rotated_in_between(
-    tmp_path: Path, autojump_clock: Any
+    tmp_path: Path, autojump_clock: Any, disk_at_once: None
 ) -> None:
     path = tmp_path / "trades.jsonl"
     async with open_world(rate=50, consume=False, settings=SETTINGS) as world:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 from booktruth import BookTruth
+from halves import quick_and_slow
 from world import START_MS, SUBJECT, fault, open_world
 
 import k2trio
@@ -34,7 +35,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("faults", quick_and_slow(FAULTS.values()), ids=FAULTS)
 async def test_a_live_book_is_the_exchanges_own_whatever_happens(
     faults: list[Any], autojump_clock: Any
 ) -> None:

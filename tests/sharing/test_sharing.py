@@ -111,6 +111,7 @@ class Address:
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.slow
 async def test_six_feeds_of_one_address_use_the_budget_and_are_never_refused(
     autojump_clock: Any,
 ) -> None:

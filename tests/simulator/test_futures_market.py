@@ -3,6 +3,7 @@ of it, through faults."""
 
 from __future__ import annotations
 
+import functools
 import random
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,7 @@ PLAYED = (
 )
 
 
+@functools.cache
 def told(seconds: int = 200, rate: float = 20) -> list[Event[Any]]:
     market = Market(["BTCUSDT", "ETHUSDT"], seed=3, rate=rate, product="usdm")
     for name in PLAYED:

@@ -78,12 +78,8 @@ async def test_each_hour_has_a_file_that_is_called_by_its_start(
 
 @both
 async def test_on_a_quiet_feed_the_hours_file_is_finished_too(
-    tmp_path: Path, autojump_clock: Any, kind: FileSink, name: str, monkeypatch: Any
+    tmp_path: Path, autojump_clock: Any, kind: FileSink, name: str, disk_at_once: None
 ) -> None:
-    async def run_sync(function: Any, *args: Any, **_: Any) -> Any:
-        return function(*args)
-
-    monkeypatch.setattr("trio.to_thread.run_sync", run_sync)
     path = tmp_path / name
     began = trio.current_time()
     with kind(path, HOURLY, wall_clock=lambda: NOON + trio.current_time() - began) as sink:
