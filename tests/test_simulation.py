@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from simulated.run import Run
 
 HOURS = 0.6
-SEEDS = range(200)
+SEEDS = range(150)
 FUTURES_SEEDS = range(60)
 """The same where futures are traded."""
 TAKEOVER_SEEDS = range(10)
