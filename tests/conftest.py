@@ -99,7 +99,7 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def disk_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk takes its own time for a sync, in a thread, and virtual time goes on meanwhile."""
+    """What a thread does with files is done at once: virtual time does not wait for threads."""
 
     async def run_sync(work: Any, *arguments: Any, **_: Any) -> Any:
         await trio.lowlevel.checkpoint()

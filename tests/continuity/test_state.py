@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("disk_at_once")
+
 POSITIONS = [
     Position("binance.com", "btcusdt@trade", 123_456),
     Position("binance.com", "btcusdt@depth@100ms", 0),
@@ -41,17 +43,6 @@ POSITIONS = [
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "state.json"
-
-
-@pytest.fixture(autouse=True)
-def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Virtual time does not wait for threads, so the file is written in the loop here."""
-
-    async def run_sync(function: Any, *args: Any, **_: Any) -> Any:
-        await trio.lowlevel.checkpoint()
-        return function(*args)
-
-    monkeypatch.setattr("trio.to_thread.run_sync", run_sync)
 
 
 # -- the file -----------------------------------------------------------------------------------

@@ -41,17 +41,6 @@ def at(seconds: float) -> dt.datetime:
 
 
 @pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are read at once: virtual time does not wait for threads."""
-
-    async def run_sync(function: Any, *args: Any, **_: Any) -> Any:
-        await trio.lowlevel.checkpoint()
-        return function(*args)
-
-    monkeypatch.setattr("trio.to_thread.run_sync", run_sync)
-
-
-@pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(courses, "READ_BYTES", 2000)
 
@@ -132,7 +121,7 @@ async def test_a_long_file_is_not_read_beyond_what_can_be_wanted(tmp_path: Path)
         await read(path)
 
 
-@pytest.mark.usefixtures("inline", "small_chunks")
+@pytest.mark.usefixtures("disk_at_once", "small_chunks")
 @pytest.mark.parametrize("speed", [1, 10, 0.5])
 async def test_items_come_at_the_distances_at_which_they_were_received(
     tmp_path: Path, speed: float, autojump_clock: MockClock
@@ -152,7 +141,7 @@ async def test_items_come_at_the_distances_at_which_they_were_received(
     assert sum(isinstance(item, Event) for item in found) > 100
 
 
-@pytest.mark.usefixtures("inline")
+@pytest.mark.usefixtures("disk_at_once")
 async def test_whoever_is_late_gets_what_is_due_at_once(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -43,19 +43,10 @@ if TYPE_CHECKING:
     from k2trio.continuity.items import Item
     from k2trio.simulator import Fault
 
+pytestmark = pytest.mark.usefixtures("disk_at_once")
+
 LEAD_S = 1.0
 LINGER_S = 60.0
-
-
-@pytest.fixture(autouse=True)
-def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are read at once: virtual time does not wait for threads."""
-
-    async def run_sync(function: Any, *args: Any, **_: Any) -> Any:
-        await trio.lowlevel.checkpoint()
-        return function(*args)
-
-    monkeypatch.setattr("trio.to_thread.run_sync", run_sync)
 
 
 @dataclass
