@@ -59,6 +59,7 @@ LONGEST = (
 """Files that one worker needs longest for; begun last, they would be waited for."""
 
 
+@pytest.hookimpl(optionalhook=True)  # mutants are judged without xdist
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: tests of sockets and of programs wait more than they work."""
     return (os.cpu_count() or 1) + 1
