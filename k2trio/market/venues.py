@@ -22,7 +22,6 @@ VENUES: tuple[Venue, ...] = tuple(
     venue for dialect in DIALECTS.values() for venue in dialect.venues
 )
 
-_DIALECT_OF = {venue.name: dialect for dialect in DIALECTS.values() for venue in dialect.venues}
 _REST_OF = {venue.name: venue.rest for venue in VENUES}
 _OF_HOST = {host: venue.name for venue in VENUES for host in venue.streams} | {
     urlsplit(url).hostname or "": venue.name
@@ -45,15 +44,14 @@ def venue_of(host: str, product: str = SPOT.product) -> str:
 
 
 def dialect_of(venue: str) -> Dialect:
-    """The dialect that a venue speaks."""
-    known = _DIALECT_OF.get(venue)
-    return known or DIALECTS.get(venue.rpartition("-")[2], SPOT)
+    """The dialect that a venue speaks, by the end of its name."""
+    return DIALECTS.get(venue.rpartition("-")[2], SPOT)
 
 
 def product_of(host: str) -> str | None:
     """The product of a host that is known; None of others."""
     venue = _OF_HOST.get(host.lower())
-    return None if venue is None else _DIALECT_OF[venue].product
+    return None if venue is None else dialect_of(venue).product
 
 
 def rest_of(venue: str) -> tuple[str, ...]:

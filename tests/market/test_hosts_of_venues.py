@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from k2trio.market.venues import VENUES, rest_of, venue_of
+from k2trio.market.products import DIALECTS
+from k2trio.market.venues import VENUES, dialect_of, rest_of, venue_of
 from k2trio.urls import rest_url, websocket_url
 
 
@@ -34,6 +35,13 @@ from k2trio.urls import rest_url, websocket_url
 )
 def test_venue_of_a_host(host: str, venue: str) -> None:
     assert venue_of(host) == venue
+
+
+def test_the_name_of_a_venue_tells_its_dialect() -> None:
+    for product, dialect in DIALECTS.items():
+        assert all(dialect_of(venue.name) is dialect for venue in dialect.venues), product
+    assert dialect_of("a-relay.of-ours.example-usdm").product == "usdm"
+    assert dialect_of("a-relay.of-ours.example").product == "spot"
 
 
 def test_no_host_is_of_two_venues() -> None:
