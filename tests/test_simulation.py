@@ -17,7 +17,7 @@ from simulated.plan import DRAWN, FUTURES_WEIGHT, PRODUCTS, make_plan
 from simulated.run import live
 from simulated.violation import Violation
 
-from k2trio.continuity.items import Gap
+from k2trio.continuity.items import Gap, Outage
 from k2trio.market.streams import by_route
 from k2trio.observe import transitions as on
 from k2trio.simulator import Fault, FaultKind
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from simulated.run import Run
 
 HOURS = 0.6
-SEEDS = range(150)
+SEEDS = range(200)
 FUTURES_SEEDS = range(60)
 """The same where futures are traded."""
 TAKEOVER_SEEDS = range(10)
@@ -241,6 +241,19 @@ def test_the_checks_see_a_connection_that_is_called_stable_and_kept_in_silence(
     run.diary = [entry for entry in run.diary if entry[0] < lost - 1]
     with pytest.raises(Violation, match="invariant 19"):
         silence_is_not_kept(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rate", "known"), [(1.0, False), (10.0, True)])
+def test_of_a_rare_kind_no_more_is_asked_than_its_rhythm_tells(rate: float, known: bool) -> None:
+    """A lone line loses its liquidations; the next rotation brings them back, and tells nothing."""
+    rare = "!forceOrder@arr"
+    lost = Fault(at=2000, endpoint="a", kind=FaultKind.LOST_STREAM, stream=rare)
+    two: dict[str, Any] = TWO_ROUTES | {"streams": ("btcusdt@aggTrade", rare)}
+    run = live(calm_plan(lost, redundancy=1, rate=rate, rotate_after=3600.0, **two))
+    check(run)
+    named = [item for item in run.items if isinstance(item, Outage) and item.stream == rare]
+    assert bool(named) == known
 
 
 def test_the_checks_see_another_venues_message() -> None:
