@@ -45,8 +45,17 @@ def environment(**variables: str) -> dict[str, str]:
 
 def k2trio(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
+    return _ended([*COMMAND, *arguments], variables)
+
+
+def python(text: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of Python to its end."""
+    return _ended([sys.executable, "-c", text], variables)
+
+
+def _ended(command: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - our own command
-        [*COMMAND, *arguments],
+        command,
         env=environment(**variables),
         capture_output=True,
         text=True,

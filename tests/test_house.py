@@ -34,7 +34,7 @@ def test_every_module_says_in_one_sentence_what_it_is_for() -> None:
     assert silent == []
 
 
-STARTS = {"processes": {"k2trio", "started", "simulator"}, "kafkanode": {"KafkaNode"}}
+STARTS = {"processes": {"k2trio", "python", "started", "simulator"}, "kafkanode": {"KafkaNode"}}
 """Helpers of the tests that start a program, by their module."""
 
 

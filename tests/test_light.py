@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from processes import PATIENCE_S, environment
+from processes import python
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,20 +25,9 @@ HEAVY = {
 """What a program that imports the library does not need for that."""
 
 
-def run(script: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", script],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-
-
 def loaded_by(module: str) -> set[str]:
     """All modules that are there after an import, in a process of its own."""
-    done = run(f"import sys, {module}; print(*sys.modules)")
+    done = python(f"import sys, {module}; print(*sys.modules)")
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 
@@ -63,7 +50,7 @@ def test_without_the_extra_tls_is_refused_in_one_line_that_says_what_to_install(
     tmp_path: Path,
 ) -> None:
     arguments = ["simulate", "--tls", "--ca-file", str(tmp_path / "ca.pem")]
-    done = run(
+    done = python(
         "import sys; sys.modules['trustme'] = None; "
         f"from k2trio.commands.main import main; sys.exit(main({arguments}))"
     )

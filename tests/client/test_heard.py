@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 import trio
-from processes import PATIENCE_S, environment
+from processes import python
 from world import fault, name, open_world
 
 from k2trio.observe import transitions as on
@@ -108,12 +106,6 @@ def test_it_is_silent_for_who_asks_for_silence(setup: str) -> None:
 
 def said_by(setup: str) -> list[str]:
     """Standard error of a program whose feed gives up."""
-    done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", UNREACHABLE.format(setup=setup)],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=True,
-    )
+    done = python(UNREACHABLE.format(setup=setup))
+    assert done.returncode == 0, done.stderr
     return done.stderr.splitlines()

@@ -18,6 +18,7 @@ from processes import (
     SHUTDOWN_S,
     Simulator,
     environment,
+    python,
     simulator,
     stop,
 )
@@ -164,14 +165,7 @@ except BaseException as error:
 
 @pytest.mark.parametrize("run", ["trio.run", "run_hosted"])
 def test_a_ctrl_c_that_nobody_receives_ends_it_as_a_run_of_trio(run: str) -> None:
-    end = subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-c", INTERRUPTED.format(run=run)],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    end = python(INTERRUPTED.format(run=run))
     assert (end.stdout, end.stderr) == ("finished\nKeyboardInterrupt True\n", "")
 
 
