@@ -44,8 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def mutmut(*arguments: str, stdout: int | None = None) -> subprocess.CompletedProcess[str]:
     """Run the program of that name."""
-    program = str(Path(sys.executable).with_name("mutmut"))
-    return subprocess.run([program, *arguments], check=True, stdout=stdout, text=True)  # noqa: S603 - our own
+    program = Path(sys.executable).with_name("mutmut")
+    if not program.exists():
+        sys.exit("mutmut is not installed: nox -s mutation brings it")
+    command = [str(program), *arguments]
+    done = subprocess.run(command, check=False, stdout=stdout, text=True)  # noqa: S603 - our own
+    if done.returncode:
+        sys.exit(f"mutmut {arguments[0]} failed, as told above: exit code {done.returncode}")
+    return done
 
 
 def patterns(of: Iterable[str]) -> list[str]:
