@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,7 @@ async def measure(websocket: str, rest: str, rotations: int) -> dict[str, float]
     def observe(what: Transition) -> None:
         match what:
             case Rotating():
-                windows.append([trio.current_time(), float("inf")])
+                windows.append([trio.current_time(), math.inf])
             case Rotated():
                 rotated.append(what)
                 windows[-1][1] = trio.current_time() + AFTERMATH_S

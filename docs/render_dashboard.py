@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 import time
@@ -273,7 +274,7 @@ class Picture:
         before: float | None = None
         for at, value in points:
             if before is not None and at - before > 4 * self.step:
-                whole.append((before + self.step, float("nan")))
+                whole.append((before + self.step, math.nan))
             whole.append((at, value))
             before = at
         times, values = zip(*whole, strict=True)
@@ -326,7 +327,7 @@ class Picture:
             [float(row.get(at, 0)) - (float(rows[k - 1].get(at, 0)) if k else 0) for at in moments]
             for k, row in enumerate(rows)
         ]
-        cells = [[value if value > 0.05 else float("nan") for value in row] for row in counts]
+        cells = [[value if value > 0.05 else math.nan for value in row] for row in counts]
         mesh = axes.pcolormesh(times, range(len(cells)), cells, cmap="YlOrRd", shading="nearest",
                                norm=LogNorm(0.3, max(3, max(map(max, counts)))))  # fmt: skip
         labels = ["≤ " + amount(float(one["metric"]["le"]), "s") for one in found[:-1]] + ["more"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import math
 import os
 import pty
 import struct
@@ -88,9 +89,9 @@ def frames(written: list[tuple[float, bytes]]) -> list[Frame]:
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
     found: list[Frame] = []
-    for (at, data), (then, _) in pairwise([*written, (float("inf"), b"")]):
+    for (at, data), (then, _) in pairwise([*written, (math.inf, b"")]):
         stream.feed(data)
-        if then - at < WHOLE_S or (found and at - found[-1].at < STEP_S and then < float("inf")):
+        if then - at < WHOLE_S or (found and at - found[-1].at < STEP_S and then < math.inf):
             continue
         rows = tuple(_row(screen, number) for number in range(ROWS))
         if not found or rows != found[-1].rows:

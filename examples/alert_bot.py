@@ -12,6 +12,7 @@ Mattermost and others take it.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from decimal import Decimal
 
@@ -40,7 +41,7 @@ class Bot:
 
     def alert(self, kind: str, text: str) -> None:
         now = trio.current_time()
-        if now < self.told_at.get(kind, float("-inf")) + QUIET_S:
+        if now < self.told_at.get(kind, -math.inf) + QUIET_S:
             return
         self.told_at[kind] = now
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ class Line:
 class Bench:
     """An arbiter, and everything that came out of it."""
 
-    def __init__(self, *, redundant: bool = False, max_held_bytes: float = float("inf")) -> None:
+    def __init__(self, *, redundant: bool = False, max_held_bytes: float = math.inf) -> None:
         self.arbiter = Arbiter(10_000, max_held_bytes, lambda _: redundant)
         self.items: list[Item] = []
         self.now = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import traceback
 from pathlib import Path
 from typing import Any
@@ -235,8 +236,8 @@ def test_an_empty_variable_for_a_file_means_unset(monkeypatch: pytest.MonkeyPatc
 OUT_OF_BOUNDS: list[tuple[str, Any]] = [
     ("reconnect_delay", 0),
     ("reconnect_delay", -1),
-    ("reconnect_delay", float("nan")),
-    ("reconnect_delay", float("inf")),
+    ("reconnect_delay", math.nan),
+    ("reconnect_delay", math.inf),
     ("reconnect_delay", "soon"),
     ("max_reconnect_delay", 1e9),
     ("reconnect_jitter", 0.51),
@@ -254,7 +255,7 @@ OUT_OF_BOUNDS: list[tuple[str, Any]] = [
     ("recovery_timeout", 0),
     ("redundancy", 3),
     ("rotate_after", 86_401),
-    ("rotate_after", float("nan")),
+    ("rotate_after", math.nan),
     ("rotation_overlap", 0),
     ("arbitration_hold", -1),
     ("max_held_messages", 0),

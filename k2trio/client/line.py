@@ -7,6 +7,7 @@ work. Each runs as a task of its own, so that a replacement comes up beside the 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -288,21 +289,21 @@ class Line:
 
     async def _until_attention(self, session: Session) -> RotationReason | None:
         """Wait for the session to fail (None), or for a reason to replace it."""
-        rotate_at = float("inf")
+        rotate_at = math.inf
         calm_until = trio.current_time() + self._retries.nominal_delay(self._rotation_failures)
         while True:
             if session.failure is not None:
                 return None
             now = trio.current_time()
-            if session.connection is not None and rotate_at == float("inf"):
+            if session.connection is not None and rotate_at == math.inf:
                 jitter = 1 - ROTATION_JITTER * self._runtime.rng.random()
                 rotate_at = session.connection.opened_at + self._settings.rotate_after * jitter
-            fail_back_at = float("inf")
+            fail_back_at = math.inf
             if session.proven:
                 fail_back_at = self._endpoints.fail_back_from(
                     session.endpoint, now, self._retries.order[0]
                 )
-            shutdown_at = now if session.shutdown_announced else float("inf")
+            shutdown_at = now if session.shutdown_announced else math.inf
             due, reason = min(
                 (max(shutdown_at, calm_until), RotationReason.SERVER_SHUTDOWN),
                 (max(rotate_at, calm_until), RotationReason.LIFETIME),

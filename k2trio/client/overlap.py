@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -27,7 +28,7 @@ async def arrive(old: Session, new: Session, limit_s: float) -> None:
     :param limit_s: how long.
     """
     while new.first_data_at is None and new.failure is None:
-        look_at = float("inf")
+        look_at = math.inf
         if new.connection is not None:
             if old.failure is not None:
                 return  # nothing is left to compare with

@@ -5,6 +5,7 @@ Source: Binance API docs of spot and of USD-M futures, "Live Subscribing/Unsubsc
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,7 @@ class Requests:
         self._lagging = lagging
         self._replies: dict[int, tuple[trio.Event, list[Reply]]] = {}
         self._last_id = 0
-        self._next_send_at = float("-inf")
+        self._next_send_at = -math.inf
         self._ended: ConnectionFailed | None = None
 
     def take(self, reply: Reply) -> bool:

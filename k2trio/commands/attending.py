@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -39,7 +40,7 @@ class Vitals:
         self._opening: dict[Session, float] = {}
         """Connections that are being opened, and since when as far as is known."""
         self._looked_at = trio.current_time()
-        self._running_since = float("-inf")
+        self._running_since = -math.inf
 
     def hung(self) -> str | None:
         """What is beyond its bounds; to be asked every few seconds."""

@@ -7,6 +7,7 @@ are acknowledged, whether they have a line or not.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,7 @@ class Sampler:
         self._lines: list[bytes] = []
         self._written: dict[str, bool] = {}
         """Stream → whether its messages are written."""
-        self._missed, self._told_at = 0, float("-inf")
+        self._missed, self._told_at = 0, -math.inf
 
     @property
     def look_at(self) -> float:

@@ -10,6 +10,7 @@ which ids it will not see.
 from __future__ import annotations
 
 import functools
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -83,7 +84,7 @@ class Arbiter:
     def __init__(
         self,
         max_held: int,
-        max_held_bytes: float = float("inf"),
+        max_held_bytes: float = math.inf,
         redundant: Callable[[Track], bool] | None = None,
         *,
         snapshots: bool = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..market.cost import cost_of
@@ -63,7 +64,7 @@ def refuted(held: Held, by: Source | None) -> Stray:
 class Memory:
     """What the held messages of all streams take, and may take, in bytes (see :func:`cost_of`)."""
 
-    def __init__(self, limit: float = float("inf")) -> None:
+    def __init__(self, limit: float = math.inf) -> None:
         self.used: int = 0
         self.limit = limit
 

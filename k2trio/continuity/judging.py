@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 from .held import Held, Source, Stray, refuted
@@ -57,7 +58,7 @@ class Judging(Numbering):
         self.strays: list[Stray] = []
         self.contested: Callable[[], bool] = bool  # nobody contests
         self._memory = shared.memory
-        self._began_at = float("-inf")
+        self._began_at = -math.inf
         self.flows: bool
         self.rises: bool
         self._set_flow()

@@ -7,6 +7,7 @@ believed only near the clock by which it came; see ``times.py``.
 
 from __future__ import annotations
 
+import math
 import operator
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -108,7 +109,7 @@ class Numbering:
     def __init__(self, stream: Stream, shared: Shared) -> None:
         self.next: int | None = None
         self.received: int = 0
-        self.seen_at: float = float("-inf")
+        self.seen_at: float = -math.inf
         self.ceiling: int = -1
         self.contiguous: bool = stream.order.rule.proves
         self.grows: bool = not self.contiguous and stream.kind is not Kind.KLINE

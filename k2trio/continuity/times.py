@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from ..market.units import MS
@@ -23,7 +24,7 @@ class Clock:
     def __init__(self, unit: TimeUnit = MS) -> None:
         self.behind_s: float = 0.0
         self._per_second = unit.per_second
-        self._furthest = float("-inf")
+        self._furthest = -math.inf
 
     def note(self, received: float, now: float) -> None:
         """Compare the clocks: Unix time in seconds, and the time of the event loop."""

@@ -10,6 +10,7 @@ range, an :class:`Outage`, whenever no connection carried the stream for a while
 
 from __future__ import annotations
 
+import math
 import operator
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,7 @@ class Track(Judging):
     """What has been delivered of one stream of one venue, and what is held.
 
     :ivar wants_snapshot: a gap of a book was declared, and no snapshot has followed yet.
-    :ivar unheard_at: what was to come next when no connection carried the stream any more, the last
-        time; None if that never was so.
+    :ivar unheard_at: what was to come next when the last connection that carried it ended, or None.
     """
 
     __slots__ = (
@@ -63,7 +63,7 @@ class Track(Judging):
         self.venue: str = venue
         self.stream: Stream = stream
         self.first: int | None = None
-        self.began_at: float = float("-inf")
+        self.began_at: float = -math.inf
         self.ledger: Ledger = Ledger()
         self.outages: int = 0
         self.wants_snapshot: bool = False

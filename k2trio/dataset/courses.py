@@ -7,6 +7,7 @@ ones or into a dataset's journals, is one course.
 from __future__ import annotations
 
 import heapq
+import math
 import operator
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -32,7 +33,7 @@ TOGETHER = 1024
 def of_lines(files: Iterable[LinesFile], wanted: Wanted) -> Course:
     """What stands in files of lines, one behind the other."""
     for file in files:
-        latest = float("-inf")
+        latest = -math.inf
         for lines in file.lines(READ_BYTES):
             yield items_of(_wanted_lines(lines, wanted, latest))
             latest = max([latest, *(line.received for line in lines if line.origin == "live")])
@@ -84,7 +85,7 @@ def told_together(courses: Iterable[Course]) -> Course:
 
 
 def _timed(course: Course) -> Iterator[tuple[float, Item]]:
-    latest = float("-inf")
+    latest = -math.inf
     for items in course:
         for due, item in zip(due_times(items, latest), items, strict=True):
             latest = due

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import operator
 import resource
 from collections import defaultdict
@@ -227,7 +228,7 @@ class HealedFiles:
         low, high = (US.of(gap.first), US.of(gap.last)) if bars else (gap.first, gap.last)
         with file.opened() as parquet:
             try:
-                groups = row_groups(parquet.metadata, last, low, float("inf"))
+                groups = row_groups(parquet.metadata, last, low, math.inf)
                 for batch in parquet.iter_batches(READ_ROWS, groups):
                     begins, ends = (
                         np.asarray(batch.column(name).cast(pa.int64())) for name in (first, last)

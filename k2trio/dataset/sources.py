@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
@@ -106,8 +107,8 @@ class SealedFile(Source):
             groups = row_groups(
                 file.metadata,
                 "time",
-                float("-inf") if since is None else since,
-                float("inf") if until is None else until - 1,
+                -math.inf if since is None else since,
+                math.inf if until is None else until - 1,
             )
             rows = sum(file.metadata.row_group(group).num_rows for group in groups)
             seen = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,8 +28,8 @@ class Wanted(NamedTuple):
     """
 
     streams: frozenset[str] | None = None
-    start: float = float("-inf")
-    end: float = float("inf")
+    start: float = -math.inf
+    end: float = math.inf
     unit: TimeUnit = MS
 
     def takes(self, stream: str, received: float) -> bool:
@@ -57,8 +58,8 @@ def wanted(
     names = None if streams is None else frozenset(any_stream(name).name for name in streams)
     return Wanted(
         names,
-        float("-inf") if start is None else _unix(start),
-        float("inf") if end is None else _unix(end),
+        -math.inf if start is None else _unix(start),
+        math.inf if end is None else _unix(end),
         unit,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ class _Partition:
 
     stretch: Stretch
     lane: Lane
-    latest: float = float("-inf")
+    latest: float = -math.inf
     """When what came last of it was received; Unix time."""
     paused: bool = False
 

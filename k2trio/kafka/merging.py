@@ -7,6 +7,7 @@ come before it.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ class Lane:
         self.size: int = 0
         self.error: Unreadable | None = None
         self._waiting: deque[tuple[float, int, Item]] = deque()
-        self._latest = float("-inf")
+        self._latest = -math.inf
 
     def __bool__(self) -> bool:
         return bool(self._waiting)

@@ -15,6 +15,7 @@ their order; of the streams of all symbols it is the stream's name.
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..continuity.items import Gap, Outage, VenueChanged
@@ -57,7 +58,7 @@ class Recorder:
         self._url = url
         self._lines = url.value == "line"
         self._head = functools.lru_cache(MAX_STREAMS)(self._make_head)
-        self._received, self._origin = float("nan"), ""
+        self._received, self._origin = math.nan, ""
         self._came: tuple[Header, Header] = ("received_ns", b""), ("origin", b"")
 
     def record(self, item: Item) -> Record:

@@ -24,6 +24,7 @@ looks.
 from __future__ import annotations
 
 import enum
+import math
 import statistics
 from bisect import bisect_left
 from collections import deque
@@ -125,7 +126,7 @@ class _Window:
     def __init__(self) -> None:
         self.values: deque[float] = deque(maxlen=MOST)
         self.count = 0
-        self.longest = float("-inf")
+        self.longest = -math.inf
 
     def add(self, seconds: Sequence[float]) -> None:
         self.values.extend(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from typing import TYPE_CHECKING
 
@@ -79,7 +80,7 @@ class Metrics:
 
     def set_limits(self, retries: int, buffered: int) -> None:
         """Show what the settings allow: retries in a row (0: any), and a backlog in messages."""
-        self._families.attempts_limit.set(retries or float("inf"))
+        self._families.attempts_limit.set(retries or math.inf)
         self._families.buffer_limit.set(buffered)
 
     def watch_budget(self, venue: str, left: Callable[[], int]) -> None:

@@ -21,6 +21,7 @@ news change nothing: a success or failure told while OPEN comes from an attempt 
 from __future__ import annotations
 
 import enum
+import math
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
@@ -99,7 +100,7 @@ class CircuitBreaker:
         failure_threshold: int = 3,
         success_threshold: int = 2,
         recovery_timeout: float = 30,
-        probe_timeout: float = float("inf"),
+        probe_timeout: float = math.inf,
         enabled: bool = True,
         failures: tuple[type[Exception], ...] = (K2Error, OSError),
         on_change: Callable[[CircuitBreaker, State, Signal], None] | None = None,
@@ -107,7 +108,7 @@ class CircuitBreaker:
         self.name = name
         self.state: State = State.CLOSED
         self.enabled = enabled
-        self.retry_at: float = float("-inf")
+        self.retry_at: float = -math.inf
         """When OPEN: the time from which a probe is admitted."""
         self._failure_threshold = failure_threshold
         self._success_threshold = success_threshold
@@ -140,7 +141,7 @@ class CircuitBreaker:
         """
         if self.admits(now):
             return now
-        return self.retry_at if self.state is State.OPEN else float("inf")
+        return self.retry_at if self.state is State.OPEN else math.inf
 
     def record_success(self) -> None:
         """Count a success."""
@@ -194,7 +195,7 @@ class CircuitBreaker:
         if self.state is State.OPEN:
             self._apply(Signal.COOLED_DOWN)
         probe = self.enabled and self.state is State.HALF_OPEN
-        attempt = _Attempt(now + self._probe_timeout if probe else float("inf"))
+        attempt = _Attempt(now + self._probe_timeout if probe else math.inf)
         if probe:
             self._probe = attempt
         self._attempts[attempt] = None

@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import bisect
 import heapq
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -160,7 +161,7 @@ class Budget:
         self._depths = depths
         self.window_s = window_s
         self.enforced: int = limit if enforced is None else enforced
-        self.frozen_until: float = float("-inf")
+        self.frozen_until: float = -math.inf
         self.reserve: float = 0.0
         self._waiting: list[Wish] = []
         self._own = Tally(window_s)
@@ -229,9 +230,9 @@ class Budget:
         """When to call :meth:`admit` again, if nothing is given back before."""
         if now < self.frozen_until:
             return self.frozen_until
-        counted_until = float("inf") if self._counted is None else self._counted.at + self.window_s
+        counted_until = math.inf if self._counted is None else self._counted.at + self.window_s
         if counted_until <= now:
-            counted_until = float("inf")
+            counted_until = math.inf
         return min(self._own.next_free, self._others.next_free, counted_until)
 
     def payable_from(self, weight: int, at: float) -> float:

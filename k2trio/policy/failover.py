@@ -18,6 +18,7 @@ a breaker that is still closed after one drop would otherwise send the line stra
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -157,10 +158,10 @@ class Endpoints:
         """When a line on ``current`` may try its first endpoint again; infinite if it is there."""
         first = self._all[0] if first is None else first
         if current is first:
-            return float("inf")
-        calm = self._failed_at.get(first, float("-inf")) + self._recovery_timeout
+            return math.inf
+        calm = self._failed_at.get(first, -math.inf) + self._recovery_timeout
         at = self.admitted_from(first, max(now, calm))
-        return now + RECHECK_S if at == float("inf") else at
+        return now + RECHECK_S if at == math.inf else at
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +260,6 @@ class Retries:
             for place, (start, endpoint) in enumerate(zip(starts, usable, strict=True))
         ]
         earliest, _, place = min(choices)
-        if earliest == float("inf"):
+        if earliest == math.inf:
             earliest = at + RECHECK_S
         return Dial(usable[place], earliest, attempt, delay)

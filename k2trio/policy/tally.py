@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -62,4 +63,4 @@ class Tally:
     @property
     def next_free(self) -> float:
         """When the first of it expires."""
-        return self._spent[0].at + self._window_s if self._spent else float("inf")
+        return self._spent[0].at + self._window_s if self._spent else math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -99,17 +100,17 @@ class Attendance:
     def deadline(self) -> float:
         """When the open gap is to be declared, or the stream held back no longer."""
         if self.blocked:
-            return float("inf")
+            return math.inf
         track, office = self.track, self.office
         if track.gap is None:
             if isinstance(track, BookTrack) and track.paused:
                 if not office.backfill.serves(track.venue):
-                    return float("-inf")
+                    return -math.inf
                 if not track.received:
-                    return float("inf")  # nothing is held back
+                    return math.inf  # nothing is held back
                 paused_at = max(self.paused_at, track.began_at)
                 return self.hold.deadline(paused_at, excused=office.well(track.venue))
-            return float("inf")
+            return math.inf
         if not office.backfill.serves(track.venue):
             return self.ask_from
         excused = office.well(track.venue)

@@ -18,6 +18,7 @@ brought by then. Mostly it is a moment; for more than ``PATIENCE_S`` nothing is 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -168,7 +169,7 @@ class Healing:
         """See whether REST is up to date; if it is, hold the stream back for a snapshot."""
         case, track = self._case, self._track
         case.opened = trio.Event()
-        ask_at = case.office.ask_at.get(track, float("-inf"))
+        ask_at = case.office.ask_at.get(track, -math.inf)
         with trio.move_on_at(max(ask_at, trio.current_time() + self._healing_pause_s)):
             await case.opened.wait()
         received, self._received = self._received, track.received
@@ -176,7 +177,7 @@ class Healing:
             return  # or nothing comes: it may be subscribed no more, and the venue is not bothered
         newest = await self._look()
         now = trio.current_time()
-        behind_s = float("inf") if newest is None else self._behind_s(newest, now)
+        behind_s = math.inf if newest is None else self._behind_s(newest, now)
         if behind_s <= PATIENCE_S:
             if track.joins(newest or 0):
                 self._newest = None  # no need for another look
@@ -188,7 +189,7 @@ class Healing:
 
     def _behind_s(self, newest: int, now: float) -> float:
         """For how long at most the stream has been ahead of REST's last update."""
-        return min((now - at for at, came in self._came if came <= newest), default=float("inf"))
+        return min((now - at for at, came in self._came if came <= newest), default=math.inf)
 
     def _books(self) -> int:
         return books_of(self._track.venue, self._tracks())

@@ -7,6 +7,7 @@ them too; the last bar of an answer may still be open, so only a later one prove
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -29,7 +30,7 @@ async def fill(case: Attendance) -> None:
     track, ask_at = case.track, case.office.ask_at
     pause_s = RETRY_PAUSE_S
     while track.wanting:
-        ready_at = max(case.ask_from, ask_at.get(track, float("-inf")))
+        ready_at = max(case.ask_from, ask_at.get(track, -math.inf))
         if trio.current_time() < ready_at:
             await trio.sleep_until(ready_at)
             continue

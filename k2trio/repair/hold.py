@@ -11,6 +11,7 @@ Pure: time comes in as an argument.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 PATIENCE_S = 60.0
@@ -25,7 +26,7 @@ class Hold:
 
     def __init__(self, hold_s: float) -> None:
         self._hold_s = hold_s
-        self._progress_at = float("-inf")
+        self._progress_at = -math.inf
         self._excused: deque[tuple[float, float]] = deque()
         self._waiting_since: float | None = None
 

@@ -10,6 +10,7 @@ Source: Binance spot API docs, "General API Information" and "Limits".
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -74,7 +75,7 @@ class Host:
 
     def serves(self, path: str) -> bool:
         """Whether the host may be asked for a path."""
-        return self._key_wanted_until.get(path, float("-inf")) <= trio.current_time()
+        return self._key_wanted_until.get(path, -math.inf) <= trio.current_time()
 
 
 class Venue:

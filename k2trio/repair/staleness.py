@@ -23,6 +23,7 @@ companion brings is no excuse for silence, it is the proof against it.
 from __future__ import annotations
 
 import enum
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
@@ -248,7 +249,7 @@ class StalenessCheck:
 
     async def _came_elsewhere(self, tracks: Sequence[Track], silent_since: float) -> bool:
         """Whether another connection brought a message that this one should have had by now."""
-        seen_at = max((track.seen_at for track in tracks), default=float("-inf"))
+        seen_at = max((track.seen_at for track in tracks), default=-math.inf)
         if seen_at <= silent_since + IN_FLIGHT_S:
             return False  # that may be the copy of this connection's last message
         await trio.sleep_until(seen_at + IN_FLIGHT_S)
@@ -360,14 +361,14 @@ class StalenessCheck:
 
     def _patience(self, track: Track, age: float) -> float:
         """How long the stream may be silent before it is suspicious, by its own rhythm."""
-        limit = self._settings.health_check_timeout or float("inf")
+        limit = self._settings.health_check_timeout or math.inf
         messages, enough = track.received, 2
         if is_rare(track.stream) and not can_be_asked_about(track):
             messages, enough = messages - track.duplicates, RARE_MESSAGES
         if messages >= enough:
             return max(limit, RHYTHM_FACTOR * (track.seen_at - track.began_at) / messages)
         if is_rare(track.stream):
-            return float("inf")
+            return math.inf
         return max(limit, age / RHYTHM_FACTOR)
 
     async def _act(self, carrier: Carrier, track: Track, silence: float) -> None:

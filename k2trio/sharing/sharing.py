@@ -8,6 +8,7 @@ cannot be used each process counts for itself, as one that shares nothing does, 
 
 from __future__ import annotations
 
+import math
 import secrets
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ class Sharing:
         self._asked = self._served = 0
         self._works: bool | None = None
         self._news = trio.Event()
-        self._retry_at = float("-inf")
+        self._retry_at = -math.inf
 
     def join(
         self, what: str, venue: str, url: str, budget: Budget, grant: Callable[[list[Wish]], None]

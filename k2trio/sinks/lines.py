@@ -9,6 +9,7 @@ A line is ``{"venue","stream","received","origin","data"}``; a gap is ``{"venue"
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -43,7 +44,7 @@ def encode_lines_purely(items: Iterable[Item]) -> bytes:
     the payload once for all messages of a socket read.
     """
     parts: list[bytes] = []
-    received, origin, middle = float("nan"), "", b""
+    received, origin, middle = math.nan, "", b""
     for item in items:
         if isinstance(item, Event):
             if item.received != received or item.origin != origin:

@@ -6,6 +6,7 @@ the file is opened.
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import time
@@ -74,7 +75,7 @@ class OutputFile(Output):
         self._wall_clock = wall_clock
         self._new_name = False
         self._told = False
-        self._looked_at = float("-inf")
+        self._looked_at = -math.inf
         super().__init__(self._open(), str(path))
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
@@ -37,7 +38,7 @@ class Snapshots(Generic[ReportT]):
     def __init__(self, report: Callable[[], ReportT]) -> None:
         self._report = report
         self._encoder = msgspec.json.Encoder()
-        self._made_at = float("-inf")
+        self._made_at = -math.inf
         self._json = b""
 
     def latest(self) -> bytes:
@@ -88,7 +89,7 @@ class EventStreams:
 
     async def _push(self, send: Send) -> None:
         frame = f"retry: {RETRY_MS}\n".encode()
-        trends_at = float("-inf")
+        trends_at = -math.inf
         while True:
             if trio.current_time() - trends_at >= STEP_S:
                 trends_at = trio.current_time()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -211,7 +212,7 @@ class Reporter:
             venue=endpoint.venue,
             lines=users[:MAX_ROWS],
             breaker=cast("BreakerState", endpoint.breaker.state.name.lower()),
-            admits_in_s=None if admitted_at == float("inf") else admitted_at - now,
+            admits_in_s=None if admitted_at == math.inf else admitted_at - now,
             connect_budget_left=endpoints.budget_left(endpoint.venue, now),
         )
 

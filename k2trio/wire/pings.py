@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import trio
@@ -33,5 +34,5 @@ class PingThinner:
     def pending_due(self) -> float:
         """When the ping that was kept may be answered; infinite if there is none."""
         if not self.pending:
-            return float("inf")
-        return self._answered[0] + 1 if len(self._answered) == PINGS_PER_S else float("-inf")
+            return math.inf
+        return self._answered[0] + 1 if len(self._answered) == PINGS_PER_S else -math.inf

@@ -15,6 +15,7 @@ has a core to spare can have :class:`TcpStream` ask again and again instead (bus
 from __future__ import annotations
 
 import errno
+import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -48,7 +49,7 @@ class TcpStream(trio.abc.Stream):
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(connected))
         self._more = False
         self._busy_poll = busy_poll
-        self._poll_until = float("-inf")
+        self._poll_until = -math.inf
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:

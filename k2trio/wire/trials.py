@@ -6,6 +6,7 @@ speak. So an address that was connected to counts as failed until a WebSocket wa
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Trials:
         """
         failed = self._failed_at
         self._failed_at = {address: failed[address] for address in addresses if address in failed}
-        return sorted(addresses, key=lambda address: failed.get(address, float("-inf")))
+        return sorted(addresses, key=lambda address: failed.get(address, -math.inf))
 
     def begin(self, address: Address, now: float) -> None:
         """A connection to the address was made, which has to prove itself."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -254,7 +255,7 @@ async def test_nothing_is_read_of_a_connection_whose_send_has_failed(
     async def dial(network: MemoryNetwork, host: str, port: int) -> trio.abc.Stream:
         await trio.sleep(0.3)
         first = trio.current_time() < 9
-        return StuckSends(await real(network, host, port), 25 if first else float("inf"))
+        return StuckSends(await real(network, host, port), 25 if first else math.inf)
 
     monkeypatch.setattr(MemoryNetwork, "dial", dial)
     async with open_world(

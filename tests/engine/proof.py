@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import random
 import signal
@@ -243,7 +244,7 @@ def _through_trouble(node: KafkaNode, exchange: Simulator, folder: Path, plan: P
         calm_until = calm_from + CALM_S
         for member in members:  # whoever sleeps, or is down, comes back
             member.wanted = True
-            member.tend(float("inf"))
+            member.tend(math.inf)
         truth = exchange.truth()
         _reach(node.address, topics, truth, members)
         codes = [code for member in members for code in member.codes]
@@ -254,7 +255,7 @@ def _through_trouble(node: KafkaNode, exchange: Simulator, folder: Path, plan: P
         trouble.done,
         follower.takeovers(trouble.deaths),
         follower.latencies(calm_from + 2, calm_until),
-        follower.latencies(0, float("inf")),
+        follower.latencies(0, math.inf),
         sum(account.records for account in accounts.values()),
         time.monotonic() - began,
         wrong,

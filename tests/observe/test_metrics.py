@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import sys
 import typing
@@ -304,7 +305,7 @@ def test_the_retries_start_anew_when_a_line_is_stable() -> None:
     assert value(metrics, "k2_binance_reconnect_attempts", line="0") == 0
 
 
-@pytest.mark.parametrize(("retries", "expected"), [(10, 10), (0, float("inf"))])
+@pytest.mark.parametrize(("retries", "expected"), [(10, 10), (0, math.inf)])
 def test_what_the_settings_allow_is_shown(retries: int, expected: float) -> None:
     metrics = make()
     metrics.set_limits(retries, 65_536)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AsyncExitStack, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from k2trio.policy.breaker import TRANSITIONS, CircuitBreaker, Signal, State
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-INF = float("inf")
+INF = math.inf
 
 
 def make(**values: Any) -> CircuitBreaker:

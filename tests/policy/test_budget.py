@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
@@ -308,7 +309,7 @@ def test_what_the_exchange_has_counted_stops_who_would_exceed_it(
 
 def test_when_to_look_again() -> None:
     budget = Budget(100)
-    assert budget.next_look(0.0) == float("inf")
+    assert budget.next_look(0.0) == math.inf
     spend(budget, 60, 10.0)
     assert budget.next_look(10.0) == 70.0
     budget.counted(50, 5.0)

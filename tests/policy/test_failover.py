@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-INF = float("inf")
+INF = math.inf
 URLS = ("wss://a.test:1/stream", "wss://a.test:2/stream", "wss://b.test/stream")
 """Two endpoints of one venue and one of another."""
 REFUSED = DialError("refused")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from k2trio.policy.tally import Spent, Tally
 
 
@@ -11,7 +13,7 @@ def sums(tally: Tally) -> tuple[int, int, float]:
 
 def test_an_expense_counts_until_a_window_later() -> None:
     tally = Tally(60.0)
-    assert sums(tally) == (0, 0, float("inf"))
+    assert sums(tally) == (0, 0, math.inf)
     tally.add(Spent(1.0, 4))
     tally.add(Spent(2.0, 50, 20))
     tally.add(Spent(2.0, 6, 6))
@@ -21,7 +23,7 @@ def test_an_expense_counts_until_a_window_later() -> None:
     tally.expire(61.0)
     assert sums(tally) == (56, 26, 62.0)
     tally.expire(100.0)
-    assert sums(tally) == (0, 0, float("inf"))
+    assert sums(tally) == (0, 0, math.inf)
     assert list(tally) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -502,7 +503,7 @@ async def test_a_rare_kind_has_a_rhythm_after_many_messages(autojump_clock: Any)
     bench = Bench(lambda _: [])
     track = bench.arbiter.track(VENUE, "btcusdt@referencePrice")
     for number in range(RARE_MESSAGES):
-        assert bench.check._patience(track, 100_000) == float("inf")
+        assert bench.check._patience(track, 100_000) == math.inf
         await trio.sleep(30)
         data = ReferencePrice("BTCUSDT", "1", 1000 * number)
         for _ in range(2):

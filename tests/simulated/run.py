@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from contextlib import suppress
@@ -119,7 +120,7 @@ def wall_time(plan: Plan, now: float) -> float:
     return START_S + now + sum(by for at, by in plan.wall_jumps if at <= now)
 
 
-def arrival(plan: Plan, received: float, by: float = float("inf")) -> float:
+def arrival(plan: Plan, received: float, by: float = math.inf) -> float:
     """The time of the run at which the wall clock showed ``received``; the last one, if twice.
 
     :param by: by when that was, at the latest.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import socket
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -159,7 +160,7 @@ async def test_the_handshake_timeout_covers_dial_and_upgrade_together(
 
 async def test_a_dial_that_hangs_ends_at_the_handshake_timeout(autojump_clock: object) -> None:
     async with rig(silent) as made:
-        made.dial_s = float("inf")
+        made.dial_s = math.inf
         start = trio.current_time()
         with pytest.raises(HandshakeTimeout):
             async with made.open(handshake_timeout=7):

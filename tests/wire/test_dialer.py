@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import socket
 import ssl
 from typing import Any
@@ -76,7 +77,7 @@ async def test_the_second_address_joins_after_the_stagger_and_the_first_to_conne
     monkeypatch: pytest.MonkeyPatch, connects: dict[str, float | OSError], autojump_clock: object
 ) -> None:
     Resolver(monkeypatch).answer = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
-    connects |= {"192.0.2.1": float("inf"), "192.0.2.2": 0.1, "192.0.2.3": 0.0}
+    connects |= {"192.0.2.1": math.inf, "192.0.2.2": 0.1, "192.0.2.3": 0.0}
     start = trio.current_time()
     assert (await dial(dialer())).address == "192.0.2.2"
     assert trio.current_time() == pytest.approx(start + CONNECT_STAGGER_S + 0.1)
@@ -169,7 +170,7 @@ async def test_a_connect_that_succeeds_as_it_is_cancelled_leaks_no_socket(
     opened: list[FakeSocket] = []
 
     async def connect(address: Any) -> Any:
-        await trio.sleep(1 if address[1][0] == "192.0.2.1" else float("inf"))
+        await trio.sleep(1 if address[1][0] == "192.0.2.1" else math.inf)
         opened.append(FakeSocket(address))
         scope.cancel()
         return opened[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -59,7 +60,7 @@ class Entries:
         self._batches = batches
         self._venue = venue
         self._later_ms = 0
-        self._latest = float("-inf")
+        self._latest = -math.inf
         self._items: list[Item] = []
         self._due: list[float] = []
 
@@ -73,7 +74,7 @@ class Entries:
         async for items in self._batches:
             self._take(items)
             for due, item in zip(self._due, self._items, strict=True):
-                if self._is_told(item) and due > float("-inf"):
+                if self._is_told(item) and due > -math.inf:
                     if shift_to_s is not None:
                         # Whole minutes: bars, but for those of hours and days, stay on their grid.
                         self._later_ms = int((shift_to_s - due) // 60) * 60_000
@@ -108,7 +109,7 @@ class Entries:
         return isinstance(item, Event) and self._venue in (None, item.venue)
 
     def _due_us(self, due: float) -> int:
-        if due == float("-inf"):
+        if due == -math.inf:
             return self.start_us
         return max(self.start_us, round(due * 1e6) + self._later_ms * 1000)
 

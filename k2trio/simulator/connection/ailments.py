@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -92,9 +93,9 @@ class Ailments:
     @property
     def dark_for_ever(self) -> bool:
         """Whether nothing will ever move again."""
-        return self._dark_until == float("inf")
+        return self._dark_until == math.inf
 
     async def light(self) -> None:
         """While packets are lost for a time, nothing moves; afterwards TCP catches up."""
-        if trio.current_time() < self._dark_until < float("inf"):
+        if trio.current_time() < self._dark_until < math.inf:
             await trio.sleep_until(self._dark_until)

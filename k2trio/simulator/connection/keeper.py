@@ -5,6 +5,7 @@ Source: Binance spot API docs, "WebSocket Streams", general information.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ class Keeper:
         next_ping = self._opened_at + limits.ping_interval_s
         end = self._opened_at + limits.lifetime_s
         while not outbox.closing:
-            oldest = self._pings[0][0] if self._pings else float("inf")
+            oldest = self._pings[0][0] if self._pings else math.inf
             with trio.CancelScope() as self._wait:
                 await trio.sleep_until(min(next_ping, oldest + limits.pong_timeout_s, end))
             now = trio.current_time()

@@ -6,6 +6,7 @@ Frames are built by hand, once for all connections, and those that wait are sent
 from __future__ import annotations
 
 import enum
+import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -103,7 +104,7 @@ class Outbox:
 
     def darken(self, duration: float) -> None:
         """Lose all packets for ``duration`` seconds; 0: for ever."""
-        until = trio.current_time() + duration if duration else float("inf")
+        until = trio.current_time() + duration if duration else math.inf
         self._ailments.darken(until)
         if duration:
             self.spawn(self._relight, until)

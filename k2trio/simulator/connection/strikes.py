@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -82,7 +83,7 @@ async def _send_empty_fragments(session: Session, duration: float) -> None:
     outbox, ailments = session.outbox, session.ailments
     ailments.muted = True
     outbox.push(wire.header(wire.TEXT, 0))
-    with trio.move_on_after(duration or float("inf")):
+    with trio.move_on_after(duration or math.inf):
         while not outbox.closing:
             if outbox.idle:  # a client that does not read is not buried
                 outbox.push(wire.EMPTY_CONTINUATION * EMPTY_FRAGMENTS_PER_SEND)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -103,14 +104,14 @@ class FaultBoard:
 
     def withdraw(self) -> None:
         """Drop the faults that wait for an attempt, however long; those with a duration last on."""
-        self._active = [entry for entry in self._active if entry.ends_at < float("inf")]
+        self._active = [entry for entry in self._active if entry.ends_at < math.inf]
 
     async def run(self) -> None:
         """Begin and end the faults at their times, for ever."""
         self.add(self._first)
         while True:
             self._changed = trio.Event()
-            until = self._pending[0][0] if self._pending else float("inf")
+            until = self._pending[0][0] if self._pending else math.inf
             with trio.move_on_at(until):
                 await self._changed.wait()
             while self._pending and self._pending[0][0] <= trio.current_time():
@@ -124,7 +125,7 @@ class FaultBoard:
         scope = SCOPE[fault.kind]
         if scope is Scope.ATTEMPT or (scope is Scope.DATA and fault.duration):
             once = scope is Scope.ATTEMPT and not fault.duration and fault.count is None
-            entry = _Active(fault, float("inf"), 1 if once else fault.count)
+            entry = _Active(fault, math.inf, 1 if once else fault.count)
             if scope is Scope.DATA:
                 entry.left = None
             if fault.duration:

@@ -5,6 +5,7 @@ Source: Binance spot API docs, "REST API": limits, and the weight of each endpoi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,7 @@ class Account:
     minute: int = -1
     used: int = 0
     strikes: int = 0
-    banned_until: float = float("-inf")
+    banned_until: float = -math.inf
 
 
 class Quota:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections import deque
 
@@ -128,7 +129,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
     def _next_arrival(self) -> float:
         if self._in.chunks:
             return self._in.chunks[0][0]
-        return float("inf") if self._in.ended_at is None else self._in.ended_at
+        return math.inf if self._in.ended_at is None else self._in.ended_at
 
     def _take(self, limit: int) -> bytes:
         pipe, now = self._in, trio.current_time()

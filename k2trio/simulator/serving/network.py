@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -127,7 +128,7 @@ class _RestTransport(httpx2.AsyncBaseTransport):
         fault = network.faults.take(server.names, (*DIAL_KINDS, FaultKind.REST_REFUSED))
         if fault is not None:
             connect_s = timeouts.get("connect")
-            with trio.move_on_after(float("inf") if connect_s is None else connect_s):
+            with trio.move_on_after(math.inf if connect_s is None else connect_s):
                 try:
                     await _fail_dial(fault.kind)
                 except OSError as error:
@@ -137,6 +138,6 @@ class _RestTransport(httpx2.AsyncBaseTransport):
             await trio.sleep(4 * network.latency_s)
         inner = httpx2.ASGITransport(app=server.app, client=(network.client, 0))
         read_s = timeouts.get("read")
-        with trio.move_on_after(float("inf") if read_s is None else read_s):
+        with trio.move_on_after(math.inf if read_s is None else read_s):
             return await inner.handle_async_request(request)
         raise httpx2.ReadTimeout("timed out", request=request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
@@ -87,13 +88,13 @@ class Pace:
 
     async def run(self) -> None:
         """Let the market live, for ever."""
-        last_tick = float("-inf")
+        last_tick = -math.inf
         while True:
             while self._step():
                 await trio.lowlevel.checkpoint()  # connections get their turn in between
             self._changed = trio.Event()
             due_us = self._market.next_us()
-            until = float("inf")
+            until = math.inf
             if due_us < NEVER_US and self._started_at is not None:
                 until = self._started_at + (due_us - self._market.start_us) / self._us_per_s
             with trio.move_on_at(max(until, last_tick + self._tick_s)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from itertools import pairwise, zip_longest
@@ -194,13 +195,13 @@ class _Numberings:
         """
         place = bisect_right(self._times, at)
         if not 0 < place < len(self._ids):
-            return float("inf")
+            return math.inf
         end = place
         for start in reversed(self._starts[: bisect_left(self._starts, place)]):
             if self._ids[start] <= first <= self._ids[end - 1] + 1:
                 return self._ids[end - 1]
             end = start
-        return float("inf") if self._forgets else self._ids[place - 1]
+        return math.inf if self._forgets else self._ids[place - 1]
 
 
 def _is_followed(gap: Gap, item: Item | None, first_of: Callable[[Any], int]) -> bool:
@@ -336,5 +337,5 @@ def _noticed_s(plan: Plan, stream: Stream, heard: Sequence[int]) -> float:
     if stream.order.silence is not Silence.RARE:
         return known_s
     if len(heard) < RARE_MESSAGES:
-        return float("inf")
+        return math.inf
     return known_s + RHYTHM_FACTOR * (heard[-1] - heard[0]) / 1e6 / len(heard)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,7 @@ def silence_is_not_kept(run: Run) -> None:
 def _first_news(times: list[float], at: float) -> float:
     """The first news that speaks against a connection silent since then."""
     place = bisect_right(times, at + IN_FLIGHT_S)
-    return times[place] if place < len(times) else float("inf")
+    return times[place] if place < len(times) else math.inf
 
 
 def _silences(life: Life) -> Iterator[tuple[float, float]]:
