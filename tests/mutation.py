@@ -5,6 +5,10 @@ here its results are counted. ``nox -s mutation`` takes all three wings; this on
 
     nox -s mutation -- policy continuity/arbiter.py
 
+A mutant that lives is either a test that is missing, or one that nothing could tell from the code
+as it is: why is written down in ``tests/survivors/``, by wing. What lives and is not explained
+there is told, with the line that would explain it, and the exit code is 1.
+
 What it made stays in ``mutants/``: ``mutmut browse`` shows each mutant that lived.
 """
 
@@ -15,17 +19,43 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 WINGS = ["continuity", "market", "policy"]
+SURVIVORS = Path(__file__).with_name("survivors")
 KILLED = ["killed", "timeout"]
 """What mutmut says of a mutant that a test has noticed: it failed, or did not end."""
-RESULT = re.compile(r"\s*k2trio\.(?P<wing>\w+)\.(?P<module>\w+)\.(?P<mutant>\S+): (?P<status>.+)")
+RESULT = re.compile(
+    r"\s*(?P<name>k2trio\.(?P<wing>\w+)\.(?P<module>\w+)\.(?P<function>\S+)"
+    r"__mutmut_\d+): (?P<status>.+)"
+)
+ARROW = " → "
+
+
+class Mutant(NamedTuple):
+    """One change, and what became of it.
+
+    :ivar name: as mutmut has it.
+    :ivar file: in ``k2trio/``, such as ``policy/breaker.py``.
+    :ivar function: what was changed, such as ``CircuitBreaker.call``.
+    :ivar status: ``killed``, ``survived``, ``no tests``, …
+    """
+
+    name: str
+    file: str
+    function: str
+    status: str
+
+    @property
+    def lives(self) -> bool:
+        """Whether no test has noticed it."""
+        return self.status not in KILLED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,9 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A test that has changed would not be noticed: mutmut keeps who covers what.
     shutil.rmtree("mutants", ignore_errors=True)
     mutmut("run", "--max-children", str(options.children), *patterns(options.of))
-    results = mutmut("results", "--all", "true", stdout=subprocess.PIPE).stdout
-    sys.stdout.writelines(f"{line}\n" for line in told(results.splitlines()))
-    return 0
+    judged = list(mutants(mutmut("results", "--all", "true", stdout=subprocess.PIPE).stdout))
+    changes = {mutant: change(mutant) for mutant in judged if mutant.lives}
+    sys.stdout.writelines(f"{line}\n" for line in told(judged, changes, explained()))
+    return 0 if explained().keys() >= set(changes.values()) else 1
 
 
 def mutmut(*arguments: str, stdout: int | None = None) -> subprocess.CompletedProcess[str]:
@@ -59,20 +90,59 @@ def patterns(of: Iterable[str]) -> list[str]:
     return [f"k2trio.{name.removesuffix('.py').replace('/', '.')}.*" for name in of]
 
 
-def told(results: Iterable[str]) -> Iterable[str]:
-    """Those that lived, and the score of each file, of each wing, and of all."""
+def mutants(results: str) -> Iterator[Mutant]:
+    """Those that were run, of what ``mutmut results`` tells."""
+    for line in results.splitlines():
+        match = RESULT.fullmatch(line)
+        if match is not None and match["status"] != "not checked":
+            # A function is called ``x_name``, a method ``xǁClassǁname``.
+            function = match["function"].removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".")
+            file = f"{match['wing']}/{match['module']}.py"
+            yield Mutant(match["name"], file, function, match["status"])
+
+
+def change(mutant: Mutant) -> str:
+    """The line that says what was changed: where, what it was and what it is."""
+    shown = mutmut("show", mutant.name, stdout=subprocess.PIPE).stdout.splitlines()
+    # Behind the heading of the difference.
+    lines = shown[1 + next(at for at, line in enumerate(shown) if line.startswith("@@")) :]
+    was, now = (
+        " ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in "-+"
+    )
+    return f"{mutant.file} {mutant.function}: {was}{ARROW}{now}"
+
+
+def explained() -> dict[str, str]:
+    """By the change, why no test can notice it."""
+    reasons: dict[str, str] = {}
+    for path in sorted(SURVIVORS.glob("*.toml")):
+        for group in tomllib.loads(path.read_text())["explained"]:
+            reasons |= {f"{path.stem}/{line}": group["why"] for line in group["mutants"]}
+    return reasons
+
+
+def told(
+    judged: Sequence[Mutant], changes: dict[Mutant, str], known: dict[str, str]
+) -> Iterator[str]:
+    """What is to be explained, what need not be, and the score of files, of wings, and of all."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for line in results:
-        if (match := RESULT.fullmatch(line)) is None or match["status"] == "not checked":
-            continue
-        for name in (f"{match['wing']}/{match['module']}.py", f"{match['wing']}/", "all"):
-            counts[name][match["status"]] += 1
-        if match["status"] not in KILLED:
-            yield line.strip()
+    for mutant in judged:
+        status = mutant.status
+        if mutant.lives and changes[mutant] in known:
+            status += ", explained"
+        elif mutant.lives:
+            yield f"{status}, not explained: {mutant.name}"
+            yield f"    {changes[mutant]}"
+        for name in (mutant.file, f"{mutant.file.partition('/')[0]}/", "all"):
+            counts[name][status] += 1
+    files = {mutant.file for mutant in judged}
+    for line in known.keys() - changes.values():
+        if line.partition(" ")[0] in files:
+            yield f"explained, but killed or gone: {line}"
     for name, count in sorted(counts.items()):
         killed, total = sum(count[status] for status in KILLED), count.total()
-        others = ", ".join(f"{n} {status}" for status, n in sorted(count.items()))
-        yield f"{name:30} {killed:5} of {total:5} killed, {killed / total:6.1%}  ({others})"
+        each = "; ".join(f"{n} {status}" for status, n in sorted(count.items()))
+        yield f"{name:30} {killed:5} of {total:5} killed, {killed / total:6.1%}  ({each})"
 
 
 if __name__ == "__main__":
