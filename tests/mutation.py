@@ -102,12 +102,13 @@ def mutants(results: str) -> Iterator[Mutant]:
 
 
 def change(mutant: Mutant) -> str:
-    """The line that says what was changed: where, what it was and what it is."""
+    """The line that says what was changed: where, what it was and what it is; blanks are single."""
     shown = mutmut("show", mutant.name, stdout=subprocess.PIPE).stdout.splitlines()
     # Behind the heading of the difference.
     lines = shown[1 + next(at for at, line in enumerate(shown) if line.startswith("@@")) :]
     was, now = (
-        " ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in "-+"
+        " ".join(" ".join(line[1:].split()) for line in lines if line.startswith(sign))
+        for sign in "-+"
     )
     return f"{mutant.file} {mutant.function}: {was}{ARROW}{now}"
 

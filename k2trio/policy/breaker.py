@@ -116,8 +116,7 @@ class CircuitBreaker:
         self._probe_timeout = probe_timeout
         self._failure_kinds = failures
         self._on_change = on_change
-        self._failures = 0
-        self._successes = 0
+        self._failures = self._successes = 0
         self._cooldown_factor = 1.0
         self._probe: _Attempt | None = None
         self._attempts: dict[_Attempt, None] = {}  # a dict: ordered, so runs repeat

@@ -231,7 +231,7 @@ class Retries:
         self._retries += 1
         delay = self.nominal_delay(self._failures)
         jitter = self._settings.reconnect_jitter
-        wait = delay * (1 + jitter * self._rng.uniform(-1, 1)) if jitter else delay
+        wait = delay * (1 + jitter * self._rng.uniform(-1, 1))
         return self._dial(now + wait, self._retries, delay)
 
     def refused(self, now: float, planned: Dial) -> Dial:
@@ -254,10 +254,9 @@ class Retries:
     def _dial(self, at: float, attempt: int, delay: float) -> Dial:
         order = self.after(self._last)
         usable = [endpoint for endpoint in order if self._rank(endpoint) is not None] or order
-        starts = [self._endpoints.admitted_from(endpoint, at) for endpoint in usable]
         choices = [
-            (start, self._rank(endpoint) or 0, place)
-            for place, (start, endpoint) in enumerate(zip(starts, usable, strict=True))
+            (self._endpoints.admitted_from(endpoint, at), self._rank(endpoint) or 0, place)
+            for place, endpoint in enumerate(usable)
         ]
         earliest, _, place = min(choices)
         if earliest == math.inf:

@@ -475,6 +475,26 @@ async def test_the_failing_attempt_keeps_its_own_error(autojump_clock: MockClock
     await trio.lowlevel.checkpoint()  # and is not cancelled afterwards
 
 
+async def test_a_failure_keeps_its_traceback() -> None:
+    async def dial() -> None:
+        raise DialError("here")
+
+    with pytest.raises(DialError) as failure:
+        async with make():
+            await dial()
+    assert failure.traceback[-1].name == "dial"
+
+
+async def test_what_others_report_may_close_it_while_a_probe_is_under_way(
+    autojump_clock: MockClock,
+) -> None:
+    breaker = await half_opened(success_threshold=1)
+    async with breaker:
+        assert not breaker.admits(trio.current_time())
+        breaker.record_success()
+        assert breaker.admits(trio.current_time())
+
+
 async def test_a_withdrawn_probe_is_no_timeout_however_long_it_cleans_up(
     autojump_clock: MockClock,
 ) -> None:

@@ -184,6 +184,7 @@ def test_a_snapshot_is_told_with_its_weight_and_is_no_deeper_than_wanted() -> No
     assert budget.levels(1, 0.0, most=700) == (700, 50), "it weighs what the next larger does"
     assert budget.levels(1, 0.0, most=1000) == (1000, 50)
     assert budget.levels(1000, 0.0, most=700) == (100, 5)
+    assert budget.levels(1000, 0.0, most=50) == (50, 5)
     assert budget.levels(0, 0.0, most=100) == (100, 5)
     assert Budget(500).levels(1, 0.0) == (5000, 250)
 
@@ -193,6 +194,13 @@ def test_a_snapshot_is_measured_by_what_is_spent_within_the_window() -> None:
     spend(budget, 1, 0.0, 3000)
     assert budget.levels(1, 59.9) == (100, 5)
     assert budget.levels(1, 60.0) == (5000, 250)
+
+
+def test_a_snapshot_is_measured_by_what_the_exchange_has_counted() -> None:
+    budget = Budget(6000, enforced=6000)
+    budget.counted(5975, 0.0)
+    assert budget.levels(1, 59.9) == (500, 25)
+    assert budget.levels(1, 60.0) == (5000, 250), "what was counted then is over"
 
 
 # -- what is left, and when -----------------------------------------------------------------------
@@ -412,6 +420,8 @@ def test_a_budget_begins_with_what_was_spent_before() -> None:
     budget.wish(4, 2.0)
     assert budget.admit(2.0) == [], "a fifth has been overtaken already"
     assert [budget.payable_from(weight, 2.0) for weight in (700, 701, 801)] == [2.0, 60.0, 61.0]
+    budget.load([Spent(1.0, 200)], [Spent(0.0, 100)], None)
+    assert budget.payable_from(750, 2.0) == 60.0, "what others spent is free again before"
     budget.load([Spent(0.0, 100, 30)], [], None)
     assert [one.overtaken for one in budget.report(2.0).own] == [30]
     assert budget.collecting_s(2.0) == 0.0
