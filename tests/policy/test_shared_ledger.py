@@ -7,7 +7,7 @@ import random
 import msgspec
 import pytest
 
-from k2trio.policy.budget import BOOKS_LEAVE, Budget, Counted, Wish
+from k2trio.policy.budget import BOOKS_LEAVE, SECONDS_PER_WEIGHT, Budget, Counted, Wish
 from k2trio.policy.ledger import (
     ABSENT_S,
     LONGEST_FREEZE_S,
@@ -96,6 +96,18 @@ def test_of_two_that_want_the_same_the_one_that_had_less_is_next() -> None:
     assert modest.settle(59.0) == []
     assert len(greedy.settle(60.1)) == 15
     assert modest.settle(60.2) == [book]
+
+
+def test_of_two_that_had_nothing_the_one_that_asked_first_is_next() -> None:
+    spent, first, second = processes("spent", "first", "second", terms=Terms(40, 60.0, 6000))
+    for weight, at in ((10, 0.0), (20, 10.0)):
+        spent.wish(weight, at)
+        spent.settle(at)
+    wish = first.wish(20, 50.0)
+    second.wish(20, 50.0 + SECONDS_PER_WEIGHT / 2)
+    assert first.settle(59.0) == []
+    assert second.settle(60.0) == [], "the weight that is free now is the other's"
+    assert first.settle(60.1) == [wish]
 
 
 def test_two_that_want_much_get_the_same() -> None:
@@ -256,6 +268,12 @@ def test_what_was_spent_since_the_exchange_counted_is_added_whoever_spent_it() -
     assert view.counted == Counted(5.0, 150, 30)
     one.settle(8.0)
     assert one.left(8.0) == 1000 - 130
+    one.wish(40, 9.0)
+    one.settle(9.0)
+    one.budget.counted(220, 9.0)
+    one.settle(9.0)
+    view = settle(one.account, "one", TERMS, one.budget.report(9.0), 9.0)
+    assert view.counted == Counted(9.0, 220, 0), "the answer came after what it was asked for"
 
 
 def test_the_latest_that_the_exchange_said_holds() -> None:
@@ -288,6 +306,10 @@ def test_what_has_overtaken_others_is_told_to_all() -> None:
     assert other.settle(51.0) == [wish]
     assert wish.overtook
     assert one.account.spent["other"] == [Entry(51.0, 20, 20)]
+    assert other.settle(52.0) == []
+    assert one.account.spent["other"] == [Entry(51.0, 20, 20)], "also when it tells so again"
+    view = settle(one.account, "one", TERMS, one.budget.report(52.0), 52.0)
+    assert [(spent.weight, spent.overtaken) for spent in view.others] == [(900, 0), (20, 20)]
 
 
 def test_what_a_process_has_had_counts_half_after_each_window() -> None:
@@ -370,4 +392,5 @@ def test_a_longer_ban_takes_the_place_of_a_shorter_one() -> None:
     other.settle(2.0)
     assert one.account.frozen == (2.0, 30.0)
     one.settle(3.0)
+    other.settle(4.0)
     assert one.account.frozen == (2.0, 30.0)
