@@ -254,11 +254,25 @@ def test_what_is_given_back_had_not_overtaken_anybody() -> None:
     assert budget.admit(21.0) == [again]
 
 
+def test_the_lightest_wish_that_can_overtake_is_said_to_have() -> None:
+    budget = Budget(100)
+    spend(budget, 4, 0.0, 20)
+    dear = budget.wish(50, 1.0)
+    lightest = budget.wish(1, 20.0)
+    assert budget.admit(20.0) == [lightest]
+    assert lightest.overtook
+    other = Budget(100)
+    wish = other.wish(1, 20.0)
+    assert other.learn(other.report(20.0), view((wish, 1)), 20.0) == [wish]
+    assert (wish.overtook, dear.overtook) == (True, False)
+
+
 def test_what_orders_the_queue_and_how_wishes_look() -> None:
     budget = Budget(100)
     wish = budget.wish(50, 1.0)
     assert wish.due_at == 6.0
     assert Wish(50, 1.0, handicap=20.0).due_at == 8.0
+    assert Wish(50, 1.0).leaves == 0.0
     assert repr(wish) == "<Wish for 50 at 1>"
     assert repr(budget) == "<Budget 0 of 100 spent, 1 waiting>"
     assert (wish.leaves, budget.wish(4, 1.0).leaves) == (0.1, 0.0)
@@ -275,6 +289,8 @@ def test_a_wish_comes_true_with_what_it_cost_and_at_whose_expense() -> None:
     assert wish.spent is not None
     assert (wish.spent.at, wish.spent.weight, wish.spent.overtaken) == (3.0, 4, 0)
     assert not wish.overtook
+    budget.spend(at_once := Wish(1, 3.0), 3.0)
+    assert not at_once.overtook, "it was never in the queue"
 
 
 # -- what the exchange has counted ----------------------------------------------------------------
@@ -298,6 +314,8 @@ def test_what_the_exchange_has_counted_leaves_what_it_enforces() -> None:
     [
         (3000, 4500, 4, True),
         (3000, 4501, 4, False),
+        (3001, 4501, 4, True),
+        (3001, 4502, 4, False),
         (6000, 5996, 4, True),
         (6000, 5997, 4, False),
         (6000, 6000, 4, False),

@@ -343,17 +343,18 @@ def test_what_of_a_process_is_over_is_dropped_and_what_is_not_stays() -> None:
         queues={
             "gone": Queue(67.9, []),
             "here": Queue(68.1, []),
+            "a little ahead": Queue(71.0, []),
             "of another time": Queue(71.1, []),
         },
-        had={"of another time": (71.1, 900.0), "here": (70.9, 900.0)},
+        had={"of another time": (71.1, 900.0), "here": (71.0, 900.0), "nothing": (10.0, 2.0)},
         frozen=(50.0, 71.0),
         counted=(71.0, 5),
     )
     expire(account, 70.0, 60.0)
     assert account == Account(
         spent={"both": [young]},
-        queues={"here": Queue(68.1, [])},
-        had={"here": (70.9, 900.0)},
+        queues={"here": Queue(68.1, []), "a little ahead": Queue(71.0, [])},
+        had={"here": (71.0, 900.0)},
         frozen=(50.0, 71.0),
         counted=(71.0, 5),
     )
