@@ -18,6 +18,7 @@ from simulated.run import live
 from simulated.violation import Violation
 
 from k2trio.continuity.items import Gap, Outage
+from k2trio.market.payloads import Event
 from k2trio.market.streams import by_route
 from k2trio.observe import transitions as on
 from k2trio.simulator import Fault, FaultKind
@@ -212,6 +213,23 @@ def test_the_checks_know_a_gap_that_is_read_after_ids_began_anew(kind: str) -> N
         run.items[place] = wrong
         with pytest.raises(Violation, match="invariant 16"):
             what_was_sent_is_delivered_or_named(run)
+
+
+def test_of_two_trades_with_one_id_the_second_may_lie_in_the_gap_behind_them() -> None:
+    twins = Fault(at=600, endpoint="a", kind=FaultKind.SHARED_ID)
+    run = live(calm_plan(twins, streams=("btcusdt@aggTrade",), rate=1.0))
+    what_was_sent_is_delivered_or_named(run)
+    ids = [item.data.agg_id for item in run.items if isinstance(item, Event)]
+    assert len(ids) == len(run.items)
+    (second,) = [n for n in range(1, len(ids)) if ids[n] == ids[n - 1]]
+    behind, missing = run.items[second + 1], ids[second] + 1
+    gap = Gap(behind.venue, behind.stream, missing, missing, "not_repaired")
+    del run.items[second], run.times[second]
+    run.items[second] = gap
+    what_was_sent_is_delivered_or_named(run)
+    run.items[second] = behind
+    with pytest.raises(Violation, match="of two trades"):
+        what_was_sent_is_delivered_or_named(run)
 
 
 def test_the_checks_see_late_output() -> None:

@@ -260,12 +260,9 @@ def _check_shared(stream: str, shared: int, items: Sequence[Item]) -> None:
     ]
     if not seen or not min(seen) < shared < max(seen) or set(gaps) - {"shared_id"}:
         return
-    # What is told of the aggregate that follows may be of the second of the two.
-    gaps += [
-        item.reason
-        for item in items
-        if isinstance(item, Gap) and item.reason == "shared_id" and item.first == shared + 1
-    ]
+    # What is told of the aggregate that follows may be of the second of the two, and where others
+    # are missing behind it, it lies in their place: no id tells how many trades that were.
+    gaps += [item.reason for item in items if isinstance(item, Gap) and item.first == shared + 1]
     if any(isinstance(item, Gap) and item.last == shared - 1 for item in items):
         return  # where the ids leapt to it just then, the first of the two is told as a stray
     events = sum(isinstance(item, Event) and first_of(item.data) == shared for item in items)
