@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..continuity.arbiter import Arbiter
     from ..continuity.held import Source, Stray
     from ..continuity.items import Item, Outage
+    from ..continuity.positions import Position
     from ..market.units import TimeUnit
     from ..observe.latency import Meter
     from ..observe.metrics import Metrics
@@ -39,6 +40,7 @@ class Delivery:
     :param gap_opened: called when a message begins to wait behind a gap.
     :param emit: told what is declared missing, and what is repaired.
     :param unit: of the times in the messages.
+    :param begun: see :class:`Venues`.
     :param compares: whether lines carry the same streams, so that they can be compared.
     :ivar last_data_at: when the last batch came; None before the first.
     """
@@ -52,6 +54,7 @@ class Delivery:
         gap_opened: Callable[[], None],
         emit: Observer,
         unit: TimeUnit,
+        begun: Iterable[Position],
         *,
         compares: bool,
     ) -> None:
@@ -65,7 +68,7 @@ class Delivery:
         self._emit = emit
         self._per_second = unit.per_second
         self._agreement = Agreement(unit) if compares else None
-        self._venues = Venues(arbiter)
+        self._venues = Venues(arbiter, begun)
         self._line_keys: dict[tuple[str, str, str], int] = {}
         """(line, venue, stream) → the id that the line has to bring next."""
 

@@ -135,7 +135,8 @@ async def open_feed(
         power takes from the consumer is not delivered again.
     :param ledger: what feeds of this program share their budgets by, instead of ``SHARED_BUDGET``.
     :param positions: where streams are to go on, as an earlier run left them: what came since is
-        repaired, or declared. Of these and of what ``STATE`` says the earlier counts.
+        repaired, or declared. Of these and of what ``STATE`` says the earlier counts. Of several
+        venues of a stream the last one says where it was.
     :param may_be_empty: whether ``streams`` may be none, at the start and later: without any the
         feed has no connection, and :meth:`Feed.subscribe` opens one.
     :raises ConfigError: for settings or stream names that cannot work, and for a state file that
@@ -257,6 +258,7 @@ def build(
         settings.max_decoded_bytes,
         lose if settings.overflow == "drop" else None,
     )
+    resume = Resume(arbiter, settings, emit, sync, positions)
     delivery = Delivery(
         arbiter,
         outbox,
@@ -265,6 +267,7 @@ def build(
         lambda: repairs.notice(),
         emit,
         settings.unit,
+        resume.begun,
         compares=settings.redundancy > 1,
     )
     endpoints = _endpoints(settings, emit)
@@ -295,7 +298,6 @@ def build(
         wall_clock,
         suspended,
     )
-    resume = Resume(arbiter, settings, emit, sync, positions)
     shards = Shards(streams, endpoints, runtime, arbiter.leave, may_be_empty=may_be_empty)
     repairs = Repairs(arbiter, rest, settings, delivery.publish, metrics, shards.redundant)
     # The clock itself, not trio.current_time: they may be scraped when Trio has ended.

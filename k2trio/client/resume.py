@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..continuity.items import Gap, Item
+from ..continuity.items import Gap, Item, VenueChanged
 from ..continuity.klines import KlineTrack
 from ..continuity.positions import Position, earlier, position_after
 from ..continuity.state import load_state, save_state
@@ -37,6 +37,8 @@ class Resume:
     :param positions: where streams are to begin, besides what the state file says; the earlier of
         both counts.
     :param sync: makes durable what the consumer did with what it acknowledged; blocks.
+    :ivar begun: where the streams began; of several venues of a stream the one comes last at which
+        it was.
     :ivar keeps: whether there is a file.
     :ivar problem: what keeps the file from being written; None if nothing does.
     """
@@ -67,8 +69,10 @@ class Resume:
             for position in load_state(self._path, self._unit):
                 key = position.venue, position.stream
                 self._resumed[key] = position
-                begun[key] = earlier(position, begun.get(key, position))
-        self.begin(begun.values())
+                begun[key] = earlier(position, begun.pop(key, position))
+        self.begun: Sequence[Position] = list(begun.values())
+        self._at = {one.stream: one.venue for one in self.begun}
+        self.begin(self.begun)
 
     def begin(self, positions: Iterable[Position]) -> None:
         """Let streams go on after these positions, whatever was known of them."""
@@ -81,6 +85,8 @@ class Resume:
         for item in items:
             if isinstance(item, Event | Gap):
                 self._dealt_with[item.venue, item.stream] = item
+            elif isinstance(item, VenueChanged):
+                self._at[item.stream] = item.venue
 
     async def save_regularly(self) -> None:
         """Write the file at every interval, for ever.
@@ -163,4 +169,5 @@ class Resume:
                 positions[venue, stream] = Position(
                     venue, stream, after.position, time, trade=after.trade
                 )
-        return list(positions.values())
+        # The venue at which a stream is comes last: from there the next run goes on.
+        return sorted(positions.values(), key=lambda one: self._at.get(one.stream) == one.venue)

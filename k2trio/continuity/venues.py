@@ -13,25 +13,30 @@ from ..market.payloads import Event
 from .items import VenueChanged
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from .arbiter import Arbiter
     from .items import Item
+    from .positions import Position
 
 
 class Venues:
     """Of the streams of one feed.
 
+    :param begun: where streams go on after an earlier run; of several of a stream the last one
+        tells at which venue it was.
     :ivar only: the venue that the last message of every stream came from; None if there are more.
     """
 
-    def __init__(self, arbiter: Arbiter) -> None:
-        self.only: str | None = None
+    def __init__(self, arbiter: Arbiter, begun: Iterable[Position] = ()) -> None:
         self._arbiter = arbiter
-        self._last: dict[str, str] = {}
+        self._last: dict[str, str] = {one.stream: one.venue for one in begun}
         """Stream → the venue of its last message, while there is more than one."""
-        self._streams: Counter[str] = Counter()
+        self._streams: Counter[str] = Counter(self._last.values())
         """How many streams are at a venue."""
+        self.only: str | None = None
+        if len(venues := set(self._last.values())) == 1:
+            self._settle(*venues)
 
     def marked(self, items: Sequence[Item]) -> list[Item]:
         """The items of a batch, with each change told; for batches that are not of ``only``."""
@@ -48,14 +53,17 @@ class Venues:
                         self._streams[before] -= 1
                         out.append(self._change(before, item))
             out.append(item)
-        venue = out[-1].venue
+        self._settle(out[-1].venue)
+        return out
+
+    def _settle(self, venue: str) -> None:
+        """Note whether all streams are at a venue."""
         if self._streams[venue] == len(self._last):
             self.only = venue
             self._last.clear()
             self._streams.clear()
         else:
             self.only = None
-        return out
 
     def _look_back(self, venue: str) -> None:
         """Collect where the streams were until now."""
@@ -63,7 +71,7 @@ class Venues:
         if before is None:
             return
         for track in self._arbiter.tracks:
-            if track.venue == before != venue and track.delivered_at is not None:
+            if track.venue == before != venue and track.position is not None:
                 self._last[track.stream.name] = before
                 self._streams[before] += 1
 

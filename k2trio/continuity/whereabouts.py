@@ -1,55 +1,82 @@
-"""At which venue each stream of a log is, where another feed goes on with it.
+"""At which venue each stream of a log is, whoever writes it.
 
-A feed tells when a stream goes on from another venue, but knows only of what it brought itself. So
-the first message of each stream is looked at, until all have spoken.
+A feed tells when a stream goes on from another venue, but knows only of what it brought itself, and
+in the order in which it came. What a log is written from may be parted otherwise: some of it was
+kept by a standby, some is taken again. So a change is told where it is one of the log.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..market.payloads import Event
 from .items import VenueChanged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from .items import Item
     from .positions import Position
 
+_venue_of, _stream_of = attrgetter("venue"), attrgetter("stream")
+
+
+class _Place(NamedTuple):
+    """The venue of a stream, and when its last message was received, or not long before that."""
+
+    venue: str
+    received: float | None
+
 
 class Whereabouts:
-    """Of the streams that have not spoken yet; false when there are none.
+    """Of the streams of a log.
 
-    :param positions: of a log, in the order in which they were written: of several of a stream the
-        last one tells. Clocks do not: what a hot standby kept may be older than what it goes on
+    :param positions: of the log, in the order in which they were written: of several of a stream
+        the last one tells. Clocks do not: what a hot standby kept may be older than what it goes on
         behind.
     """
 
     def __init__(self, positions: Iterable[Position]) -> None:
-        self._last = {one.stream: one for one in positions}
+        self._last = {one.stream: _Place(one.venue, one.received) for one in positions}
+        self._told: dict[str, VenueChanged] = {}
+        """What the feed has told of the next message of a stream."""
+        self._only = self._only_venue()
+        """The venue at which all streams are, if it is one."""
 
-    def __bool__(self) -> bool:
-        return bool(self._last)
-
-    def told(self, items: Iterable[Item], moved: list[str]) -> list[Item]:
-        """The items, with each change of venue as it is in the log; its stream is added to
-        ``moved``.
+    def told(self, items: Sequence[Item], moved: list[str]) -> Sequence[Item]:
+        """The items, with each change of venue as it is in the log; where the feed knows nothing of
+        it, its stream is added to ``moved``.
         """
+        if set(map(type, items)) == {Event} and set(map(_venue_of, items)) == {self._only}:
+            first = items[0]
+            assert isinstance(first, Event)  # noqa: S101 - all of them are
+            place = _Place(first.venue, first.received)
+            self._last.update(dict.fromkeys(map(_stream_of, items), place))
+            return items
         out: list[Item] = []
         for item in items:
-            last = self._last.get(item.stream)
-            if last is None:
-                out.append(item)
-            elif isinstance(item, Event):
-                del self._last[item.stream]
-                if item.venue != last.venue:
-                    moved.append(item.stream)
-                    since = item.received if last.received is None else last.received
-                    out.append(
-                        VenueChanged(item.venue, item.stream, last.venue, since, item.received)
-                    )
-                out.append(item)
-            elif not isinstance(item, VenueChanged):
-                out.append(item)  # what a feed says of its own changes need not be so of the log
+            if isinstance(item, VenueChanged):
+                self._told[item.stream] = item
+                continue
+            if isinstance(item, Event):
+                out += self._change(item, moved)
+                self._last[item.stream] = _Place(item.venue, item.received)
+            out.append(item)
+        self._only = self._only_venue()
         return out
+
+    def _change(self, event: Event[Any], moved: list[str]) -> Iterable[VenueChanged]:
+        """The change that is to be told before a message."""
+        last, told = self._last.get(event.stream), self._told.pop(event.stream, None)
+        if last is None or last.venue == event.venue:
+            return ()
+        if told is not None and (told.venue, told.previous) == (event.venue, last.venue):
+            return (told,)
+        moved.append(event.stream)
+        since = event.received if last.received is None else last.received
+        return (VenueChanged(event.venue, event.stream, last.venue, since, event.received),)
+
+    def _only_venue(self) -> str | None:
+        venues = {place.venue for place in self._last.values()}
+        return venues.pop() if len(venues) == 1 else None

@@ -168,8 +168,7 @@ class KafkaSink(TargetSink):
         if self._over:
             return
         new = self._ahead.rest(items) if self._ahead else items
-        if self._whereabouts:
-            new = self._whereabouts.told(new, self.moved)
+        new = self._whereabouts.told(new, self.moved)
         if new and not self._pending:
             self._since = trio.current_time()
         costs = list(map(cost_of_item, new))

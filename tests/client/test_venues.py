@@ -19,7 +19,10 @@ from k2trio.observe import transitions as on
 from k2trio.sinks.lines import encode_lines
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from k2trio.continuity.items import Item
+    from k2trio.simulator import Fault
 
 ETH = "ethusdt@trade"
 TWO = {"a": "home", "b": "abroad"}
@@ -63,6 +66,38 @@ async def test_another_endpoint_of_the_same_venue_is_no_change(autojump_clock: A
     async with open_world([fault(20, "outage", "a", duration=60)], rate=5, settings=BOTH) as world:
         await trio.sleep(300)
     assert not any(isinstance(item, VenueChanged) for _, item in world.items)
+
+
+@pytest.mark.usefixtures("disk_at_once")
+@pytest.mark.parametrize(
+    ("faults", "ends", "begins"),
+    [
+        ([], "home", "abroad"),
+        ([fault(20, "outage", "a", duration=600)], "abroad", "abroad"),
+        ([fault(20, "outage", "a", duration=60)], "home", "home"),
+    ],
+)
+async def test_a_run_that_begins_elsewhere_than_the_one_before_ended_tells_so(
+    faults: list[Fault], ends: str, begins: str, tmp_path: Path, autojump_clock: Any
+) -> None:
+    settings = BOTH | {"state": tmp_path / "state.json", "state_interval": 60}
+    async with open_world(faults, venues=TWO, rate=0.3, settings=settings) as world:
+        await trio.sleep(300)
+    assert {item.venue for item in of_stream(world, SUBJECT)[-3:]} == {f"{ends}.test"}
+    away = fault(0, "outage", "a", duration=600)
+    async with open_world(
+        [away][: begins == "abroad"], venues=TWO, rate=0.3, settings=settings
+    ) as world:
+        await trio.sleep(500)
+    for stream in (SUBJECT, ETH):
+        items = of_stream(world, stream)
+        changes = [item for item in items if isinstance(item, VenueChanged)]
+        assert [(one.previous, one.venue) for one in changes] == [
+            (f"{ends}.test", f"{begins}.test")
+        ][: ends != begins]
+        if changes:
+            before = items[: items.index(changes[0])]
+            assert not any(isinstance(item, Event) for item in before)
 
 
 async def test_what_is_dropped_does_not_take_the_change_with_it(autojump_clock: Any) -> None:
