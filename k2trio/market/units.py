@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from ..errors import UnknownStreamError
+from .futures_payloads import Liquidation
 from .payloads import Bar, frame_of, type_of
 from .spot import SPOT
 from .streams import Kind, parse_stream
@@ -154,6 +155,8 @@ def frame_in_unit(
                 bar[_BAR_END] += 1  # what follows the bar begins on a whole millisecond
                 _convert_row(bar, _BAR_TIMES, told, wanted, later)
                 bar[_BAR_END] -= 1
+            elif stream.kind in (Kind.FORCED_ORDER, Kind.ALL_FORCED_ORDERS):
+                _convert_row(row["o"], _ORDER_TIMES, told, wanted, later)
     except (msgspec.MsgspecError, UnknownStreamError, RecursionError, UnicodeDecodeError):
         return frame
     except (LookupError, TypeError):
@@ -190,5 +193,6 @@ def _time_keys(payload: Any) -> tuple[str, ...]:
 
 _BAR_END = "T"
 _BAR_TIMES = _times_of(Bar)
+_ORDER_TIMES = _times_of(Liquidation)
 _decode_combined = msgspec.json.Decoder(_Combined).decode
 _encode = msgspec.json.Encoder().encode
