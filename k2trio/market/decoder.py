@@ -185,8 +185,12 @@ class Decoder:
         :returns: the events in order, and what was not an event in order.
         """
         self.runs = ()
-        if self._unit.fits or not self._tells_time:
+        if self._unit.fits:
             return self._decode(payloads, received)
+        if not self._tells_time:
+            decoded = self._decode(payloads, received)
+            if not self._tells_time:  # nor does a stream that has just been learnt
+                return decoded
         return self._decode_by_unit(payloads, received)
 
     def _decode_by_unit(
