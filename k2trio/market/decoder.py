@@ -269,7 +269,7 @@ class Decoder:
         name, parse = self._routes[payload.partition(SEPARATOR)[0]]
         envelope = parse(payload)
         if envelope.stream != name:
-            raise LookupError(name)
+            raise LookupError
         return envelope
 
     def _prepare(self) -> None:
@@ -283,7 +283,7 @@ class Decoder:
         self._tells_time = not all(
             is_timeless(stream.kind, stream.product) for stream in streams.values()
         )
-        if 0 < len(streams) <= MAX_TAGGED:
+        if len(streams) <= MAX_TAGGED:
             self._parse = _decoder_of(tuple((name, type_of(streams[name])) for name in streams))
         elif len(types) == 1:
             self._parse = _decode_envelope(types.pop())

@@ -170,7 +170,7 @@ def _convert_row(
     for key in keys:
         time = row[key]
         if type(time) is not int:
-            raise TypeError(f"{key} is no time")
+            raise TypeError
         row[key] = convert(time, told, wanted) + later
 
 
