@@ -95,19 +95,16 @@ class UnitWatch:
 
     :param wanted: what was asked for.
     :ivar fits: whether that is known to be what it tells.
+    :ivar differs: whether it is known to tell another unit.
     :ivar told: what it tells, as far as is known.
     """
 
     def __init__(self, wanted: TimeUnit) -> None:
         self.fits: bool = False
+        self.differs: bool = False
         self.told: TimeUnit = wanted
         self._wanted = wanted
         self._looks_left = MOST_LOOKS
-
-    @property
-    def differs(self) -> bool:
-        """Whether it is known to tell another unit."""
-        return self.told is not self._wanted
 
     def look(self, times: Iterable[int | None], received: float) -> None:
         """Look at times of messages, until one of them shows the unit."""
@@ -120,7 +117,8 @@ class UnitWatch:
                 told = self._wanted
             if told is not None:
                 self.told = told
-                self.fits = not self.differs
+                self.fits = told is self._wanted
+                self.differs = not self.fits
                 return
 
     def converted(self, frame: bytes) -> bytes:

@@ -352,9 +352,14 @@ def test_what_is_expected_is_taken_at_once_and_what_is_not_is_asked_for() -> Non
     assert asked == ["ethusdt@trade"]
 
 
+def test_of_nothing_comes_nothing() -> None:
+    assert Decoder("venue").decode([], 1.5) == ([], [])
+
+
 def test_the_pure_path_tells_of_no_runs() -> None:
     decoder = Decoder("venue", pure=True)
     assert list(decoder.runs) == []
+    decoder.expect([SUBJECT])
     decoder.decode([GOOD, GOOD], 1.5)
     assert list(decoder.runs) == []
 
@@ -497,6 +502,7 @@ def test_a_remark_says_what_is_wrong(payload: bytes, detail: str) -> None:
 
 MISPLACED: dict[str, tuple[str, bytes]] = {
     "a trade": (SUBJECT, of("ethusdt", TRADE)),
+    "a trade of the stream beside it": ("ethusdt@trade", TRADE),
     "a trade whose symbol begins alike": (SUBJECT, of("btcusdtx", TRADE)),
     "a quote": ("btcusdt@bookTicker", b'{"u":1,"s":"ETHUSDT","b":"1","B":"1","a":"2","A":"1"}'),
     "the inner symbol of a bar": (

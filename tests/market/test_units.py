@@ -27,6 +27,7 @@ from k2trio.simulator import Market
 
 NOW_S = 1_800_000_000.0
 TRADES = "btcusdt@trade"
+QUOTE = b'{"u":1,"s":"BTCUSDT","b":"1","B":"2","a":"3","A":"4"}'
 
 
 def trade(time: object, number: int = 1) -> bytes:
@@ -167,24 +168,30 @@ def test_a_unit_that_is_known_is_not_asked_for_again() -> None:
     assert (events[0].data.trade_time, remarks) == (now_ms, [])
 
 
-def test_a_stream_with_times_that_comes_unannounced_is_converted_at_once() -> None:
+@pytest.mark.parametrize("beside", [False, True], ids=["later", "in the same batch"])
+@pytest.mark.parametrize("name", [TRADES, "BTCUSDT@trade"], ids=["learnt", "never learnt"])
+def test_a_stream_with_times_that_comes_unannounced_is_converted_at_once(
+    name: str, beside: bool
+) -> None:
     decoder = Decoder("v", unit=US)
-    quote = b'{"u":1,"s":"BTCUSDT","b":"1","B":"2","a":"3","A":"4"}'
-    assert decoder.decode([frame_of("btcusdt@bookTicker", quote)], NOW_S)[1] == []
-    (event,), remarks = decoder.decode([trade(int(NOW_S * 1000))], NOW_S)
+    quote = frame_of("btcusdt@bookTicker", QUOTE)
+    now_ms = int(NOW_S * 1000)
+    first = trade(now_ms).replace(TRADES.encode(), name.encode())
+    if not beside:
+        assert decoder.decode([quote], NOW_S)[1] == []
+    (event, *_), remarks = decoder.decode([first, quote] if beside else [first], NOW_S)
+    assert (event.stream, event.data.trade_time) == (TRADES, now_ms * 1000)
     assert remarks == [OtherUnit("MILLISECOND")]
-    assert event.data.trade_time == int(NOW_S * US.per_second)
 
 
 def test_kinds_without_times_do_not_hinder_those_with() -> None:
     decoder = Decoder("v", unit=US)
-    quote = b'{"u":1,"s":"BTCUSDT","b":"1","B":"2","a":"3","A":"4"}'
     decoder.expect(["btcusdt@bookTicker"])
     for _ in range(2 * MOST_LOOKS):
-        assert decoder.decode([frame_of("btcusdt@bookTicker", quote)], NOW_S)[1] == []
+        assert decoder.decode([frame_of("btcusdt@bookTicker", QUOTE)], NOW_S)[1] == []
     decoder.expect([TRADES])
     events, remarks = decoder.decode(
-        [frame_of("btcusdt@bookTicker", quote), trade(int(NOW_S * 1000))], NOW_S
+        [frame_of("btcusdt@bookTicker", QUOTE), trade(int(NOW_S * 1000))], NOW_S
     )
     assert remarks == [OtherUnit("MILLISECOND")]
     assert events[1].data.trade_time == int(NOW_S * US.per_second)
