@@ -22,7 +22,9 @@ class Belonging:
 
     def __init__(self, streams: Mapping[str, Stream]) -> None:
         self._symbols = {
-            name: stream.symbol for name, stream in streams.items() if _names_symbol(stream)
+            name: symbol
+            for name, stream in streams.items()
+            if (symbol := _told_symbol(stream)) is not None
         }
         self._checks = {
             name: check
@@ -55,16 +57,16 @@ class Belonging:
 
 def belongs(stream: Stream, payload: Any) -> bool:
     """Whether a payload is of a stream; its symbol may be written in other letters."""
-    if _names_symbol(stream):
-        said, symbol = payload.symbol, stream.symbol or ""
-        if said != symbol and said.lower() != symbol.lower():
-            return False
+    symbol = _told_symbol(stream)
+    if symbol is not None and payload.symbol.lower() != symbol.lower():
+        return False
     check = _closer_check(stream)
     return check is None or check(payload)
 
 
-def _names_symbol(stream: Stream) -> bool:
-    return stream.symbol is not None and type_of(stream) is not PartialDepth
+def _told_symbol(stream: Stream) -> str | None:
+    """The symbol that payloads of a stream name; None where they name none, or many."""
+    return None if type_of(stream) is PartialDepth else stream.symbol
 
 
 def _closer_check(stream: Stream) -> Callable[[Any], bool] | None:

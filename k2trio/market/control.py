@@ -85,14 +85,14 @@ _NO_CODE = -1
 
 def excerpt(payload: bytes) -> str:
     """The first bytes of a payload, safe to log."""
-    return printable(payload[:EXCERPT_BYTES].decode("utf-8", "backslashreplace"))
+    return printable(payload[:EXCERPT_BYTES].decode(errors="backslashreplace"))
 
 
 def printable(text: str) -> str:
     """The text within a bound, without what could forge a log line or drive a terminal."""
     text = text[:MAX_TEXT]
     if not text.isprintable():
-        text = text.encode("unicode_escape").decode("ascii")
+        text = text.encode("unicode_escape").decode()
     return text[:MAX_TEXT]
 
 

@@ -160,8 +160,8 @@ class Decoder:
         self._names: dict[str, str] = {}
         """Of each known stream, its name → the same as one object, for all events to share."""
         self._belonging = Belonging({})
-        self._tells_time = True
-        """Whether some of the streams do."""
+        self._tells_time = False
+        """Whether some of the streams do that are known, or have come."""
         self._parse: Callable[[bytes], _Envelope[Any]] = self._parse_by_route
 
     def expect(self, streams: Iterable[str]) -> None:
@@ -185,20 +185,16 @@ class Decoder:
         :returns: the events in order, and what was not an event in order.
         """
         self.runs = ()
-        if self._unit.fits or not self._tells_time:
-            return self._decode(payloads, received)
-        return self._decode_by_unit(payloads, received)
-
-    def _decode_by_unit(
-        self, payloads: Sequence[bytes], received: float
-    ) -> tuple[list[Event], list[Control]]:
-        """Decode while it is not known that the times are in the unit that was asked for."""
         unit = self._unit
+        if unit.fits:
+            return self._decode(payloads, received)
         if not unit.differs:
-            events, control = self._decode(payloads, received)
-            unit.look(map(self._time_of, events), received)
+            decoded = self._decode(payloads, received)
+            if not self._tells_time:  # nor does a stream that has just come
+                return decoded
+            unit.look(map(self._time_of, decoded[0]), received)
             if not unit.differs:
-                return events, control
+                return decoded
             told: list[Control] = [OtherUnit(unit.told.word)]
         else:
             told = []
@@ -265,7 +261,7 @@ class Decoder:
         name, parse = self._routes[payload.partition(SEPARATOR)[0]]
         envelope = parse(payload)
         if envelope.stream != name:
-            raise LookupError(name)
+            raise LookupError
         return envelope
 
     def _prepare(self) -> None:
@@ -276,10 +272,10 @@ class Decoder:
         self._names = {name: name for name in streams}
         self._belonging = Belonging(streams)
         types = {type_of(stream) for stream in streams.values()}
-        self._tells_time = not all(
+        self._tells_time |= not all(
             is_timeless(stream.kind, stream.product) for stream in streams.values()
         )
-        if 0 < len(streams) <= MAX_TAGGED:
+        if len(streams) <= MAX_TAGGED:
             self._parse = _decoder_of(tuple((name, type_of(streams[name])) for name in streams))
         elif len(types) == 1:
             self._parse = _decode_envelope(types.pop())
@@ -313,6 +309,7 @@ class Decoder:
                     control.append(misplaced(stream.name, payload))
                     return
                 events.append(Event(data, stream.name, self.venue, received, payload))
+                self._tells_time |= not is_timeless(stream.kind, stream.product)
                 if combined.stream == stream.name:
                     self._learn(stream)
         except UnknownStreamError as error:

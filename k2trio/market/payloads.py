@@ -178,7 +178,7 @@ _OF_FUTURES: dict[Kind, Any] = {
 _OF_FAMILY = {"spot": PAYLOADS, "futures": _OF_FUTURES}
 
 
-def payload_of(kind: Kind, product: str = "spot") -> Any:
+def payload_of(kind: Kind, product: str) -> Any:
     """The type of ``Event.data`` of a kind of stream of a product."""
     return _OF_FAMILY[DIALECTS[product].family][kind]
 

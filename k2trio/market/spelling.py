@@ -75,5 +75,5 @@ def _nearest(text: str, known: Sequence[str], cutoff: float = 0.6) -> str | None
     for name in known:
         if name.lower() == text.lower():
             return name
-    near = difflib.get_close_matches(text, known, n=1, cutoff=cutoff)
+    near = difflib.get_close_matches(text, known, cutoff=cutoff)
     return near[0] if near else None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from ..errors import UnknownStreamError
+from .futures_payloads import Liquidation
 from .payloads import Bar, frame_of, type_of
 from .spot import SPOT
 from .streams import Kind, parse_stream
@@ -94,19 +95,16 @@ class UnitWatch:
 
     :param wanted: what was asked for.
     :ivar fits: whether that is known to be what it tells.
+    :ivar differs: whether it is known to tell another unit.
     :ivar told: what it tells, as far as is known.
     """
 
     def __init__(self, wanted: TimeUnit) -> None:
         self.fits: bool = False
+        self.differs: bool = False
         self.told: TimeUnit = wanted
         self._wanted = wanted
         self._looks_left = MOST_LOOKS
-
-    @property
-    def differs(self) -> bool:
-        """Whether it is known to tell another unit."""
-        return self.told is not self._wanted
 
     def look(self, times: Iterable[int | None], received: float) -> None:
         """Look at times of messages, until one of them shows the unit."""
@@ -119,7 +117,8 @@ class UnitWatch:
                 told = self._wanted
             if told is not None:
                 self.told = told
-                self.fits = not self.differs
+                self.fits = told is self._wanted
+                self.differs = not self.fits
                 return
 
     def converted(self, frame: bytes) -> bytes:
@@ -154,6 +153,8 @@ def frame_in_unit(
                 bar[_BAR_END] += 1  # what follows the bar begins on a whole millisecond
                 _convert_row(bar, _BAR_TIMES, told, wanted, later)
                 bar[_BAR_END] -= 1
+            elif stream.kind in (Kind.FORCED_ORDER, Kind.ALL_FORCED_ORDERS):
+                _convert_row(row["o"], _ORDER_TIMES, told, wanted, later)
     except (msgspec.MsgspecError, UnknownStreamError, RecursionError, UnicodeDecodeError):
         return frame
     except (LookupError, TypeError):
@@ -167,7 +168,7 @@ def _convert_row(
     for key in keys:
         time = row[key]
         if type(time) is not int:
-            raise TypeError(f"{key} is no time")
+            raise TypeError
         row[key] = convert(time, told, wanted) + later
 
 
@@ -190,5 +191,6 @@ def _time_keys(payload: Any) -> tuple[str, ...]:
 
 _BAR_END = "T"
 _BAR_TIMES = _times_of(Bar)
+_ORDER_TIMES = _times_of(Liquidation)
 _decode_combined = msgspec.json.Decoder(_Combined).decode
 _encode = msgspec.json.Encoder().encode

@@ -109,6 +109,7 @@ def test_what_the_exchange_writes_is_taken_by_the_core(
     decoder.expect(streams)
     assert decoder._core is not None
     whole = list(itertools.islice(frames(1, streams), 1000))
+    assert Decoder(venue, pure=True)._core is None
     left = {json.loads(whole[at])["stream"] for at in decoder._core.decode(whole, 1.79e9)[1]}
     assert left == {streams[-1]}
 

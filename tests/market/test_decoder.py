@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import msgspec
@@ -345,10 +346,22 @@ def test_what_is_expected_is_taken_at_once_and_what_is_not_is_asked_for() -> Non
     decoder.expect([SUBJECT])
     assert isinstance(one(GOOD, decoder), Event)
     other = frame("ethusdt@trade", of("ethusdt", TRADE))
-    assert isinstance(one(other, decoder), Malformed)
+    assert one(other, decoder) == Malformed("unknown_stream", "not subscribed", c.excerpt(other))
     decoder.expect(["ethusdt@trade"])
     assert isinstance(one(other, decoder), Event)
     assert asked == ["ethusdt@trade"]
+
+
+def test_of_nothing_comes_nothing() -> None:
+    assert Decoder("venue").decode([], 1.5) == ([], [])
+
+
+def test_the_pure_path_tells_of_no_runs() -> None:
+    decoder = Decoder("venue", pure=True)
+    assert list(decoder.runs) == []
+    decoder.expect([SUBJECT])
+    decoder.decode([GOOD, GOOD], 1.5)
+    assert list(decoder.runs) == []
 
 
 @pytest.mark.parametrize(("stream", "payload", "expected"), KINDS, ids=[k[0] for k in KINDS])
@@ -459,19 +472,37 @@ def test_what_is_not_understood_is_one_printable_bounded_remark(
     payload: bytes, error_type: str
 ) -> None:
     for decoder in [*decoders(SUBJECT), *decoders(SUBJECT, DEPTH)]:
-        events, control = decoder.decode([GOOD, payload, GOOD], 1.0)
-        assert [event.raw for event in events] == [TRADE, TRADE]
+        events, control = decoder.decode([GOOD, payload, GOOD], 1.5)
+        assert events == [one(GOOD)] * 2
         (remark,) = control
         assert isinstance(remark, Malformed)
-        assert remark.error_type == error_type
+        assert (remark.error_type, remark.excerpt) == (error_type, c.excerpt(payload))
         for text in (remark.excerpt, remark.detail):
             assert text.isprintable()
             assert len(text) <= c.MAX_TEXT
         assert remark.detail
 
 
+DETAILS: dict[str, tuple[bytes, str]] = {
+    "no data": (b'{"stream":"btcusdt@trade"}', "no data"),
+    "an unknown stream": (frame("btcusdt@nothing", TRADE), "'btcusdt@nothing' is not a stream .*"),
+    "a text for an id": (GOOD.replace(b"12345", b'"12345"'), r".*`int`.*`str`.*`\$\.t`"),
+    "an unknown event": (b'{"e":"news","E":1}', "event type 'news'"),
+    "a long unknown event": (b'{"e":"' + b"x" * 100 + b'"}', "event type 'x{40}'"),
+}
+
+
+@pytest.mark.parametrize(("payload", "detail"), DETAILS.values(), ids=DETAILS)
+def test_a_remark_says_what_is_wrong(payload: bytes, detail: str) -> None:
+    for decoder in decoders(SUBJECT):
+        remark = one(payload, decoder)
+        assert isinstance(remark, Malformed)
+        assert re.fullmatch(detail, remark.detail)
+
+
 MISPLACED: dict[str, tuple[str, bytes]] = {
     "a trade": (SUBJECT, of("ethusdt", TRADE)),
+    "a trade of the stream beside it": ("ethusdt@trade", TRADE),
     "a trade whose symbol begins alike": (SUBJECT, of("btcusdtx", TRADE)),
     "a quote": ("btcusdt@bookTicker", b'{"u":1,"s":"ETHUSDT","b":"1","B":"1","a":"2","A":"1"}'),
     "the inner symbol of a bar": (
@@ -498,11 +529,14 @@ def test_a_payload_of_another_stream_than_its_frame_is_malformed(
         patch.setattr(d, "MAX_TAGGED", 0)
         by_route = expecting(stream, SUBJECT, *beside)
     for decoder in (Decoder("venue"), knows, by_route, expecting(stream)):
-        events, control = decoder.decode([GOOD, frame(stream, raw), GOOD], 1.0)
-        assert [event.raw for event in events] == [TRADE, TRADE]
+        events, control = decoder.decode([GOOD, frame(stream, raw), GOOD], 1.5)
+        assert events == [one(GOOD)] * 2
         (remark,) = control
         assert isinstance(remark, Malformed)
-        assert remark.error_type == "wrong_symbol"
+        assert (remark.error_type, remark.excerpt) == (
+            "wrong_symbol",
+            c.excerpt(frame(stream, raw)),
+        )
         assert stream in remark.detail
 
 

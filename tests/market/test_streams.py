@@ -19,7 +19,9 @@ from k2trio.market.streams import (
     Rule,
     Stream,
     parse_stream,
+    parse_symbol,
     shard,
+    symbols_of,
 )
 from k2trio.wire.upgrade import stream_target
 
@@ -187,6 +189,27 @@ def test_anything_else_is_refused_with_a_short_printable_reason(name: str) -> No
     assert isinstance(error.value, ConfigError)
     assert str(error.value).isprintable()
     assert len(str(error.value)) < 700
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("btcusdt@trade", "'btcusdt@trade' is not a symbol; name streams in STREAMS"),
+        ("b@" + "x" * 99, f"'b@{'x' * 78}' is not a symbol; name streams in STREAMS"),
+        ("BTC-USDT", "'BTC-USDT' is not a symbol; did you mean BTCUSDT?"),
+        ("btc&usdt", "'btc&usdt' is not a symbol; write it like 'BTCUSDT'"),
+        ("x" * 99, f"'{'x' * 80}' is not a symbol; write it like 'BTCUSDT'"),
+    ],
+)
+def test_what_is_no_symbol_is_refused_and_what_to_write_is_said(name: str, said: str) -> None:
+    with pytest.raises(UnknownStreamError) as error:
+        parse_symbol(name)
+    assert str(error.value) == said
+
+
+def test_the_symbols_of_streams_are_told_once_and_in_order() -> None:
+    names = ["ethusdt@trade", "!miniTicker@arr", "btcusdt@trade", "ETHUSDT@depth", "!bookTicker"]
+    assert symbols_of(names) == ["ETHUSDT", "BTCUSDT"]
 
 
 @given(st.text(min_size=1, max_size=45), st.sampled_from(["trade", "kline_1M", "depth5@100ms"]))

@@ -13,11 +13,21 @@ from kept import STREAMS
 from k2trio.market.control import OtherUnit
 from k2trio.market.decoder import Decoder
 from k2trio.market.payloads import frame_of
-from k2trio.market.units import MOST_LOOKS, MS, US, TimeUnit, convert, frame_in_unit, unit_near
+from k2trio.market.units import (
+    MOST_LOOKS,
+    MS,
+    US,
+    US_FROM,
+    TimeUnit,
+    convert,
+    frame_in_unit,
+    unit_near,
+)
 from k2trio.simulator import Market
 
 NOW_S = 1_800_000_000.0
 TRADES = "btcusdt@trade"
+QUOTE = b'{"u":1,"s":"BTCUSDT","b":"1","B":"2","a":"3","A":"4"}'
 
 
 def trade(time: object, number: int = 1) -> bytes:
@@ -81,6 +91,19 @@ def test_what_cannot_be_converted_is_left_to_the_decoder(frame: bytes) -> None:
     assert frame_in_unit(frame, MS, US) == frame
 
 
+@pytest.mark.parametrize(
+    ("time", "ms", "us"),
+    [
+        (1_700_000_000_123, 1_700_000_000_123, 1_700_000_000_123_000),
+        (1_700_000_000_123_456, 1_700_000_000_123, 1_700_000_000_123_456),
+        (US_FROM - 1, US_FROM - 1, (US_FROM - 1) * 1000),
+        (US_FROM, US_FROM // 1000, US_FROM),
+    ],
+)
+def test_a_time_of_any_day_is_told_in_either_unit(time: int, ms: int, us: int) -> None:
+    assert (MS.of(time), US.of(time)) == (ms, us)
+
+
 @given(st.floats(0.8e9, 4e9), st.sampled_from([MS, US]), st.floats(-3600, 3600))
 def test_a_time_of_now_tells_its_unit(received: float, unit: TimeUnit, off_s: float) -> None:
     assert unit_near(int((received + off_s) * unit.per_second), received) is unit
@@ -102,6 +125,7 @@ def test_every_time_is_in_the_unit_that_was_asked_for(asked: TimeUnit, sent: Tim
     last, remarks = decoder.decode([b"garbage", trade(times[3], 4)], NOW_S)
     assert [type(remark).__name__ for remark in remarks] == ["Malformed"]
     events = [*first, *more, *last]
+    assert {event.received for event in events} == {NOW_S}
     assert [event.data.trade_time for event in events] == [convert(t, sent, asked) for t in times]
     assert [msgspec.json.decode(event.raw)["T"] for event in events] == [
         event.data.trade_time for event in events
@@ -125,15 +149,49 @@ def test_a_clock_that_is_wrong_by_decades_leaves_the_times_as_they_are() -> None
         assert (events[0].data.trade_time, remarks) == (time, [])
 
 
+@pytest.mark.parametrize("absurd", [MOST_LOOKS - 1, MOST_LOOKS])
+def test_after_so_many_absurd_times_the_unit_is_believed(absurd: int) -> None:
+    decoder = Decoder("v", unit=US)
+    decoder.decode([trade(7, number) for number in range(absurd)], NOW_S)
+    now_ms = int(NOW_S * 1000)
+    events, remarks = decoder.decode([trade(now_ms, absurd)], NOW_S)
+    believed = absurd == MOST_LOOKS
+    assert events[0].data.trade_time == (now_ms if believed else now_ms * 1000)
+    assert remarks == ([] if believed else [OtherUnit("MILLISECOND")])
+
+
+def test_a_unit_that_is_known_is_not_asked_for_again() -> None:
+    decoder = Decoder("v", unit=US)
+    now_ms = int(NOW_S * 1000)
+    decoder.decode([trade(now_ms * 1000, 1)], NOW_S)
+    events, remarks = decoder.decode([trade(now_ms, 2)], NOW_S)
+    assert (events[0].data.trade_time, remarks) == (now_ms, [])
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["later", "in the same batch"])
+@pytest.mark.parametrize("name", [TRADES, "BTCUSDT@trade"], ids=["learnt", "never learnt"])
+def test_a_stream_with_times_that_comes_unannounced_is_converted_at_once(
+    name: str, beside: bool
+) -> None:
+    decoder = Decoder("v", unit=US)
+    quote = frame_of("btcusdt@bookTicker", QUOTE)
+    now_ms = int(NOW_S * 1000)
+    first = trade(now_ms).replace(TRADES.encode(), name.encode())
+    if not beside:
+        assert decoder.decode([quote], NOW_S)[1] == []
+    (event, *_), remarks = decoder.decode([first, quote] if beside else [first], NOW_S)
+    assert (event.stream, event.data.trade_time) == (TRADES, now_ms * 1000)
+    assert remarks == [OtherUnit("MILLISECOND")]
+
+
 def test_kinds_without_times_do_not_hinder_those_with() -> None:
     decoder = Decoder("v", unit=US)
-    quote = b'{"u":1,"s":"BTCUSDT","b":"1","B":"2","a":"3","A":"4"}'
     decoder.expect(["btcusdt@bookTicker"])
     for _ in range(2 * MOST_LOOKS):
-        assert decoder.decode([frame_of("btcusdt@bookTicker", quote)], NOW_S)[1] == []
+        assert decoder.decode([frame_of("btcusdt@bookTicker", QUOTE)], NOW_S)[1] == []
     decoder.expect([TRADES])
     events, remarks = decoder.decode(
-        [frame_of("btcusdt@bookTicker", quote), trade(int(NOW_S * 1000))], NOW_S
+        [frame_of("btcusdt@bookTicker", QUOTE), trade(int(NOW_S * 1000))], NOW_S
     )
     assert remarks == [OtherUnit("MILLISECOND")]
     assert events[1].data.trade_time == int(NOW_S * US.per_second)

@@ -6,7 +6,8 @@ import pytest
 from documents import EXAMPLES
 
 from k2trio.errors import UnknownStreamError
-from k2trio.market.decoder import Decoder
+from k2trio.market import decoder as d
+from k2trio.market.decoder import Decoder, decode_payload
 from k2trio.market.keys import key_getters, time_getter
 from k2trio.market.payloads import frame_of, payload_of
 from k2trio.market.products import DIALECTS
@@ -20,6 +21,7 @@ from k2trio.market.streams import (
     parse_symbol,
     stream_of,
 )
+from k2trio.market.units import MS, US, frame_in_unit
 from k2trio.market.usdm import USDM
 from k2trio.market.venues import dialect_of, product_of, rest_of, venue_of
 
@@ -86,6 +88,11 @@ def test_what_only_futures_have_is_refused_by_spot_and_said(name: str) -> None:
     with pytest.raises(UnknownStreamError, match="of spot; USD-M futures has it, at PRODUCT=usdm"):
         parse_stream(name)
     assert any_stream(name).product == "usdm"
+
+
+def test_what_no_product_has_is_refused() -> None:
+    with pytest.raises(UnknownStreamError, match=r"^'btcusdt@nothing' is not a stream"):
+        any_stream("btcusdt@nothing")
 
 
 def test_a_contract_with_a_date_is_a_symbol_of_futures_only() -> None:
@@ -156,6 +163,7 @@ def test_what_the_documents_show_is_decoded(name: str) -> None:
     assert control == []
     assert event.raw == EXAMPLES[name]
     stream = parse_stream(name, "usdm")
+    assert decode_payload(stream.kind, EXAMPLES[name], "usdm") == event.data
     first_of, last_of = key_getters(stream.kind, "usdm")
     assert first_of(event.data) <= last_of(event.data)
 
@@ -175,3 +183,41 @@ def test_a_payload_of_another_symbol_is_noticed(name: str) -> None:
     events, (malformed,) = Decoder("binance.com-usdm").decode([frame], 1.0)
     assert events == []
     assert malformed.error_type == "wrong_symbol"
+
+
+def test_a_bar_of_another_interval_is_noticed() -> None:
+    name = "btcusdt_perpetual@continuousKline_1m"
+    frame = frame_of(name.replace("1m", "1h"), EXAMPLES[name])
+    events, (malformed,) = Decoder("binance.com-usdm").decode([frame], 1.0)
+    assert events == []
+    assert malformed.error_type == "wrong_symbol"
+
+
+def test_changes_of_a_book_are_never_taken_for_its_best_levels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Either payload could be parsed as the other."""
+    names = ["btcusdt@depth", "btcusdt@depth5"]
+    frames = [frame_of(name, EXAMPLES[name]) for name in names]
+    expected = [payload_of(parse_stream(name, "usdm").kind, "usdm") for name in names]
+    for most in (d.MAX_TAGGED, 0):
+        monkeypatch.setattr(d, "MAX_TAGGED", most)
+        decoder = Decoder("binance.com-usdm")
+        decoder.expect(names)
+        events, control = decoder.decode(frames, 1.0)
+        assert ([type(event.data) for event in events], control) == (expected, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "coarse", "fine"),
+    [
+        ("btcusdt@markPrice", b'{"E":1000}', b'{"E":1250000}'),
+        ("btcusdt@forceOrder", b'{"E":1000,"o":{"T":7}}', b'{"E":1250000,"o":{"T":257000}}'),
+        ("!forceOrder@arr", b'{"E":1000,"o":{"T":7}}', b'{"E":1250000,"o":{"T":257000}}'),
+    ],
+)
+def test_a_frame_is_told_in_another_unit_and_later(name: str, coarse: bytes, fine: bytes) -> None:
+    frame = frame_of(name, coarse)
+    told = frame_in_unit(frame, MS, US, later_ms=250, product="usdm")
+    assert told == frame_of(name, fine)
+    assert frame_in_unit(frame, MS, US, later_ms=250) == frame, "spot has no such stream"
