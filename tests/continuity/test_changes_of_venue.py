@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import structs
-from numbered import TRADES, block, trade
+from numbered import TRADES, agg, block, trade
 
 from k2trio.continuity.arbiter import Arbiter
 from k2trio.continuity.items import Gap, Item, VenueChanged
@@ -35,6 +35,7 @@ def at(venue: str, event: Event) -> Event:
 
 def test_the_first_message_of_each_stream_from_another_venue_has_the_change_before_it() -> None:
     feed = Feed()
+    assert feed.venues.only is None
     last, other = trade(2, 2), block(7, 3)
     assert feed.take(trade(1, 1), last, other) == [trade(1, 1), last, other]
     assert feed.venues.only == "v"
@@ -55,7 +56,7 @@ def test_the_first_message_of_each_stream_from_another_venue_has_the_change_befo
 
 def test_a_stream_may_go_back() -> None:
     feed = Feed()
-    feed.take(trade(1, 1), block(7, 1))
+    feed.take(trade(1, 1), block(7, 1), agg(5, 8, 9))
     there, back = at("w", trade(90, 9)), trade(2, 12)
     feed.take(there)
     assert feed.take(back) == [VenueChanged("v", TRADES, "w", there.received, back.received), back]

@@ -219,6 +219,14 @@ def test_new_files_are_private_and_follow_no_link(path: Path, tmp_path: Path) ->
     assert victim.read_text() == "precious"
 
 
+def test_without_a_file_there_is_nothing_to_keep(
+    monkeypatch: pytest.MonkeyPatch, path: Path
+) -> None:
+    monkeypatch.chdir(path.parent)
+    with locked(None), locked(None):
+        assert list(path.parent.iterdir()) == []
+
+
 def test_one_program_at_a_time_has_the_file(path: Path) -> None:
     with locked(path):
         save_state(path, POSITIONS)  # the lock survives that the file is replaced
