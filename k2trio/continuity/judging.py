@@ -142,7 +142,7 @@ class Judging(Numbering):
             newer = self._begin_anew_with(first, out)
         for held in (*suspects, *newer):
             self._take(held, out)
-        if self.next is not None and self.next > first.first:  # else it waits behind a gap
+        if self.next is not None and self.next >= first.first:  # else it waits behind a gap
             self._began, self._began_at = self.time_known(first.event), now
 
     def _lies_below(self, held: Held) -> bool:

@@ -27,6 +27,7 @@ from numbered import (
 )
 
 from k2trio.continuity.arbiter import Arbiter
+from k2trio.continuity.books import BookTrack
 from k2trio.continuity.items import Outage
 from k2trio.continuity.judging import LEFT_OVER_S
 from k2trio.continuity.numbering import BARREN_S, COPY_LAG_S, FORGOTTEN_S
@@ -429,6 +430,20 @@ def test_messages_of_the_old_numbering_are_looked_out_for_for_a_while(
     bench.offer(trade(ABSURD, 70), trade(10, 71))
     bench.now += after_s
     assert told(bench.offer(trade(11, 2))) == ([11] if delivered else [])
+
+
+def test_they_are_looked_out_for_while_a_book_is_held_back_too() -> None:
+    bench = Bench()
+    bench.now = 100.0
+    bench.offer(diff(5000, 5000, 1), diff(5001, 5001, 2))
+    book = bench.arbiter.track("v", "btcusdt@depth")
+    assert isinstance(book, BookTrack)
+    book.pause()  # until a snapshot is there
+    new = [diff(number, number, 50 + number) for number in range(10, 15)]
+    bench.offer(*new[:4], diff(5002, 5002, 3), new[4])
+    book.proceed(bench.items)
+    assert bench.items[3:] == new
+    assert book.gap is None
 
 
 # -- copies ---------------------------------------------------------------------------------------
