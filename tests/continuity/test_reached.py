@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from recording import (
+    AGGS,
     BARS,
     DIFFS,
     MINUTE_MS,
@@ -14,6 +15,7 @@ from recording import (
     START_MS,
     TRADES,
     VENUE,
+    aggregate,
     bar,
     diff,
     gap,
@@ -238,6 +240,13 @@ def test_a_stream_of_another_unit_keeps_no_other_from_being_followed() -> None:
     assert found.positions()[VENUE, DIFFS].position == 44
 
 
+def test_of_two_aggregates_that_share_an_id_the_second_tells_where_the_stream_is() -> None:
+    found = Reached({(VENUE, AGGS): at(5, AGGS)})
+    found.take([aggregate(6, 52, 52, 1), aggregate(6, 53, 54, 2)])
+    reached = found.positions()[VENUE, AGGS]
+    assert (reached.position, reached.time, reached.trade) == (6, START_MS + 2000, 54)
+
+
 def test_a_snapshot_is_known_again_in_the_unit_of_the_run() -> None:
     begin = Position(VENUE, DIFFS, 40, (START_MS + 4000) * 1000)
     found = Reached({(VENUE, DIFFS): begin}, US)
@@ -257,10 +266,7 @@ def test_a_bar_that_opens_late_is_followed_in_the_unit_of_the_run() -> None:
 
 
 def test_a_stream_of_another_unit_leaves_the_others_where_they_are() -> None:
-    begin = {
-        (VENUE, TRADES): at(9, time=made(9) * 1000),
-        (VENUE, BARS): at(minute(3) * 1000, BARS),
-    }
+    begin = {(VENUE, TRADES): at(9), (VENUE, BARS): at(minute(3) * 1000, BARS)}
     found = Reached(begin, US)
     found.take([*trades(10, 12), gap(minute(3) * 1000, minute(4) * 1000, stream=BARS)])
     assert found.positions() == {

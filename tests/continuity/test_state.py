@@ -121,6 +121,13 @@ def test_foreign_content_is_refused_in_one_clear_line(path: Path, content: bytes
     assert len(str(refused.value)) < 600
 
 
+def test_a_stream_that_no_run_goes_on_with_is_named_and_so_is_what_to_do(path: Path) -> None:
+    save_state(path, [Position("v", "a@ticker", 1)])
+    told = r"\(a@ticker has no position to go on from\); move it away .*, or choose another file$"
+    with pytest.raises(ConfigError, match=told):
+        load_state(path)
+
+
 @given(at=st.integers(0, 10_000), byte=st.integers(0, 255))
 def test_a_flipped_byte_is_refused_or_harmless(
     tmp_path_factory: pytest.TempPathFactory, at: int, byte: int
