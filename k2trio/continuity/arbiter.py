@@ -282,10 +282,11 @@ class Arbiter:
         self, tracks: dict[str, Track], names: Collection[str], events: Sequence[Event], now: float
     ) -> Collection[str]:
         """The streams of which all messages were taken, each being simply the next one."""
-        runs: dict[str, list[Any]] = {name: [] for name in names}
+        runs: dict[str, list[Any]]
         if len(names) == 1:
-            runs[events[0].stream] += [event.data for event in events]
+            runs = {name: [event.data for event in events] for name in names}
         else:
+            runs = {name: [] for name in names}
             for event in events:
                 runs[event.stream].append(event.data)
         received = events[-1].received

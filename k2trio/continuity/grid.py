@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ..market.units import TimeUnit
 
 _DAY_MS = 86_400_000
-_MONTH_MS = 31 * _DAY_MS
 _EPOCH_DAY = dt.date(1970, 1, 1).toordinal()
 _LAST_MONTH = 9999 * 12 + 11
 
@@ -31,11 +30,6 @@ class Grid:
         self._per_ms = unit.per_ms
         step_ms = KLINE_INTERVALS_MS[interval]
         self._step = None if step_ms is None else step_ms * self._per_ms
-
-    @property
-    def longest(self) -> int:
-        """The length of a bar, at most."""
-        return self._step or _MONTH_MS * self._per_ms
 
     def end_of(self, bar: Bar) -> int:
         """Where the bar after this one opens."""

@@ -132,7 +132,7 @@ class Judging(Numbering):
     def _believe(self, suspects: Sequence[Held], now: float, out: list[Item]) -> None:
         """Deliver what was suspect, in its place; the numbering may begin anew with it."""
         first, newer = suspects[0], list[Held]()
-        beyond = sum(one.first > first.first for one in self.held)
+        beyond = sum(one.first >= first.first for one in self.held)
         if self._lies_below(first):
             newer = self._begin_anew_with(first, out)
         elif beyond and (beyond < CONFIRMING[Place.LOW] or first.first == self.next):
@@ -142,7 +142,7 @@ class Judging(Numbering):
             newer = self._begin_anew_with(first, out)
         for held in (*suspects, *newer):
             self._take(held, out)
-        if self.next is not None and self.next > first.first:  # else it waits behind a gap
+        if self.next is not None and self.next >= first.first:  # else it waits behind a gap
             self._began, self._began_at = self.time_known(first.event), now
 
     def _lies_below(self, held: Held) -> bool:

@@ -102,7 +102,7 @@ class KlineTrack(Track):
         if not self._is_on_grid(bar) or self._ends_suspect(bar):
             return Place.FAR
         if self._open_bar is None or (bar, last) > max(self._latest, (self._open_bar, -1)):
-            return Place.BEYOND if self._missing_before(bar) else Place.NEXT
+            return Place.NEXT  # or behind bars that are missing, as is found when it is taken
         if self._overlaps(event.data.bar):
             return Place.LOW  # of the two only one is a bar of this series
         absurd = self.next is not None and self.clock.is_ahead(self.next - 1, event.received)
@@ -139,7 +139,6 @@ class KlineTrack(Track):
     def _begin_anew(self, held: Held, out: list[Item]) -> None:
         super()._begin_anew(held, out)
         self._open_bar = self._ends = None
-        self._latest = (-1, -1)
 
     def _take(self, held: Held, out: list[Item]) -> None:
         event, bar = held.event, held.event.data.bar.open_time
@@ -188,27 +187,26 @@ class KlineTrack(Track):
         """An event that had been decided on does not reach the consumer after all."""
         bar = event.data.bar
         if not bar.closed:
-            return super().lose(event, reason)
+            return super().lose(event)
         return self._lose_ids(event, bar.open_time, bar.open_time, 1, reason)
 
     def declare(
         self, last: int, reason: GapReason, out: list[Item], *, then: Event | None = None
     ) -> None:
         """Declare the bars that end by ``last`` as missing."""
-        if self._pass_over(last, reason, out):
-            self._release(out)
+        self._pass_over(last, reason, out)
+        self._release(out)
 
-    def _pass_over(self, last: int, reason: GapReason, out: list[Item]) -> bool:
-        """Declare bars, and release nothing; False if there are none."""
+    def _pass_over(self, last: int, reason: GapReason, out: list[Item]) -> None:
+        """Declare bars, if there are any, and release nothing."""
         first = self._open_bar
         bars = self._missing_before(last + 1)
         if first is None or not bars:
-            return False
+            return
         final, after = self._missing(bars - 1), self._missing(bars)
         self.ledger.note_missing(first, final, bars, reason)
         out.append(self._gap(first, final, reason, self.delivered_at, self._reached_at(final)))
         self._open_bar, self._ends = max(after, last + 1), None
-        return True
 
     def _deliver(self, event: Event[Any], first: int, last: int, out: list[Item]) -> None:
         due = self.next
@@ -234,7 +232,7 @@ class KlineTrack(Track):
         self.held.drop(released)
 
     def _covers(self, one: Held, other: Held) -> bool:
-        return one[:2] == other[:2]
+        return False  # of what is held, a copy is known by its place
 
     def _due_after(self, held: Held) -> int:
         bar = held.event.data.bar
@@ -244,7 +242,7 @@ class KlineTrack(Track):
         return self._missing_before(gap[1] + 1)
 
     def _back_from(self, last: int, limit: int) -> int:
-        return last - limit * self._grid.longest
+        return self._missing(max(0, self._missing_before(last + 1) - limit)) - 1
 
     def _missing_before(self, open_time: int) -> int:
         """How many bars must have closed before one that opens then, and did not."""

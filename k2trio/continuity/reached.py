@@ -128,7 +128,7 @@ class _Walk:
             self._renumbered, self.at = False, after
         elif self._first(item) > self.at.position + 1:
             self._broken = True
-        elif after.position > self.at.position:
+        elif after.position >= self.at.position:  # two aggregates may share an id
             self.at = after
 
     def _first(self, item: Event[Any] | Gap) -> int:

@@ -40,8 +40,8 @@ class Venues:
 
     def marked(self, items: Sequence[Item]) -> list[Item]:
         """The items of a batch, with each change told; for batches that are not of ``only``."""
-        if not self._last:
-            self._look_back(items[0].venue)
+        if not self._last and items[0].venue != self.only:
+            self._look_back()
         out: list[Item] = []
         for item in items:
             if isinstance(item, Event):
@@ -65,13 +65,13 @@ class Venues:
         else:
             self.only = None
 
-    def _look_back(self, venue: str) -> None:
+    def _look_back(self) -> None:
         """Collect where the streams were until now."""
         before = self.only
         if before is None:
             return
         for track in self._arbiter.tracks:
-            if track.venue == before != venue and track.position is not None:
+            if track.venue == before and track.position is not None:
                 self._last[track.stream.name] = before
                 self._streams[before] += 1
 

@@ -137,6 +137,14 @@ def test_where_no_trades_are_known_an_older_aggregate_of_the_last_id_is_a_stray(
     bench.offer(agg(2, -1, -1, 3), agg(2, -1, -1, 2))
     assert told(bench.items) == [(2, -1)]
     assert bench.refuted == [2]
+    assert bench.arbiter.track("v", AGGS).coverage().first == 2
+
+
+def test_an_absurd_aggregate_is_refuted_by_the_one_that_follows_in_ids_and_trades() -> None:
+    bench = Bench()
+    bench.offer(SHARED[0], agg(2**62, 52, 52, 1.5), SHARED[1])
+    assert bench.items == SHARED[:2]
+    assert bench.refuted == [2**62]
 
 
 def test_after_a_restart_ids_that_began_anew_are_told_with_the_time_since_the_run_before() -> None:

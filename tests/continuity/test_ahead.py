@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from msgspec import structs
-from numbered import MINUTE, MINUTES, NOW_MS, NOW_S, TRADES, agg, bar, trade
+from numbered import AGGS, MINUTE, MINUTES, NOW_MS, NOW_S, TRADES, agg, bar, trade
 
 from k2trio.continuity.ahead import Ahead
 from k2trio.continuity.items import Gap, Outage, VenueChanged
 from k2trio.continuity.positions import Position, positions_after
-from k2trio.market.payloads import BookTicker, Event
+from k2trio.market.payloads import Bar, BookTicker, Event, Kline
 from k2trio.market.units import US
 
 BOOK = "btcusdt@bookTicker"
@@ -135,6 +137,13 @@ def test_a_position_without_a_time_counts_by_its_id() -> None:
 def test_of_two_aggregates_of_one_id_the_second_is_new() -> None:
     first, second = agg(6, 52, 52, 2), agg(6, 53, 53, 2)
     assert ahead_of(first).rest([first, second]) == [second]
+    first, second = agg(1, 0, 0), agg(1, 1, 1)
+    assert ahead_of(first).rest([first, second]) == [second], "trades are numbered from 0 on"
+
+
+def test_where_the_trades_are_not_known_aggregates_are_told_apart_by_their_ids() -> None:
+    ahead = Ahead({("v", AGGS): Position("v", AGGS, 6)})
+    assert ahead.rest([agg(6, 53, 53, 2), agg(7, 54, 54, 3)]) == [agg(7, 54, 54, 3)]
 
 
 def test_of_a_gap_of_bars_the_part_is_left_in_the_unit_of_the_run() -> None:
@@ -145,3 +154,21 @@ def test_of_a_gap_of_bars_the_part_is_left_in_the_unit_of_the_run() -> None:
     assert Ahead({("v", MINUTES): there}, US).rest([new]) == [
         structs.replace(new, first=there.position)
     ]
+
+
+def test_months_are_left_in_the_unit_of_the_run() -> None:
+    stream = "btcusdt@kline_1M"
+    january, february, march = (
+        int(dt.datetime(2027, month, 1, tzinfo=dt.UTC).timestamp()) * 1_000_000
+        for month in (1, 2, 3)
+    )
+    there = {("v", stream): Position("v", stream, february)}
+    gap = Gap("v", stream, january, february, "jump")
+    assert Ahead(there, US).rest([gap]) == [structs.replace(gap, first=february)]
+
+    def close(opens: int, ends: int) -> Event:
+        inner = Bar(opens, ends - 1, "BTCUSDT", "1M", *"11111", 1, True, "1")
+        return Event(Kline(ends, "BTCUSDT", inner), stream, "v", ends / 1e6, b"")
+
+    old, new = close(january, february), close(february, march)
+    assert Ahead(there, US).rest([old, new]) == [new]

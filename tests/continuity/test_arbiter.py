@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from typing import Any
 
 import pytest
@@ -372,6 +373,7 @@ def test_what_came_before_a_stream_began_anew_is_taken_once_more() -> None:
     assert (track.coverage().first, track.coverage().live) == (2, 2)
     # By the clock of the messages it was 2 s before; it came at 10.
     assert (track.began_at, track.seen_at) == (7.0, 10.0)
+    assert arbiter.oldest_gap_s(15.0) == 3.0
     assert sum(messages for _, messages in arbiter.received) == len(events), "none came twice"
 
 
@@ -383,6 +385,12 @@ def test_what_is_taken_once_more_keeps_its_outages(arbiter: Arbiter) -> None:
     arbiter.begin("v", BOOK)
     assert arbiter.offer_again(items, now=6.0) == [before, Outage("v", BOOK, 1.0, 5.0), after]
     assert not arbiter.gap_opened
+    assert sum(messages for _, messages in arbiter.received) == 2
+
+
+def test_a_gap_in_what_is_taken_once_more_is_told_though_others_follow(arbiter: Arbiter) -> None:
+    arbiter.offer_again([trade(1), trade(3), quote(1, 4)], now=6.0)
+    assert arbiter.gap_opened
 
 
 def test_a_batch_tells_how_many_of_it_were_duplicates(arbiter: Arbiter) -> None:
@@ -892,6 +900,36 @@ def test_a_restart_goes_back_so_many_bars(arbiter: Arbiter) -> None:
     track.resume(0, 3)
     assert bars_told(offer(arbiter, minute(10, 2))) == [(0, 6, "resume_limit")]
     assert track.gap == (7 * MINUTE, 10 * MINUTE - 1)
+
+
+def test_a_restart_leaves_out_no_bar_before_one_off_the_grid(arbiter: Arbiter) -> None:
+    track = arbiter.track("v", MINUTES)
+    track.resume(0, 3)
+    late = 10 * MINUTE + MINUTE // 2
+    items = offer(arbiter, bar(late, late + 5), bar(late, late + 7))
+    assert bars_told(items) == [(0, 6, "resume_limit")]
+    assert track.gap == (7 * MINUTE, late - 1)
+
+
+def test_a_restart_goes_back_so_many_months(arbiter: Arbiter) -> None:
+    stream = "btcusdt@kline_1M"
+    months = [utc(2025, 11, 1), utc(2025, 12, 1), utc(2026, 1, 1), utc(2026, 2, 1), utc(2026, 3, 1)]
+    track = arbiter.track("v", stream)
+    track.resume(months[0], 2)
+    items = offer(arbiter, bar(months[4], months[4] + 5, stream=stream))
+    assert [(item.first, item.last) for item in items if isinstance(item, Gap)] == [
+        (months[0], months[1])
+    ]
+    assert track.gap == (months[2], months[4] - 1)
+    closes = [
+        bar(month, after, closed=True, stream=stream, origin="backfill")
+        for month, after in itertools.pairwise(months[2:])
+    ]
+    out: list[Item] = []
+    for close in closes:
+        track.repair(close, out)
+    assert out[:2] == closes
+    assert track.gap is None
 
 
 def test_a_leap_in_time_is_declared_and_not_fetched(arbiter: Arbiter) -> None:

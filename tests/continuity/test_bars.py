@@ -201,12 +201,66 @@ def test_what_is_held_behind_a_second_gap_waits_on_when_the_first_is_closed() ->
 def test_what_lies_within_a_bar_that_a_repair_brought_is_not_delivered() -> None:
     """The history has a bar that began late, and ended where the next one has begun already."""
     bench = Bench()
-    bench.offer(bar(0, 60, closed=True), bar(2, 122))
+    bench.offer(bar(0, 60, closed=True), bar(2, 122), bar(2, 124))
     track = bench.arbiter.track("v", MINUTES)
     late = bar(1.5, 150, closed=True, end=2.5)
     track.repair(late, bench.items)
+    bench.offer(bar(2, 152), bar(2, 154), bar(2, 156))
     assert [item for item in bench.items[1:] if isinstance(item, Event)] == [late]
-    assert track.duplicates == 1
+    assert track.duplicates == 5
+
+
+def test_between_bars_that_wait_only_those_are_missing_that_did_not_close() -> None:
+    bench = Bench()
+    bench.offer(bar(0, 60, closed=True), bar(2, 180, closed=True), bar(3, 182), bar(4, 242))
+    track = bench.arbiter.track("v", MINUTES)
+    until = [track.missing_until(NOW_MS + minute * MINUTE) for minute in (1, 2, 3)]
+    assert [(end + 1 - NOW_MS) / MINUTE for end in until] == [2, 2, 4]
+
+
+def test_what_is_missing_begins_with_the_late_bar_before_which_all_was_declared() -> None:
+    """A late bar is known of by a page of history, and not taken yet."""
+    bench = Bench()
+    bench.offer(bar(0, 60, closed=True), bar(6, 362))
+    track = bench.arbiter.track("v", MINUTES)
+    late = NOW_MS + int(3.5 * MINUTE)
+    track.declare(late - 1, "not_repaired", bench.items)
+    assert track.gap == (late, NOW_MS + 6 * MINUTE - 1)
+
+
+def test_of_bars_that_are_believed_one_that_begins_before_the_other_is_dropped() -> None:
+    bench = Bench()
+    last, first, other = bar(0, 60, closed=True), bar(1.5, 92, end=2.5), bar(1.25, 93, end=2.25)
+    assert bench.offer(last, last, first, other) == [last, first]
+    assert bench.arbiter.track("v", MINUTES).coverage().live == 2
+
+
+def test_how_far_bars_have_come_is_told_by_their_updates() -> None:
+    """From the position of a restart on; of what is delivered, the first and the last one count."""
+    bench = Bench()
+    track = bench.arbiter.track("v", MINUTES)
+    track.resume(NOW_MS, 100, NOW_MS + 2000)
+    seen = [(track.coverage().first, track.coverage().last)]
+    for events in ([bar(0, 4)], [bar(0, 6)], [bar(0, second) for second in (7, 8, 9, 10)]):
+        bench.at_once(*events)
+        seen.append((track.coverage().first, track.coverage().last))
+    first = NOW_MS + 4000
+    assert seen == [
+        (None, NOW_MS + 2000),
+        (first, first),
+        (first, NOW_MS + 6000),
+        (first, NOW_MS + 10_000),
+    ]
+
+
+def test_after_a_restart_what_was_held_is_the_first_that_came() -> None:
+    bench = Bench()
+    track = bench.arbiter.track("v", MINUTES)
+    track.resume(NOW_MS, 100)
+    held = bar(2, 122)
+    bench.offer(held)
+    track.abandon("not_repaired", bench.items)
+    assert track.coverage().first == held.data.event_time
 
 
 @pytest.mark.parametrize("held", [[bar(2, 122)], [bar(2, 122), bar(2, 124)]], ids=["one", "two"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from msgspec import structs
-from numbered import NOW_S, TRADES, block, diff, trade
+from numbered import NOW_S, TRADES, agg, block, diff, trade
 
 from k2trio.continuity.arbiter import Arbiter
 from k2trio.continuity.books import BookTrack
@@ -38,6 +38,7 @@ def at(venue: str, event: Event) -> Event:
 
 def test_the_first_message_of_each_stream_from_another_venue_has_the_change_before_it() -> None:
     feed = Feed()
+    assert feed.venues.only is None
     last, other = trade(2, 2), block(7, 3)
     assert feed.take(trade(1, 1), last, other) == [trade(1, 1), last, other]
     assert feed.venues.only == "v"
@@ -58,7 +59,7 @@ def test_the_first_message_of_each_stream_from_another_venue_has_the_change_befo
 
 def test_a_stream_may_go_back() -> None:
     feed = Feed()
-    feed.take(trade(1, 1), block(7, 1))
+    feed.take(trade(1, 1), block(7, 1), agg(5, 8, 9))
     there, back = at("w", trade(90, 9)), trade(2, 12)
     feed.take(there)
     assert feed.take(back) == [VenueChanged("v", TRADES, "w", there.received, back.received), back]

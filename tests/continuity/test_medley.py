@@ -8,6 +8,7 @@ from numbered import NOW_MS, NOW_S
 
 from k2trio.continuity import medley
 from k2trio.continuity.arbiter import Arbiter
+from k2trio.continuity.items import Outage
 from k2trio.market.futures_payloads import FuturesBookTicker
 from k2trio.market.payloads import Event
 
@@ -47,6 +48,15 @@ def test_each_symbol_has_an_order_of_its_own() -> None:
     assert bench.passed(*events) == events
     assert bench.passed(*events) == []
     assert bench.duplicates == 4
+
+
+def test_an_interruption_is_told_of_the_stream_and_its_venue() -> None:
+    bench = Bench()
+    before, after = quote("BTC", 50, 1), quote("ETH", 7, 9)
+    bench.passed(before)
+    bench.arbiter.interrupt(VENUE, [STREAM])
+    items = bench.arbiter.offer(VENUE, [after], 0.0).items
+    assert items == [Outage(VENUE, STREAM, before.received, after.received), after]
 
 
 def test_an_older_message_of_a_symbol_is_a_late_copy() -> None:

@@ -16,7 +16,7 @@ from k2trio.continuity.positions import (
     position_after,
     positions_after,
 )
-from k2trio.market.futures_payloads import FuturesDepth
+from k2trio.market.futures_payloads import FuturesDepth, MarkPrice
 from k2trio.market.payloads import Bar, BookTicker, Depth, DepthSnapshot, Event, Kline
 from k2trio.market.units import MS, US, TimeUnit
 
@@ -67,6 +67,11 @@ UPDATE = FuturesDepth(8, "BTCUSDT", 10, 12, [], [], 5, 9)
             MS,
             Position(FUTURES, DEPTH, 12, 5, 1.0),
         ),
+        (
+            Event(MarkPrice(9, "BTCUSDT", *"1111", 0), "btcusdt@markPrice", FUTURES, 1.0, b""),
+            MS,
+            Position(FUTURES, "btcusdt@markPrice", 9, None, 1.0),
+        ),
         (bar(1, 65), MS, Position("v", MINUTES, NOW_MS + MINUTE, NOW_MS + 65_000, NOW_S + 65.001)),
         (
             Gap("v", MINUTES, NOW_MS * 1000, (NOW_MS + MINUTE) * 1000, "jump", 1.0, 2.0),
@@ -109,9 +114,11 @@ def test_a_position_is_behind_another_by_its_id_and_of_a_bar_by_its_time() -> No
     at = Position("v", MINUTES, NOW_MS, 20)
     assert is_behind(Position("v", MINUTES, NOW_MS + MINUTE, 10), at)
     assert is_behind(Position("v", MINUTES, NOW_MS, 21), at)
-    for one in (at, Position("v", MINUTES, NOW_MS), Position("v", MINUTES, NOW_MS - MINUTE, 30)):
+    untimed = Position("v", MINUTES, NOW_MS)
+    for one in (at, untimed, Position("v", MINUTES, NOW_MS - MINUTE, 30)):
         assert not is_behind(one, at)
-    assert is_behind(at, Position("v", MINUTES, NOW_MS))
+    assert is_behind(at, untimed)
+    assert not is_behind(untimed, untimed)
 
 
 def test_what_a_quiet_kind_brought_meanwhile_is_an_outage() -> None:

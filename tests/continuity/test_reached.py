@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from recording import (
+    AGGS,
     BARS,
     DIFFS,
     MINUTE_MS,
@@ -14,6 +15,7 @@ from recording import (
     START_MS,
     TRADES,
     VENUE,
+    aggregate,
     bar,
     diff,
     gap,
@@ -28,13 +30,14 @@ from recording import (
 from k2trio.continuity.ahead import Ahead
 from k2trio.continuity.positions import Position
 from k2trio.continuity.reached import Reached
+from k2trio.market.futures_payloads import FuturesDepth
+from k2trio.market.payloads import Event
 from k2trio.market.units import US
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from k2trio.continuity.items import Item
-    from k2trio.market.payloads import Event
 
 
 def at(position: int, stream: str = TRADES, time: int | None = None) -> Position:
@@ -235,6 +238,50 @@ def test_a_stream_of_another_unit_keeps_no_other_from_being_followed() -> None:
     found.take([*trades(10, 12), snapshot(40, 4), in_us(diff(41, 44, 5))])
     assert found.positions()[VENUE, TRADES].position == 9
     assert found.positions()[VENUE, DIFFS].position == 44
+
+
+def test_of_two_aggregates_that_share_an_id_the_second_tells_where_the_stream_is() -> None:
+    found = Reached({(VENUE, AGGS): at(5, AGGS)})
+    found.take([aggregate(6, 52, 52, 1), aggregate(6, 53, 54, 2)])
+    reached = found.positions()[VENUE, AGGS]
+    assert (reached.position, reached.time, reached.trade) == (6, START_MS + 2000, 54)
+
+
+def test_a_snapshot_is_known_again_in_the_unit_of_the_run() -> None:
+    begin = Position(VENUE, DIFFS, 40, (START_MS + 4000) * 1000)
+    found = Reached({(VENUE, DIFFS): begin}, US)
+    before, after = [in_us(diff(31, 38, 1)), in_us(diff(39, 41, 2))], in_us(diff(42, 44, 5))
+    found.take([*before, snapshot(40, 4), after])
+    assert found.positions()[VENUE, DIFFS].position == 44
+
+
+def test_a_bar_that_opens_late_is_followed_in_the_unit_of_the_run() -> None:
+    bars = Reached({(VENUE, BARS): at(minute(3) * 1000, BARS)}, US)
+    close = bar(3, 1, "1")
+    begin, end = minute(3) * 1000 + MINUTE_MS * 500, minute(4) * 1000
+    inner = msgspec.structs.replace(close.data.bar, open_time=begin, close_time=end - 1)
+    data = msgspec.structs.replace(close.data, event_time=end, bar=inner)
+    bars.take([msgspec.structs.replace(close, data=data)])
+    assert bars.positions()[VENUE, BARS].position == end
+
+
+def test_a_stream_of_another_unit_leaves_the_others_where_they_are() -> None:
+    begin = {(VENUE, TRADES): at(9), (VENUE, BARS): at(minute(3) * 1000, BARS)}
+    found = Reached(begin, US)
+    found.take([*trades(10, 12), gap(minute(3) * 1000, minute(4) * 1000, stream=BARS)])
+    assert found.positions() == {
+        (VENUE, TRADES): begin[VENUE, TRADES],
+        (VENUE, BARS): at(minute(5) * 1000, BARS),
+    }
+
+
+def test_a_book_of_futures_is_followed_by_the_update_that_each_names() -> None:
+    venue, stream = "binance.com-usdm", DIFFS
+    begin = Position(venue, stream, 20)
+    data = FuturesDepth(START_MS, "BTCUSDT", 30, 35, [], [], START_MS, 20)
+    found = Reached({(venue, stream): begin})
+    found.take([Event(data, stream, venue, 1.0, b"")])
+    assert found.positions()[venue, stream].position == 35
 
 
 def test_gaps_of_bars_are_reckoned_in_the_unit_of_the_run() -> None:

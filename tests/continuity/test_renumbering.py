@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 from numbered import (
     ABSURD,
+    AGGS,
     NOW_MS,
     NOW_S,
     TRADES,
@@ -26,7 +27,9 @@ from numbered import (
 )
 
 from k2trio.continuity.arbiter import Arbiter
+from k2trio.continuity.books import BookTrack
 from k2trio.continuity.items import Outage
+from k2trio.continuity.judging import LEFT_OVER_S
 from k2trio.continuity.numbering import BARREN_S, COPY_LAG_S, FORGOTTEN_S
 from k2trio.continuity.renumbering import CONTESTED_MESSAGES, CONTESTED_S
 from k2trio.market.cost import cost_of
@@ -183,6 +186,41 @@ def test_what_is_too_few_to_begin_anew_is_named_where_keys_prove_nothing() -> No
     assert len(arbiter.strays) == 2
 
 
+def test_after_a_restart_that_knows_no_time_of_its_own_strays_are_no_outage() -> None:
+    arbiter = Arbiter(100)
+    arbiter.track("v-usdm", "btcusdt@bookTicker").resume(500, 100, NOW_MS)
+    events = [futures_quote(475 + 15 * n, 60 + n) for n in range(3)]
+    items = [item for event in events for item in arbiter.offer("v-usdm", [event], 0.0).items]
+    assert told(items) == [505]
+    assert len(arbiter.strays) == 2
+
+
+def test_old_keys_of_which_nothing_tells_that_they_are_newer_make_no_outage() -> None:
+    bench = Bench()
+    bench.offer(quote(500, 0), quote(1, 1))
+    bench.now += COPY_LAG_S
+    bench.offer(quote(2, 6), quote(501, 7))
+    assert told(bench.items) == [500, 501]
+    assert bench.refuted == [2]
+
+
+@pytest.mark.parametrize(("apart", "believed"), [(LEAP_IDS, True), (LEAP_IDS + 1, False)])
+def test_growing_keys_go_on_with_each_other_as_far_as_they_may_leap(
+    apart: int, believed: bool
+) -> None:
+    bench = Bench()
+    bench.offer(quote(500, 0), quote(10**12, 1), quote(10**12 + apart, 2))
+    assert told(bench.items) == ([500, 10**12, 10**12 + apart] if believed else [500])
+
+
+@pytest.mark.parametrize(("hours", "believed"), [(1, True), (25, False)])
+def test_times_go_on_with_each_other_for_a_day(hours: int, believed: bool) -> None:
+    bench = Bench()
+    events = [average(0), *(average(at, ahead_ms=YEAR_MS) for at in (1, 1 + 3600 * hours))]
+    bench.offer(*events)
+    assert bench.items == (events if believed else events[:1])
+
+
 @pytest.mark.parametrize("position", [30, 10**9])
 def test_ids_that_began_anew_before_a_restart_are_followed(position: int) -> None:
     bench = Bench()
@@ -203,19 +241,27 @@ def test_a_restart_that_does_not_know_the_time_takes_its_own_time_to_believe() -
 def test_after_a_restart_a_server_that_is_late_brings_copies(time: int | None) -> None:
     bench = Bench()
     bench.arbiter.track("v", TRADES).resume(10, 1000, time=time)
-    assert told(bench.offer(*[trade(n, n) for n in range(5, 13)])) == [11, 12]
+    assert told(bench.offer(trade(5, 5), *[trade(n, n) for n in range(5, 13)])) == [11, 12]
     assert bench.strays == []
+    assert bench.arbiter.track("v", TRADES).duplicates == 7
 
 
+@pytest.mark.parametrize(
+    ("stream", "make"),
+    [(TRADES, trade), (AGGS, lambda n, at: agg(n, n, n, at))],
+    ids=["trade", "aggTrade"],
+)
 @pytest.mark.parametrize("ahead_ms", [5, 3_600_000, NOW_MS * 999])
-def test_a_time_that_was_saved_too_high_silences_nothing_for_long(ahead_ms: int) -> None:
+def test_a_time_that_was_saved_too_high_silences_nothing_for_long(
+    ahead_ms: int, stream: str, make: Any
+) -> None:
     """A gap is opened for what is missing, at the latest after seconds in which nothing fitted."""
     bench = Bench()
-    track = bench.arbiter.track("v", TRADES)
+    track = bench.arbiter.track("v", stream)
     track.resume(100, 1000, NOW_MS + ahead_ms)
     for number in range(200, 220):
         bench.now += 1
-        bench.offer(trade(number, number / 1e6))
+        bench.offer(make(number, number / 1e6))
     gap = track.gap
     assert gap is not None
     assert gap[0] == 101
@@ -293,11 +339,111 @@ def test_a_numbering_that_begins_in_a_gap_ends_the_one_before() -> None:
     assert told(items) == [(2, 4, "reset"), 5, 6, 7, 8, (9, 9, "reset"), 3, 4, 5]
 
 
-def test_what_is_held_is_refuted_when_the_stream_goes_on_before_it() -> None:
+def test_few_that_lie_beyond_a_numbering_in_a_gap_are_refuted_by_it() -> None:
+    """And nothing that lies before it: of that, nothing speaks against it."""
     bench = Bench()
-    bench.offer(trade(1, 1), *[trade(n, n / 10) for n in range(50, 55)])
-    assert told(bench.offer(*[trade(n, 20 + n) for n in range(2, 5)])) == [2, 3, 4]
+    bench.offer(trade(1, 1), trade(3, 3), trade(50, 5), trade(51, 6))
+    assert bench.offer(*[trade(n, 20 + n) for n in range(10, 13)]) == []
+    assert bench.refuted == [50, 51]
+    assert told(bench.offer(trade(2, 2))) == [2, 3]
+    assert bench.arbiter.track("v", TRADES).gap == (4, 9)
+
+
+@pytest.mark.parametrize("held", [3, 4])
+def test_as_many_as_are_believed_are_a_numbering_themselves(held: int) -> None:
+    bench = Bench()
+    bench.offer(trade(1, 1), *[trade(n, n) for n in range(50, 50 + held)])
+    items = bench.offer(*[trade(n, 60 + n) for n in range(10, 13)])
+    old = [*range(50, 50 + held)]
+    assert told(items) == [(2, 49, "reset"), *old, (50 + held, 50 + held, "reset"), 10, 11, 12]
+    assert bench.strays == []
+
+
+@pytest.mark.parametrize("held", [2, 3])
+def test_a_numbering_in_a_gap_may_have_the_very_ids_of_what_is_held(held: int) -> None:
+    """None of the two is torn: the one is delivered before the other, or refuted."""
+    bench = Bench()
+    old, new = [*range(5, 5 + held)], [*range(5, 5 + held + 2)]
+    bench.offer(trade(1, 1), *[trade(n, n) for n in old])
+    bench.offer(*[trade(n, 20 + n) for n in new])
+    track = bench.arbiter.track("v", TRADES)
+    if held < 3:
+        assert bench.refuted == old
+        track.abandon("not_repaired", bench.items)
+        assert bench.items[2:] == [trade(n, 20 + n) for n in new]
+    else:
+        assert told(bench.items) == [1, (2, 4, "reset"), *old, (8, 8, "reset"), *new]
+        assert bench.strays == []
+
+
+def test_what_is_held_is_refuted_when_the_stream_goes_on_before_it() -> None:
+    bench, line = Bench(), Line()
+    bench.offer(trade(1, 1), *[trade(n, n / 10) for n in range(50, 55)], source=line)
+    assert told(bench.offer(*[trade(n, 20 + n) for n in range(2, 5)], source=line)) == [2, 3, 4]
     assert bench.refuted == [*range(50, 55)]
+    assert not any(stray.disputed for stray in bench.strays), "one line brought both"
+
+
+def test_what_is_held_and_newer_is_of_the_new_numbering() -> None:
+    """Another line was ahead with the new ids, and had lost those before."""
+    bench = Bench()
+    bench.offer(trade(500, 1), trade(502, 2), trade(505, 25))
+    items = bench.offer(*[trade(n, n - 380) for n in (400, 401, 402)])
+    assert told(items) == [
+        (501, 501, "reset"), 502, (503, 503, "reset"), 400, 401, 402,
+    ]  # fmt: skip
+    assert bench.arbiter.track("v", TRADES).gap == (403, 504)
+
+
+def test_other_suspects_are_looked_at_anew_from_the_numbering_that_is_believed() -> None:
+    bench = Bench()
+    bench.offer(trade(1000, 1))
+    suspects = [trade(10, 20), trade(300, 24), trade(301, 25), trade(11, 22), trade(12, 23)]
+    assert told(bench.offer(*suspects)) == [(1001, 1001, "reset"), 10, 11, 12]
+    track = bench.arbiter.track("v", TRADES)
+    assert (track.gap, bench.strays) == ((13, 299), [])
+    few = Arbiter(1)
+    items = [item for one in [trade(1000, 1), *suspects] for item in few.offer("v", [one], 0).items]
+    assert told(items[5:]) == [(13, 299, "hold_overflow"), 300, 301]
+
+
+def test_another_suspect_that_is_older_than_the_numbering_that_is_believed_is_refuted() -> None:
+    bench = Bench()
+    bench.offer(trade(500, 1), trade(10, 20), *[trade(n, 16 + n) for n in (5, 6, 7)])
+    assert told(bench.items) == [500, (501, 501, "reset"), 5, 6, 7]
+    assert bench.refuted == [10]
+    assert bench.arbiter.track("v", TRADES).duplicates == 0
+
+
+@pytest.mark.parametrize(
+    ("after_s", "delivered"),
+    [(LEFT_OVER_S - 1, False), (LEFT_OVER_S + 1, True)],
+    ids=["soon", "later"],
+)
+def test_messages_of_the_old_numbering_are_looked_out_for_for_a_while(
+    after_s: float, delivered: bool
+) -> None:
+    """Later the id that is next is what comes next, whatever its time."""
+    bench = Bench()
+    bench.now = 100.0
+    bench.offer(trade(500, 1), *[trade(n, 60 + n) for n in (7, 8, 9)])
+    bench.offer(trade(ABSURD, 70), trade(10, 71))
+    bench.now += after_s
+    assert told(bench.offer(trade(11, 2))) == ([11] if delivered else [])
+
+
+def test_they_are_looked_out_for_while_a_book_is_held_back_too() -> None:
+    bench = Bench()
+    bench.now = 100.0
+    bench.offer(diff(5000, 5000, 1), diff(5001, 5001, 2))
+    book = bench.arbiter.track("v", "btcusdt@depth")
+    assert isinstance(book, BookTrack)
+    book.pause()  # until a snapshot is there
+    new = [diff(number, number, 50 + number) for number in range(10, 15)]
+    bench.offer(*new[:4], diff(5002, 5002, 3), new[4])
+    book.proceed(bench.items)
+    assert bench.items[3:] == new
+    assert book.gap is None
 
 
 # -- copies ---------------------------------------------------------------------------------------
@@ -361,6 +507,7 @@ def test_what_nobody_has_confirmed_at_the_end_is_told() -> None:
     assert bench.offer(trade(7, 600), trade(8, 601), source=line) == []
     bench.arbiter.dismiss()
     assert bench.refuted == [7, 8]
+    assert not any(stray.disputed for stray in bench.strays)
     bench.arbiter.dismiss()
     assert bench.refuted == [7, 8]
 

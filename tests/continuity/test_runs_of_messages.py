@@ -66,7 +66,11 @@ def run_of(stream: str, events: Sequence[Event]) -> Run:
 def told(bench: Bench, *events: Event) -> None:
     """All events in one read, of which the decoder told what follows what."""
     runs = [run_of(stream, events) for stream in dict.fromkeys(event.stream for event in events)]
-    bench.items += bench.arbiter.offer("v", events, bench.now, None, runs).items
+    before = sum(track.duplicates for track in bench.arbiter.tracks)
+    decision = bench.arbiter.offer("v", events, bench.now, None, runs)
+    bench.items += decision.items
+    dropped = sum(track.duplicates for track in bench.arbiter.tracks) - before
+    assert decision.duplicates == dropped
 
 
 Case = tuple[list[Event], list[Event], list[Event]]
@@ -127,6 +131,21 @@ CASES: dict[str, Case] = {
         aggs(9, 9, lost=5),
     ),
     "aggregates beyond a gap": (aggs(1, 2), aggs(4, 8), aggs(3, 3)),
+    "aggregates of which an id is skipped, and no trade": (
+        aggs(1, 2),
+        [*aggs(3, 5), *(agg(number + 1, 2 * number, 2 * number + 1, number) for number in (6, 7))],
+        [agg(9, 16, 17, 9)],
+    ),
+    "one aggregate beside trades": (
+        [*trades(1, 2), *aggs(1, 2)],
+        [*trades(3, 9), *aggs(3, 3)],
+        aggs(4, 4),
+    ),
+    "one aggregate beside trades, and a trade that is missing behind it": (
+        [*trades(1, 2), *aggs(1, 2)],
+        [*trades(3, 9), *aggs(3, 3)],
+        aggs(4, 4, lost=1),
+    ),
     "growing keys": (quotes(1, 2), [*quotes(3, 4), *quotes(7, 9)], quotes(10, 10)),
     "growing keys, old ones": (quotes(1, 9), quotes(3, 8), quotes(10, 10)),
     "growing keys, one of them twice": (quotes(1, 2), [*quotes(3, 6), *quotes(6, 7)], quotes(8, 8)),
@@ -180,6 +199,16 @@ CASES: dict[str, Case] = {
         [bar(0, 57), bar(0, 58)],
         [bar(0, 59), bar(0, 60, closed=True), bar(1, 61), bar(1, 62)],
         [bar(1, 62), bar(1, 63)],
+    ),
+    "bars, updates of one that has just begun off the grid": (
+        [bar(0, 30, closed=True, end=0.5)],
+        [bar(0.5, second, end=1) for second in (31, 32, 33, 34)],
+        [bar(1, 62), bar(0.5, 60, closed=True, end=1), bar(1, 64)],
+    ),
+    "bars, updates of one behind a bar without a close": (
+        [bar(0, 57), bar(0, 58)],
+        [bar(1, second) for second in (61, 62, 63, 64)],
+        [bar(0, 60, closed=True), bar(1, 66)],
     ),
     "bars of which one has no close": (
         [bar(0, 10), bar(0, 20)],

@@ -121,6 +121,13 @@ def test_foreign_content_is_refused_in_one_clear_line(path: Path, content: bytes
     assert len(str(refused.value)) < 600
 
 
+def test_a_stream_that_no_run_goes_on_with_is_named_and_so_is_what_to_do(path: Path) -> None:
+    save_state(path, [Position("v", "a@ticker", 1)])
+    told = r"\(a@ticker has no position to go on from\); move it away .*, or choose another file$"
+    with pytest.raises(ConfigError, match=told):
+        load_state(path)
+
+
 @given(at=st.integers(0, 10_000), byte=st.integers(0, 255))
 def test_a_flipped_byte_is_refused_or_harmless(
     tmp_path_factory: pytest.TempPathFactory, at: int, byte: int
@@ -217,6 +224,14 @@ def test_new_files_are_private_and_follow_no_link(path: Path, tmp_path: Path) ->
     with pytest.raises(ConfigError, match="it is a link"), locked(tmp_path / "other.json"):
         pass
     assert victim.read_text() == "precious"
+
+
+def test_without_a_file_there_is_nothing_to_keep(
+    monkeypatch: pytest.MonkeyPatch, path: Path
+) -> None:
+    monkeypatch.chdir(path.parent)
+    with locked(None), locked(None):
+        assert list(path.parent.iterdir()) == []
 
 
 def test_one_program_at_a_time_has_the_file(path: Path) -> None:
