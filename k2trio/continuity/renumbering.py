@@ -127,7 +127,7 @@ class Chain:
             return False
         elif one.time is not None:  # else by arrival: nothing tells that it was overtaken
             at = self._place_of(one.held)
-        before, after = self.suspects[at - 1 : at] if at else [], self.suspects[at : at + 1]
+        before, after = self.suspects[at - 1 : at], self.suspects[at : at + 1]  # none at the ends
         if not all(self._grow(left, one) for left in before) or not all(
             self._grow(one, right) for right in after
         ):

@@ -209,8 +209,7 @@ class Track(Judging):
         first, last = self.first_of(event.data), self.last_of(event.data)
         if (gap := self.gap) is None or last < gap[0] or first > gap[1]:
             return
-        if first > gap[0]:
-            self.declare(first - 1, "venue_missing", out)
+        self.declare(first - 1, "venue_missing", out)
         first = max(first, gap[0])
         self.ledger.note_repaired(first, last, last - first + 1)
         self._deliver(event, first, last, out)
@@ -362,7 +361,7 @@ class Track(Judging):
         if other is not None:
             time = self.time_known(other.event)
         elif self.one_id and self.next == held.last + 1:
-            time = self._delivered_time(held.event.received)
+            time = self.last_time
         own = self.time_known(held.event)
         if time is None or own is None or abs(time - own) < self.per_ms:
             self.duplicates += 1
