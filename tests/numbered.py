@@ -21,9 +21,11 @@ from k2trio.market.payloads import (
     PartialDepth,
     Trade,
 )
+from k2trio.market.units import MS
 
 if TYPE_CHECKING:
     from k2trio.continuity.held import Source, Stray
+    from k2trio.market.units import TimeUnit
 
 TRADES, AGGS, MINUTES = "btcusdt@trade", "btcusdt@aggTrade", "btcusdt@kline_1m"
 NOW_S = 1_800_000_000.0
@@ -48,8 +50,10 @@ class Line:
 class Bench:
     """An arbiter, and everything that came out of it."""
 
-    def __init__(self, *, redundant: bool = False, max_held_bytes: float = math.inf) -> None:
-        self.arbiter = Arbiter(10_000, max_held_bytes, lambda _: redundant)
+    def __init__(
+        self, *, redundant: bool = False, max_held_bytes: float = math.inf, unit: TimeUnit = MS
+    ) -> None:
+        self.arbiter = Arbiter(10_000, max_held_bytes, lambda _: redundant, unit=unit)
         self.items: list[Item] = []
         self.now = 0.0
 

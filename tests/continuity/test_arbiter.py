@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ from k2trio.market.payloads import (
     Trade,
 )
 from k2trio.market.streams import KLINE_INTERVALS_MS, parse_stream
-from k2trio.market.units import MS
+from k2trio.market.units import MS, US
 
 TRADES, DEPTH, BOOK = "btcusdt@trade", "btcusdt@depth", "btcusdt@bookTicker"
 MINUTES = "btcusdt@kline_1m"
@@ -333,6 +334,11 @@ def test_a_track_is_found_once_its_stream_has_begun(arbiter: Arbiter) -> None:
     assert len(arbiter.tracks) == 1
 
 
+def test_of_a_stream_of_which_nothing_has_come_nothing_is_known(arbiter: Arbiter) -> None:
+    track = arbiter.track("v", BOOK)
+    assert (track.began_at, track.seen_at, track.said) == (-math.inf, -math.inf, None)
+
+
 def test_until_where_something_is_missing(arbiter: Arbiter) -> None:
     """What is held parts what is missing: one request may ask for several of its parts."""
     offer(arbiter, trade(1), trade(4), trade(5), trade(8))
@@ -375,6 +381,17 @@ def test_what_came_before_a_stream_began_anew_is_taken_once_more() -> None:
     assert (track.began_at, track.seen_at) == (7.0, 10.0)
     assert arbiter.oldest_gap_s(15.0) == 3.0
     assert sum(messages for _, messages in arbiter.received) == len(events), "none came twice"
+
+
+def test_when_it_came_is_told_by_the_clock_as_it_stands_after_it_was_set_back() -> None:
+    arbiter = Arbiter(100)
+    late = trade(2, at=1400)  # the wall clock was set back by an hour, and goes on
+    offer(arbiter, trade(1, at=5000), now=10.0)
+    offer(arbiter, late, now=12.0)
+    arbiter.begin("v", TRADES)
+    arbiter.offer_again([late], now=20.0)
+    track = arbiter.track("v", TRADES)
+    assert (track.began_at, track.seen_at) == (12.0, 12.0)
 
 
 def test_what_is_taken_once_more_keeps_its_outages(arbiter: Arbiter) -> None:
@@ -464,6 +481,16 @@ def test_whether_a_message_has_come_and_waits(arbiter: Arbiter) -> None:
     assert [book.awaits_others(key, None) for key in (4, 5, 7, 9, 10)] == [0, 1, 1, 1, 0]
 
 
+def test_of_one_message_rest_tells_the_time_in_milliseconds_only() -> None:
+    arbiter = Arbiter(100, unit=US)
+    for number, us in ((1, 1_000_000), (5, 5_000_123)):
+        data = Trade(us, "BTCUSDT", number, "1", "1", us, False)
+        offer(arbiter, Event(data, TRADES, "v", 5.0, b""))
+    track = arbiter.track("v", TRADES)
+    asked = (4_999_000, 5_000_000, 5_000_123, 5_000_456, 5_001_000)
+    assert [track.awaits_others(5, time) for time in asked] == [0, 1, 1, 1, 0]
+
+
 def test_what_a_stream_said_last_is_kept_where_silence_is_judged_by_it(arbiter: Arbiter) -> None:
     track = arbiter.track("v", BOOK)
     for number in (1, 2, 3):
@@ -544,13 +571,23 @@ def test_too_many_held_messages_are_released_behind_a_declared_gap() -> None:
 
 
 def test_the_longer_one_of_two_held_book_updates_wins(arbiter: Arbiter) -> None:
-    offer(arbiter, diff(1, 2), diff(5, 6), diff(5, 9))
+    offer(arbiter, diff(1, 2), diff(5, 6), diff(5, 7), diff(5, 9))
     items = offer(arbiter, diff(3, 4))
     assert [(item.data.first_update_id, item.data.last_update_id) for item in items] == [
         (3, 4),
         (5, 9),
     ]
-    assert arbiter.track("v", DEPTH).duplicates == 1
+    assert arbiter.track("v", DEPTH).duplicates == 2
+
+
+def test_a_held_update_that_another_one_covers_is_a_copy_whenever_that_was_stamped(
+    arbiter: Arbiter,
+) -> None:
+    """Each server stamps, and cuts, the updates that it sends."""
+    offer(arbiter, diff(1, 2), diff(4, 5), diff(3, 5, at=5.5))
+    offer(arbiter, diff(7, 10), diff(8, 9, at=10.5))
+    track = arbiter.track("v", DEPTH)
+    assert (track.duplicates, arbiter.strays) == (2, [])
 
 
 def test_a_book_update_that_overlaps_what_was_delivered_is_delivered(arbiter: Arbiter) -> None:
@@ -608,6 +645,15 @@ def test_diffs_that_a_snapshot_contains_are_dropped(arbiter: Arbiter) -> None:
     assert (coverage.live, coverage.missing) == (2 + 2, 11)
 
 
+def test_a_gap_that_a_snapshot_stands_for_ends_when_the_first_came_that_it_does_not_contain(
+    arbiter: Arbiter,
+) -> None:
+    offer(arbiter, diff(1, 2), diff(10, 12), diff(13, 15))
+    out: list[Item] = []
+    assert arbiter.track("v", DEPTH).snapshot(snapshot(12), out)
+    assert out[0] == Gap("v", DEPTH, 3, 12, "snapshot", 2, 15)
+
+
 def test_without_a_gap_a_snapshot_is_not_wanted(arbiter: Arbiter) -> None:
     offer(arbiter, diff(1, 2), diff(4, 5))
     out = offer(arbiter, diff(3, 3))
@@ -623,6 +669,12 @@ def test_more_than_a_million_ids_are_a_jump(arbiter: Arbiter, width: int, declar
     items = offer(arbiter, trade(1), trade(width + 2, at=2), trade(width + 3, at=3))
     jump = [(2, width + 1, "jump"), width + 2, width + 3]
     assert told(items) == [1, *(jump if declared else [])]
+
+
+def test_a_gap_behind_another_may_be_as_wide(arbiter: Arbiter) -> None:
+    offer(arbiter, trade(1), trade(3), trade(1_000_004, at=4))
+    assert told(offer(arbiter, trade(2))) == [2, 3]
+    assert arbiter.track("v", TRADES).gap == (4, 1_000_003)
 
 
 def test_ids_that_start_anew_are_followed(arbiter: Arbiter) -> None:

@@ -34,6 +34,13 @@ def test_an_absurd_time_of_a_bar_silences_nothing(odd: Event) -> None:
     assert [(stray.event, stray.source) for stray in bench.strays] == [(odd, line)]
 
 
+def test_an_absurd_bar_is_refuted_by_one_that_fits_though_that_was_made_before() -> None:
+    bench = Bench()
+    odd = bar(100, 6)
+    assert bench.offer(SANE[0], odd, SANE[1]) == SANE[:2]
+    assert [stray.event for stray in bench.strays] == [odd]
+
+
 def test_a_stream_that_followed_absurd_times_is_followed_back() -> None:
     """Two that agree are believed; then everything sane lies before them."""
     bench = Bench()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +11,9 @@ from k2trio.continuity.arbiter import Arbiter
 from k2trio.continuity.books import BookTrack
 from k2trio.continuity.items import Gap, Item, Outage
 from k2trio.market.payloads import Depth, DepthSnapshot, Event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DEPTH = "btcusdt@depth"
 
@@ -104,6 +108,24 @@ def test_a_book_begins_with_the_updates_that_its_first_snapshot_contains() -> No
     book.offer((10, 11))
     assert book.told == [(1, 2), (3, 5), "snapshot 7", (6, 9), (10, 11)]
     assert not book.track.wanting
+    coverage = book.track.coverage()
+    assert (coverage.first, coverage.last, coverage.live) == (1, 11, 11)
+
+
+def test_an_update_of_which_another_server_has_told_all_is_a_copy_before_a_snapshot_too() -> None:
+    book = Book(snapshots=True)
+    book.offer((1, 2), (4, 5), (3, 6))
+    assert book.snapshot(6)
+    assert book.told == [(1, 2), (3, 6), "snapshot 6"]
+    assert book.track.coverage().duplicates == 1
+
+
+def test_a_book_that_no_snapshot_began_has_begun_with_its_first_update() -> None:
+    book = Book(snapshots=True)
+    book.offer((1, 2), (3, 5))
+    book.track.abandon("not_repaired", book.out)
+    assert book.told == [(1, 2), (3, 5)]
+    assert book.track.coverage().first == 1
 
 
 def test_a_snapshot_that_is_ahead_of_a_paused_stream_waits_for_it() -> None:
@@ -298,6 +320,17 @@ def test_a_book_that_lost_updates_and_fell_quiet_has_a_snapshot_at_once() -> Non
     assert book.told[2:] == [(5, 6, "not_repaired"), (7, 8), "snapshot 8"]
 
 
+def test_a_book_that_a_snapshot_began_is_found_to_be_quiet_anew() -> None:
+    """It was wrong: another snapshot is wanted, and may be put in when it is quiet still."""
+    book = quiet(Book(snapshots=True), 3.0)
+    assert book.snapshot(7)
+    assert book.track.begin_again()
+    assert not book.track.quiet
+    quiet(book, 6.0)
+    assert book.snapshot(8)
+    assert book.told == ["snapshot 7", (8, 8, "snapshot"), "snapshot 8"]
+
+
 def test_a_stream_that_is_away_is_not_quiet() -> None:
     book = quiet(Book(snapshots=True), 3.0)
     book.track.interrupt()
@@ -346,27 +379,49 @@ def test_a_quiet_book_whose_ids_begin_anew_below_its_first_snapshot_goes_on(went
     assert [item.data.first_update_id for item in rest] == list(range(first, 11))  # type: ignore[union-attr]
 
 
-def test_updates_that_a_snapshot_contains_come_as_late_as_they_like() -> None:
+@pytest.mark.parametrize("ids", [[0] * 40, range(900, 940)], ids=["the very first", "others"])
+def test_updates_that_a_snapshot_contains_come_as_late_as_they_like(ids: Sequence[int]) -> None:
+    """The last of them was made just before the snapshot was."""
     book = begun_by_a_snapshot(60.0)
-    for number in range(40):
-        late = update(900 + number, 900 + number, number)
-        book.track.offer(late, 60.0 + number, book.out)
+    for second, number in enumerate(ids):
+        late = update(number, number, 20.5 + second)
+        book.track.offer(late, 60.0 + second, book.out)
     assert book.told == ["snapshot 1000"]
     assert book.track.doubts is None
     book.track.offer(update(1001, 1003, 61.0), 101.0, book.out)
     assert book.told == ["snapshot 1000", (1001, 1003)]
 
 
-def test_a_gap_that_a_snapshot_stands_for_ends_when_that_came() -> None:
+def missed_seven() -> Book:
+    """A book that lay quiet behind its first snapshot; the next one says that seven ids came."""
     book = begun_by_a_snapshot(3.0)
     book.track.interrupt()
     quiet(book, 100.0)
     later = Event(DepthSnapshot(1007, [], []), DEPTH, "v", NOW_MS / 1000 + 100, b"", "snapshot")
     assert book.track.snapshot(later, book.out)
-    gap = book.out[1]
+    return book
+
+
+def test_a_gap_that_a_snapshot_stands_for_ends_when_that_came() -> None:
+    gap = missed_seven().out[1]
     assert isinstance(gap, Gap)
     assert (gap.first, gap.last, gap.reason) == (1001, 1007, "snapshot")
     assert (gap.since, gap.until) == (NOW_MS / 1000 + 3, NOW_MS / 1000 + 100)
+
+
+def test_the_first_update_that_a_later_snapshot_stands_for_comes_as_late_as_it_likes() -> None:
+    book = missed_seven()
+    told = book.told
+    for number in range(40):
+        book.track.offer(update(1001, 1001, 50.0 + number), 100.0 + number, book.out)
+    assert (book.told, book.track.doubts) == (told, None)
+
+
+def test_a_book_that_began_with_its_first_id_is_followed_when_ids_begin_anew() -> None:
+    book = Book()
+    for number, second in ((1, 0.0), (1, 60.0), (2, 61.0), (3, 62.0)):
+        book.track.offer(update(number, number, second), second, book.out)
+    assert book.told == [(1, 1), (2, 2, "reset"), (1, 1), (2, 2), (3, 3)]
 
 
 def test_a_book_is_quiet_when_for_so_long_nothing_has_come() -> None:

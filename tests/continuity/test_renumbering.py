@@ -30,11 +30,12 @@ from k2trio.continuity.arbiter import Arbiter
 from k2trio.continuity.books import BookTrack
 from k2trio.continuity.items import Outage
 from k2trio.continuity.judging import LEFT_OVER_S
-from k2trio.continuity.numbering import BARREN_S, COPY_LAG_S, FORGOTTEN_S
+from k2trio.continuity.numbering import BARREN_S, COPY_LAG_S, FORGOTTEN_S, RESET_IDS
 from k2trio.continuity.renumbering import CONTESTED_MESSAGES, CONTESTED_S
 from k2trio.market.cost import cost_of
 from k2trio.market.kinds import LEAP_IDS
-from k2trio.market.payloads import BookTicker, Event, FuturesBookTicker
+from k2trio.market.payloads import BookTicker, Event, FuturesBookTicker, Trade
+from k2trio.market.units import MS, US, TimeUnit
 
 LIVE = [*range(500, 505)]
 
@@ -82,6 +83,17 @@ def test_an_absurd_time_of_what_waits_behind_a_gap_refutes_nothing() -> None:
     assert told(bench.items) == [1, (2, 4, "not_repaired"), 5, 6, 7]
 
 
+@pytest.mark.parametrize("second", [20, 55])
+def test_an_absurd_time_of_what_was_delivered_refutes_nothing(second: int) -> None:
+    """Not even when this machine's clock is near it."""
+    bench = Bench()
+    last = trade(2, 2)
+    absurd = structs.replace(last, data=structs.replace(last.data, trade_time=NOW_MS + 60_000))
+    bench.offer(trade(1, 1), absurd, trade(4, second))
+    assert bench.strays == []
+    assert told(bench.offer(trade(3, 19))) == [3, 4]
+
+
 @pytest.mark.parametrize("held", [False, True])
 def test_ids_are_believed_as_far_ahead_as_a_gap_may_be(held: bool) -> None:
     for leap, believed in ((LEAP_IDS, True), (LEAP_IDS + 1, False)):
@@ -89,15 +101,22 @@ def test_ids_are_believed_as_far_ahead_as_a_gap_may_be(held: bool) -> None:
         bench.offer(trade(1, 1), *([trade(3, 2)] if held else []))
         waiting = bench.arbiter.track("v", TRADES).held
         before = len(waiting)
-        bench.offer(trade((3 if held else 1) + leap + 1, 3))
+        assert bench.offer(trade((3 if held else 1) + leap + 1, 3)) == []
         assert (len(waiting) > before) == believed, leap
 
 
-def test_a_key_that_only_grows_is_believed_as_far_ahead() -> None:
+@pytest.mark.parametrize("unit", [MS, US], ids=["ms", "us"])
+def test_a_key_that_only_grows_is_believed_as_far_ahead(unit: TimeUnit) -> None:
     for leap, delivered in ((LEAP_IDS, True), (LEAP_IDS + 1, False)):
-        bench = Bench()
+        bench = Bench(unit=unit)
         items = bench.offer(quote(10, 1), quote(10 + leap, 2))
         assert told(items) == ([10, 10 + leap] if delivered else [10])
+
+
+def test_how_far_ahead_a_key_may_be_is_reckoned_from_the_last_one() -> None:
+    keys = [10, LEAP_IDS // 2, LEAP_IDS + 1_000]
+    bench = Bench()
+    assert told(bench.offer(*[quote(key, at) for at, key in enumerate(keys)])) == keys
 
 
 def test_copies_of_what_waits_behind_a_gap_are_counted() -> None:
@@ -246,6 +265,18 @@ def test_after_a_restart_a_server_that_is_late_brings_copies(time: int | None) -
     assert bench.arbiter.track("v", TRADES).duplicates == 7
 
 
+def test_after_a_restart_a_time_that_rest_told_in_milliseconds_is_that_of_a_copy() -> None:
+    bench = Bench(unit=US)
+    bench.arbiter.track("v", TRADES).resume(5, 100, NOW_MS * 1000)
+    data = [
+        Trade(NOW_MS * 1000 + us, "BTCUSDT", number, "1", "1", NOW_MS * 1000 + us, False)
+        for number, us in ((5, 999), (6, 2000))
+    ]
+    copy, following = [Event(one, TRADES, "v", NOW_S + 0.01, b"") for one in data]
+    assert bench.offer(copy, following) == [following]
+    assert (bench.arbiter.track("v", TRADES).duplicates, bench.strays) == (1, [])
+
+
 @pytest.mark.parametrize(
     ("stream", "make"),
     [(TRADES, trade), (AGGS, lambda n, at: agg(n, n, n, at))],
@@ -288,11 +319,12 @@ def test_two_messages_are_not_enough_and_the_old_numbering_refutes_them() -> Non
     assert all(stray.source is line and not stray.disputed for stray in bench.strays)
 
 
-def test_the_last_words_of_the_old_numbering_are_delivered_in_their_place() -> None:
-    """Another connection is behind: what it brings is older than the new numbering."""
+@pytest.mark.parametrize("at", [2, 3], ids=["older", "of the same moment"])
+def test_the_last_words_of_the_old_numbering_are_delivered_in_their_place(at: int) -> None:
+    """Another connection is behind: what it brings is not newer than the new numbering."""
     bench = Bench()
     bench.offer(trade(500, 1))
-    assert told(bench.offer(trade(7, 3), trade(501, 2), trade(8, 4))) == [501]
+    assert told(bench.offer(trade(7, 3), trade(501, at), trade(8, 4))) == [501]
     assert told(bench.offer(trade(9, 5))) == [(502, 502, "reset"), 7, 8, 9]
     assert bench.offer(trade(501, 2), trade(502, 2.5), trade(10, 2.6)) == []
 
@@ -460,11 +492,15 @@ def test_what_is_held_with_an_id_that_another_message_then_has_is_told() -> None
 
 
 def test_copies_of_the_same_moment_are_duplicates_in_any_order() -> None:
+    """For as long as they like: their time tells them from a new numbering."""
     bench = Bench()
     bench.offer(*[trade(n, 1) for n in LIVE])
-    assert bench.offer(*[trade(n, 1) for n in (503, 500, 504, 502, 501)] * 3) == []
+    for number in [503, 500, 504, 502, 501] * 3:
+        bench.now += 1
+        assert bench.offer(trade(number, 1)) == []
     assert told(bench.offer(trade(505, 2))) == [505]
     assert bench.arbiter.track("v", TRADES).coverage().duplicates == 15
+    assert bench.strays == []
 
 
 def test_book_updates_that_servers_stamp_a_moment_apart_are_duplicates() -> None:
@@ -479,11 +515,20 @@ def test_book_updates_that_servers_stamp_a_moment_apart_are_duplicates() -> None
 def test_copies_that_come_in_bursts_are_duplicates(kind: Any) -> None:
     bench = Bench(redundant=True)
     for start in range(0, 100, 10):
-        burst = [kind(n, n / 10) for n in range(start, start + 10)]
+        burst = [kind(RESET_IDS + n, n / 10) for n in range(start, start + 10)]
         bench.at_once(*burst, source=Line("0a"))
         bench.at_once(*burst, source=Line("0b"))
         bench.now += 1
-    assert told(bench.items) == [*range(100)]
+    assert told(bench.items) == [*range(RESET_IDS, RESET_IDS + 100)]
+
+
+def test_a_line_that_brings_but_the_last_message_is_told_as_barren() -> None:
+    bench = Bench()
+    bench.offer(trade(500, 0))
+    for second in range(20):
+        bench.now += 1
+        bench.offer(trade(500, 0))
+        assert len(bench.arbiter.barren(bench.now)) == (second >= BARREN_S)
 
 
 def test_an_old_replay_is_never_believed_and_is_told_as_barren() -> None:
@@ -528,12 +573,54 @@ def test_a_single_absurd_id_is_refuted_and_silences_nothing(absurd: int) -> None
 
 
 def test_absurd_ids_one_after_the_other_are_each_refuted() -> None:
-    bench = Bench()
+    bench, line = Bench(), Line()
     bench.offer(trade(500, 0))
     odd = [ABSURD, 300, ABSURD // 2, 7, 300, 7]
-    bench.offer(*[trade(n, at) for at, n in enumerate(odd, 1)])
-    assert told(bench.offer(trade(501, 10))) == [501]
+    bench.offer(*[trade(n, at) for at, n in enumerate(odd, 1)], source=line)
+    assert told(bench.offer(trade(501, 10), source=line)) == [501]
     assert sorted(bench.refuted) == sorted(odd)
+    assert all(stray.source is line and not stray.disputed for stray in bench.strays)
+
+
+def test_an_absurd_id_beside_a_new_numbering_delays_it_by_nothing() -> None:
+    bench = Bench()
+    bench.offer(trade(500, 0))
+    items = bench.offer(trade(7, 1), trade(ABSURD, 2), trade(8, 3), trade(9, 4))
+    assert told(items) == [(501, 501, "reset"), 7, 8, 9]
+
+
+def test_what_goes_on_with_two_suspects_goes_on_with_the_newer_one() -> None:
+    """The older one is a single absurd id; it lies among those of the new numbering."""
+    bench = Bench()
+    bench.offer(*[trade(n, n / 1000) for n in LIVE])
+    items = bench.offer(trade(50, 1), trade(10, 2), trade(60, 3), trade(61, 4))
+    assert told(items) == [(505, 505, "reset"), 10]
+    assert bench.arbiter.track("v", TRADES).gap == (11, 59)
+    assert bench.refuted == [50]
+
+
+@pytest.mark.parametrize("absurd_first", [True, False])
+def test_a_suspect_is_refuted_where_nobody_knows_which_message_was_made_first(
+    absurd_first: bool,
+) -> None:
+    """The time of one of them is as absurd as an id can be."""
+    bench = Bench()
+    suspect, fitting = trade(7, 1), trade(505, 2)
+    bench.offer(*[trade(n, n / 1000) for n in LIVE])
+    one = suspect if absurd_first else fitting
+    odd = structs.replace(one, data=structs.replace(one.data, trade_time=NOW_MS + YEAR_MS))
+    suspect, fitting = (odd, fitting) if absurd_first else (suspect, odd)
+    bench.offer(suspect, fitting)
+    bench.offer(trade(506, 3))
+    assert told(bench.items) == [*LIVE, 505, 506]
+
+
+def test_what_came_beyond_a_gap_refutes_a_suspect_too() -> None:
+    bench = Bench()
+    bench.offer(*[trade(n, n / 1000) for n in LIVE], trade(7, 1))
+    assert bench.strays == []
+    bench.offer(trade(506, 2))
+    assert bench.refuted == [7]
 
 
 @pytest.mark.parametrize("make", [quote, top], ids=["bookTicker", "depth5"])
@@ -613,9 +700,10 @@ def test_a_jump_that_lies_behind_an_open_gap_is_no_gap_to_be_repaired() -> None:
     assert told(bench.offer(trade(2, 2))) == [2, 3, (4, ABSURD - 1, "jump"), ABSURD, ABSURD + 1]
 
 
-def test_one_id_with_two_times_is_no_copy() -> None:
+@pytest.mark.parametrize("apart", [0.5, 0.001])
+def test_one_id_with_two_times_is_no_copy(apart: float) -> None:
     bench = Bench()
-    bench.offer(trade(1, 1), trade(2, 2), trade(4, 4), trade(4, 4.5), trade(2, 1.5))
+    bench.offer(trade(1, 1), trade(2, 2), trade(4, 4), trade(4, 4 + apart), trade(2, 2 - apart))
     assert bench.refuted == [4, 2]
     assert told(bench.offer(trade(3, 3))) == [3, 4]
 
@@ -708,10 +796,35 @@ def test_with_a_clock_that_is_behind_times_go_on_as_fast_as_the_clock_does() -> 
     bench = Bench()
     hour = 3_600_000
     bench.offer(*[average(second, ahead_ms=hour) for second in range(3)])
-    later = [average(10, ahead_ms=hour), average(11, ahead_ms=hour + 9_000)]
+    later = [
+        average(10, ahead_ms=hour),
+        average(11, ahead_ms=hour + 9_000),
+        average(40, ahead_ms=hour),
+        average(70, ahead_ms=hour + 9_000),
+    ]
     for event in later:
         assert bench.offer(event)[-1:] == [event]
-    assert bench.offer(average(12, ahead_ms=hour + 60_000)) == []
+    assert bench.offer(average(71, ahead_ms=hour + 60_000)) == []
+
+
+def test_with_a_clock_that_is_behind_and_then_set_back_times_go_on() -> None:
+    bench = Bench()
+    hour = 3_600_000
+    bench.offer(*[average(second, ahead_ms=hour) for second in range(3)])
+    bench.now += 1
+    assert set_back(average(3, ahead_ms=hour)) in bench.offer(set_back(average(3, ahead_ms=hour)))
+
+
+def test_after_a_restart_on_a_machine_whose_clock_is_behind_times_are_believed_by_each_other() -> (
+    None
+):
+    """When the last one came, before, is not known."""
+    bench = Bench()
+    bench.arbiter.track("v", "btcusdt@avgPrice").resume(NOW_MS + 3_600_000, 100)
+    *events, last = [average(second, ahead_ms=3_600_000) for second in (1, 2, 3)]
+    assert bench.offer(*events) == []
+    bench.now += CONTESTED_S
+    assert bench.offer(last) == [*events, last]
 
 
 @pytest.mark.parametrize(
@@ -721,22 +834,26 @@ def test_with_a_clock_that_is_behind_times_go_on_as_fast_as_the_clock_does() -> 
         ([(1, 100), (3, 102), (2, 101)], True),
         ([(2, 101), (3, 102), (1, 100)], True),
         ([(1, 100), (101, 101), (201, 102)], True),
+        ([(50, 101), (150, 102), (1, 100)], True),
         ([(1, 100), (102, 101), (203, 102)], False),
         ([(1, 100), (2, 99), (3, 102)], False),
         ([(1, 100), (3, 102), (2, 103)], False),
         ([(2, 101), (3, 102), (1, 103)], False),
         ([(5, 100), (5, 101), (5, 102)], False),
+        ([(5, 102), (5, 101), (5, 100)], False),
     ],
     ids=[
         "in order",
         "the second late",
         "the first late",
         "near",
+        "near, the first late",
         "too far apart",
         "the second older",
         "the second newer",
         "the first newer",
         "all of one id",
+        "all of one id, the older the later",
     ],
 )
 def test_suspects_go_on_with_each_other_if_ids_and_times_grow_together(

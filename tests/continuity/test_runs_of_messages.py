@@ -15,6 +15,7 @@ from numbered import AGGS, TRADES, Bench, agg, average, bar, diff, quote, trade
 
 from k2trio.compiled.interface import Run
 from k2trio.continuity.arbiter import RUN_MESSAGES
+from k2trio.market.kinds import LEAP_IDS
 from k2trio.market.payloads import Event
 
 if TYPE_CHECKING:
@@ -154,6 +155,21 @@ CASES: dict[str, Case] = {
         [*quotes(3, 6), quote(2**62, 7)],
         quotes(7, 8),
     ),
+    "growing keys, a copy before them": (
+        quotes(1, 4),
+        [*quotes(4, 4), *quotes(6, 9)],
+        quotes(10, 10),
+    ),
+    "two streams, of which one has a single update": (
+        [*trades(1, 2), *diffs(1, 2)],
+        [*trades(3, 9), *diffs(3, 3)],
+        [*diffs(4, 4), *trades(10, 10)],
+    ),
+    "two streams, of which one has a single key that leaps": (
+        [*trades(1, 2), *quotes(2, 2)],
+        [*trades(3, 9), quote(3 + LEAP_IDS, 9)],
+        quotes(3, 4),
+    ),
     "averages": (
         [average(1), average(2)],
         [average(3), average(4), average(5), average(6)],
@@ -253,6 +269,26 @@ def compare(together: Bench, alone: Bench, streams: set[str]) -> None:
             assert getattr(ours, name) == getattr(theirs, name), name
     assert together.refuted == alone.refuted
     assert together.arbiter.gap_opened == alone.arbiter.gap_opened
+
+
+def test_of_a_read_of_one_message_is_told_that_it_is_the_next() -> None:
+    bench = Bench()
+    bench.offer(*trades(1, 2))
+    told(bench, *trades(3, 3))
+    assert bench.items == trades(1, 3)
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_the_first_batch_after_a_restart_tells_when_the_stream_began(
+    way: Callable[..., Any],
+) -> None:
+    bench = Bench()
+    track = bench.arbiter.track("v", TRADES)
+    track.resume(2, 100)
+    bench.now = 5.0
+    way(bench, *trades(3, 8))
+    assert bench.items == trades(3, 8)
+    assert track.began_at == 5.0
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
