@@ -85,6 +85,8 @@ class Memory:
 class Waiting(list[Held]):
     """The held messages of one stream, by id.
 
+    The place of an id is found by a tuple that ends with it, which sorts before what it begins.
+
     :param limit: messages that may be held.
     :param memory: shared with all other streams.
     """

@@ -8,7 +8,6 @@ believed only near the clock by which it came; see ``times.py``.
 from __future__ import annotations
 
 import math
-import operator
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -303,7 +302,7 @@ class Numbering:
         """Whether a message beyond a gap would break the order of what is held, by id and time."""
         at = 0
         if self.one_id:  # else they may overlap, cut differently by two servers
-            at = bisect_left(self.held, first, key=operator.itemgetter(0))
+            at = bisect_left(self.held, (first,))
         before = self._time_of_held(at - 1) if at else self._delivered_time(event.received)
         if self._compare(event, before) < 0:
             return True

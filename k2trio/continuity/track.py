@@ -11,7 +11,6 @@ range, an :class:`Outage`, whenever no connection carried the stream for a while
 from __future__ import annotations
 
 import math
-import operator
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
@@ -324,7 +323,7 @@ class Track(Judging):
 
     def _hold(self, held: Held, out: list[Item]) -> None:
         if not self._insert(held):
-            at = bisect_left(self.held, held.first, key=operator.itemgetter(0))
+            at = bisect_left(self.held, held[:1])
             self._drop(held, self.held[at] if self.one_id else None)
             return
         if (gap := self.gap) is None:
@@ -339,7 +338,7 @@ class Track(Judging):
 
     def _insert(self, held: Held) -> bool:
         """Put a message where it belongs, unless what is held has all of it."""
-        at = bisect_left(self.held, held[:2], key=operator.itemgetter(0, 1))
+        at = bisect_left(self.held, held[:2])
         if any(self._covers(near, held) for near in self.held[max(0, at - 1) : at + 1]):
             return False
         if at and self._covers(held, self.held[at - 1]):
