@@ -32,6 +32,7 @@ from k2trio.continuity.items import Outage
 from k2trio.continuity.judging import LEFT_OVER_S
 from k2trio.continuity.numbering import BARREN_S, COPY_LAG_S, FORGOTTEN_S, RESET_IDS
 from k2trio.continuity.renumbering import CONTESTED_MESSAGES, CONTESTED_S
+from k2trio.continuity.times import AHEAD_S, Clock
 from k2trio.market.cost import cost_of
 from k2trio.market.kinds import LEAP_IDS
 from k2trio.market.payloads import BookTicker, Event, FuturesBookTicker, Trade
@@ -188,6 +189,16 @@ def test_a_kind_without_a_time_is_followed_when_copies_can_no_longer_come(make: 
     bench.now += COPY_LAG_S
     # What was dropped meanwhile lies within the outage.
     assert told(bench.offer(*[make(n, 6) for n in range(4, 9)])) == ["outage of 6 s", *range(4, 9)]
+
+
+def test_a_key_without_a_time_that_lies_too_far_behind_is_no_copy() -> None:
+    for behind, is_copy in ((RESET_IDS, True), (RESET_IDS + 1, False)):
+        bench = Bench()
+        assert len(bench.offer(quote(9_999_999, 1), quote(10_000_000 - behind, 2))) == 1
+        assert (bench.arbiter.tracks[0].duplicates, bench.arbiter.tracks[0].doubts is None) == (
+            is_copy,
+            is_copy,
+        )
 
 
 def futures_quote(number: int, at: float) -> Event:
@@ -639,6 +650,11 @@ def test_a_time_far_ahead_silences_nothing(make: Any, ahead_ms: int) -> None:
     items = bench.offer(*sane[:2], make(1.5, ahead_ms=ahead_ms), *sane[2:])
     assert items == sane
     assert len(bench.strays) == 1
+
+
+def test_a_time_is_believed_as_far_ahead_as_clocks_may_differ() -> None:
+    clock, most = Clock(), int(AHEAD_S * 1000)
+    assert [clock.is_ahead(NOW_MS + ms, NOW_S) for ms in (most, most + 1)] == [False, True]
 
 
 def test_a_first_message_far_ahead_is_not_believed_either() -> None:
