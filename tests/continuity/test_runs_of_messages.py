@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec import structs
-from numbered import AGGS, TRADES, Bench, agg, average, bar, diff, quote, trade
+from numbered import (
+    AGGS,
+    MINUTE,
+    MINUTES,
+    NOW_MS,
+    TRADES,
+    Bench,
+    agg,
+    average,
+    bar,
+    diff,
+    quote,
+    trade,
+)
 
 from k2trio.compiled.interface import Run
 from k2trio.continuity.arbiter import RUN_MESSAGES
@@ -289,6 +302,14 @@ def test_the_first_batch_after_a_restart_tells_when_the_stream_began(
     way(bench, *trades(3, 8))
     assert bench.items == trades(3, 8)
     assert track.began_at == 5.0
+
+
+def test_updates_of_a_bar_are_taken_together_though_only_a_copy_came_since_the_restart() -> None:
+    bench = Bench()
+    bench.arbiter.track("v", MINUTES).resume(NOW_MS + MINUTE, 100)
+    assert bench.offer(bar(0, 59)) == []
+    updates = [bar(1, second) for second in range(61, 66)]
+    assert bench.at_once(*updates) == updates
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
