@@ -33,7 +33,7 @@ from k2trio.market.payloads import (
     MiniTicker,
     Trade,
 )
-from k2trio.market.streams import KLINE_INTERVALS_MS, parse_stream
+from k2trio.market.streams import KLINE_INTERVALS_MS, Repair, parse_stream
 from k2trio.market.units import MS, US
 
 TRADES, DEPTH, BOOK = "btcusdt@trade", "btcusdt@depth", "btcusdt@bookTicker"
@@ -337,6 +337,11 @@ def test_a_track_is_found_once_its_stream_has_begun(arbiter: Arbiter) -> None:
 def test_of_a_stream_of_which_nothing_has_come_nothing_is_known(arbiter: Arbiter) -> None:
     track = arbiter.track("v", BOOK)
     assert (track.began_at, track.seen_at, track.said) == (-math.inf, -math.inf, None)
+
+
+def test_a_track_tells_what_can_give_back_what_is_missing(arbiter: Arbiter) -> None:
+    kinds = [arbiter.track("v", name).repair_kind for name in (TRADES, MINUTES, DEPTH, BOOK)]
+    assert kinds == [Repair.HISTORICAL_TRADES, Repair.KLINES, Repair.SNAPSHOT, Repair.NONE]
 
 
 def test_until_where_something_is_missing(arbiter: Arbiter) -> None:

@@ -283,6 +283,14 @@ def test_an_interruption_behind_what_waits_is_told_where_it_was(held: list[Event
     assert told == [before, *held, Outage("v", MINUTES, held[-1].received, after.received), after]
 
 
+def test_bars_that_were_missed_during_an_interruption_are_asked_for_as_any() -> None:
+    bench = Bench()
+    bench.offer(bar(0, 60, closed=True))
+    bench.arbiter.interrupt("v", [MINUTES])
+    assert bench.offer(bar(3, 182)) == []
+    assert bench.arbiter.track("v", MINUTES).gap == (NOW_MS + MINUTE, NOW_MS + 3 * MINUTE - 1)
+
+
 def in_us(event: Event) -> Event:
     """The same as a feed tells it whose times are in microseconds."""
     kline = event.data
