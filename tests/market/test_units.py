@@ -19,6 +19,7 @@ from k2trio.market.units import (
     US,
     US_FROM,
     TimeUnit,
+    UnitWatch,
     convert,
     frame_in_unit,
     unit_near,
@@ -27,7 +28,7 @@ from k2trio.simulator import Market
 
 NOW_S = 1_800_000_000.0
 TRADES = "btcusdt@trade"
-QUOTE = b'{"u":1,"s":"BTCUSDT","b":"1","B":"2","a":"3","A":"4"}'
+QUOTE = frame_of("btcusdt@bookTicker", b'{"u":1,"s":"BTCUSDT","b":"1","B":"2","a":"3","A":"4"}')
 
 
 def trade(time: object, number: int = 1) -> bytes:
@@ -114,9 +115,13 @@ def test_an_absurd_time_tells_nothing(time: int) -> None:
     assert unit_near(time, NOW_S) is None
 
 
+@pytest.mark.parametrize("announced", [[], [TRADES]], ids=["learnt", "announced"])
 @pytest.mark.parametrize(("asked", "sent"), [(US, MS), (MS, US), (MS, MS), (US, US)])
-def test_every_time_is_in_the_unit_that_was_asked_for(asked: TimeUnit, sent: TimeUnit) -> None:
+def test_every_time_is_in_the_unit_that_was_asked_for(
+    asked: TimeUnit, sent: TimeUnit, announced: list[str]
+) -> None:
     decoder = Decoder("v", unit=asked)
+    decoder.expect(announced)
     times = [int(NOW_S * sent.per_second) + n * sent.per_ms for n in range(4)]
     first, remarks = decoder.decode([trade(times[0], 1), trade(times[1], 2)], NOW_S)
     assert remarks == ([] if asked is sent else [OtherUnit(sent.word)])
@@ -149,6 +154,10 @@ def test_a_clock_that_is_wrong_by_decades_leaves_the_times_as_they_are() -> None
         assert (events[0].data.trade_time, remarks) == (time, [])
 
 
+def test_what_is_not_known_to_differ_is_left_as_it_is() -> None:
+    assert UnitWatch(US).converted(trade(7)) == trade(7)
+
+
 @pytest.mark.parametrize("absurd", [MOST_LOOKS - 1, MOST_LOOKS])
 def test_after_so_many_absurd_times_the_unit_is_believed(absurd: int) -> None:
     decoder = Decoder("v", unit=US)
@@ -168,18 +177,20 @@ def test_a_unit_that_is_known_is_not_asked_for_again() -> None:
     assert (events[0].data.trade_time, remarks) == (now_ms, [])
 
 
-@pytest.mark.parametrize("beside", [False, True], ids=["later", "in the same batch"])
+@pytest.mark.parametrize(
+    ("before", "beside"),
+    [([], []), ([QUOTE], []), ([], [QUOTE])],
+    ids=["alone", "behind a quote", "beside a quote"],
+)
 @pytest.mark.parametrize("name", [TRADES, "BTCUSDT@trade"], ids=["learnt", "never learnt"])
 def test_a_stream_with_times_that_comes_unannounced_is_converted_at_once(
-    name: str, beside: bool
+    name: str, before: list[bytes], beside: list[bytes]
 ) -> None:
     decoder = Decoder("v", unit=US)
-    quote = frame_of("btcusdt@bookTicker", QUOTE)
     now_ms = int(NOW_S * 1000)
     first = trade(now_ms).replace(TRADES.encode(), name.encode())
-    if not beside:
-        assert decoder.decode([quote], NOW_S)[1] == []
-    (event, *_), remarks = decoder.decode([first, quote] if beside else [first], NOW_S)
+    assert decoder.decode(before, NOW_S)[1] == []
+    (event, *_), remarks = decoder.decode([first, *beside], NOW_S)
     assert (event.stream, event.data.trade_time) == (TRADES, now_ms * 1000)
     assert remarks == [OtherUnit("MILLISECOND")]
 
@@ -188,10 +199,8 @@ def test_kinds_without_times_do_not_hinder_those_with() -> None:
     decoder = Decoder("v", unit=US)
     decoder.expect(["btcusdt@bookTicker"])
     for _ in range(2 * MOST_LOOKS):
-        assert decoder.decode([frame_of("btcusdt@bookTicker", QUOTE)], NOW_S)[1] == []
+        assert decoder.decode([QUOTE], NOW_S)[1] == []
     decoder.expect([TRADES])
-    events, remarks = decoder.decode(
-        [frame_of("btcusdt@bookTicker", QUOTE), trade(int(NOW_S * 1000))], NOW_S
-    )
+    events, remarks = decoder.decode([QUOTE, trade(int(NOW_S * 1000))], NOW_S)
     assert remarks == [OtherUnit("MILLISECOND")]
     assert events[1].data.trade_time == int(NOW_S * US.per_second)
