@@ -285,6 +285,8 @@ class Numbering:
                 # A copy of the last one delivered has its very time.
                 return Place.ODD if self.one_id and last == due - 1 else Place.COPY
             if self._repeats(event, last):
+                if self.said not in (None, event.data):
+                    self.interrupted = True  # ids began anew by one or two: it is no copy
                 return Place.COPY
             if before is None or self.time_of(event.data) is None:
                 if self.delivered_at is None or due - last > RESET_IDS:

@@ -758,6 +758,25 @@ def test_what_nobody_contradicts_is_believed_after_a_while() -> None:
     assert told(bench.offer(trade(5, 15), source=one)) == [(501, 501, "reset"), *range(6)]
 
 
+@pytest.mark.parametrize("message", [quote, top])
+def test_the_key_of_the_last_message_with_other_words_is_no_copy(message: Any) -> None:
+    """Ids began anew by one: what came with that key of the new numbering is in the outage."""
+    bench = Bench()
+    last = message(8, 2)
+    assert bench.offer(message(7, 1), message(7, 1.5), last) == [message(7, 1), last]
+    *_, field = last.data.__struct_fields__
+    other = structs.replace(message(8, 3), data=structs.replace(last.data, **{field: ["9"]}))
+    outage = Outage("v", last.stream, last.received, message(9, 4).received)
+    assert bench.offer(other, message(9, 4)) == [outage, message(9, 4)]
+    assert bench.offer(message(9, 5), message(10, 6)) == [message(10, 6)]
+
+
+def test_after_a_restart_the_words_of_the_last_message_are_not_known() -> None:
+    bench = Bench()
+    bench.arbiter.track("v", quote(7, 0).stream).resume(7, 100)
+    assert bench.offer(quote(7, 1), quote(8, 2)) == [quote(8, 2)]
+
+
 def test_what_is_contested_is_bounded_in_messages() -> None:
     bench, one = Bench(redundant=True), Line()
     bench.offer(trade(500, 0), source=one)
