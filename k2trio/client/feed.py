@@ -232,11 +232,16 @@ class Feed(Consumed[P]):
         """
         begun = {(one.venue, one.stream): one for one in positions}
         items = [*came, *self._recall(begun.keys())]
+        unheard: list[Key] = []
         for key in begun:
             if (track := self._arbiter.found(*key)) is not None:
                 items += [one.event for one in track.held]
+                if track.unheard:
+                    unheard.append(key)
         self._resume.begin(positions)
         self._parts.delivery.take_again(behind(items, begun, self.settings.unit))
+        for venue, stream in unheard:  # as it was: what comes next is not behind what came
+            self._arbiter.interrupt(venue, {stream})
 
     def stand_by(
         self, streams: Collection[str], began_anew: Callable[[Key, Sequence[Item]], None]

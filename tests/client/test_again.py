@@ -51,6 +51,25 @@ async def test_an_outage_between_what_came_is_told_again(autojump_clock: Any) ->
     assert [(one.since, one.until) for one in outages] == [(103.0, 110.0), (111.0, 115.0)]
 
 
+async def test_an_interruption_that_lasts_is_told_though_the_stream_begins_anew_in_it(
+    autojump_clock: Any,
+) -> None:
+    """The connection has ended, and another one comes later than what is taken again."""
+    away = fault(20, "outage", "*", duration=3)
+    async with open_world([away], rate=5, settings={"streams": [QUOTES]}) as world:
+        await trio.sleep(22)
+        mine = of(QUOTES, world)
+        last, told = mine[-1], len(world.items)
+        assert last.received < START_S + 21
+        world.feed.begin([position_after(mine[-10])], mine[-9:])
+        await trio.sleep(10)
+        again = of(QUOTES, world, told)
+    outages = [item for item in again if isinstance(item, Outage)]
+    (_, after) = (again[again.index(item) + 1] for item in outages)
+    assert after.received > START_S + 23
+    assert (outages[1].since, outages[1].until) == (last.received, after.received)
+
+
 async def test_what_was_dropped_of_a_stream_that_begins_anew_is_told(autojump_clock: Any) -> None:
     settings = {"overflow": "drop", "max_buffered_messages": 4, "streams": [QUOTES]}
     async with open_world(rate=5, consume=False, settings=settings) as world:
