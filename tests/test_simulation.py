@@ -215,6 +215,17 @@ def test_the_checks_know_a_gap_that_is_read_after_ids_began_anew(kind: str) -> N
             what_was_sent_is_delivered_or_named(run)
 
 
+@pytest.mark.parametrize(("by", "named"), [(17, False), (1_000, True)])
+def test_ids_that_begin_anew_by_little_and_have_no_time_look_like_copies(
+    by: int, named: bool
+) -> None:
+    """For some seconds: a limit that the documents tell."""
+    anew = Fault(at=600.3, endpoint="a", kind=FaultKind.IDS_RESET, by=by)
+    run = live(calm_plan(anew, streams=("btcusdt@bookTicker",), rate=1.0))
+    check(run)
+    assert any(isinstance(item, Outage) for item in run.items) == named
+
+
 def test_of_two_trades_with_one_id_the_second_may_lie_in_the_gap_behind_them() -> None:
     twins = Fault(at=600, endpoint="a", kind=FaultKind.SHARED_ID)
     run = live(calm_plan(twins, streams=("btcusdt@aggTrade",), rate=1.0))

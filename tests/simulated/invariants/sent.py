@@ -9,7 +9,8 @@ from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from k2trio.continuity.items import Gap, Outage, VenueChanged
-from k2trio.market.keys import key_getters
+from k2trio.continuity.numbering import COPY_LAG_S
+from k2trio.market.keys import is_timeless, key_getters
 from k2trio.market.payloads import Event
 from k2trio.market.streams import Kind, Silence, Stream, parse_stream, stream_of
 from k2trio.repair.staleness import RARE_MESSAGES, RHYTHM_FACTOR
@@ -285,6 +286,16 @@ def _check_times(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, 
     # The market may come to an absurd key itself, and the two cannot be told apart then.
     absurd = {message.last for message in truth.absurd if message.stream == stream}
     never |= absurd
+    if is_timeless(parsed.kind, parsed.product):
+        # Where ids pass within some seconds what they had reached before, nothing tells these from
+        # copies: such lag by so much, and one that comes alone after that is refuted by the next.
+        begun_us = [start_us + at * 1e6 for at in truth.renumbered]
+        alike_us = 2 * COPY_LAG_S * 1e6
+        never |= {
+            message.last
+            for message in sent
+            if any(0 <= message.time_us - at < alike_us for at in begun_us)
+        }
     at: int | None = None
     heard: list[int] = []
     outage = False
