@@ -71,7 +71,7 @@ class Track(Judging):
         self._cut: Sequence[Event] = ()
         """Of what waited when no connection carried the stream any more, the last messages."""
         self._away_since: float | None = None
-        """When the message was received that it goes on after, of a kind with ids."""
+        """Since when ids may have come and gone: when what it goes on after was received."""
         self.unheard_at: int | None = None
 
     def __repr__(self) -> str:
@@ -330,6 +330,8 @@ class Track(Judging):
             return  # nothing is missing before it, but the stream is held back
         limit, self._resume_limit = self._resume_limit, None
         if limit is not None and (self.delivered_at is None or self.interrupted):
+            if self._away_since is not None and self._width(gap) > self._max_gap:
+                self._declare_outage(self._away_since, held.event.received, out)
             self.declare(self._back_from(gap[1], limit), "resume_limit", out)
         elif self._width(gap) > self._max_gap:
             self.abandon("jump", out)

@@ -22,6 +22,7 @@ from k2trio.continuity.numbering import Shared
 from k2trio.continuity.times import Clock
 from k2trio.continuity.track import Track
 from k2trio.market.cost import cost_of
+from k2trio.market.kinds import LEAP_IDS
 from k2trio.market.payloads import (
     AvgPrice,
     Bar,
@@ -774,6 +775,28 @@ def test_a_restart_goes_back_no_further_than_allowed(
     track.resume(10, limit)
     assert told(offer(arbiter, trade(20))) == expected
     assert track.gap == gap
+
+
+@pytest.mark.parametrize(
+    ("ids", "limit", "received", "told"),
+    [
+        (LEAP_IDS + 1, 3, 1.0, True),
+        (LEAP_IDS, 3, 1.0, False),
+        (LEAP_IDS + 1, 3, None, False),
+        (2 * LEAP_IDS, 2 * LEAP_IDS, 1.0, False),
+    ],
+)
+def test_where_ids_leapt_while_we_were_away_the_time_is_told_too(
+    arbiter: Arbiter, ids: int, limit: int, received: float | None, told: bool
+) -> None:
+    """Of a numbering that came and went meanwhile no id tells."""
+    arbiter.track("v", TRADES).resume(10, limit, time=1000, received=received)
+    items = offer(arbiter, *(trade(11 + ids + n, at=4 + n) for n in range(10)))
+    outages = [item for item in items if isinstance(item, Outage)]
+    assert outages == [Outage("v", TRADES, 1.0, trade(0, at=4).received)] * told
+    assert items == outages + [
+        Gap("v", TRADES, 11, 10 + ids - limit, "resume_limit", None, 4.0)
+    ] * (ids > limit)
 
 
 def test_the_limit_of_a_restart_is_not_applied_to_later_gaps(arbiter: Arbiter) -> None:

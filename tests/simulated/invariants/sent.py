@@ -75,7 +75,7 @@ def _check_ids(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, fl
         earlier -= sent[1][0] <= sent[0][1]
         del sent[0]
     lost = _lost(sent, spans)
-    if any(isinstance(item, Gap) and item.reason in _LEAPS for item, _ in timed):
+    if any(isinstance(item, Outage) or _leaps(item) for item, _ in timed):
         # At the edges of a numbering ids name nothing; times do, if the feed was away just then.
         away = _sent_in_outages(run, history, timed)
         lost = [one for one in lost if not _at_edge(one, sent) and not away.issuperset(_ids(one))]
@@ -93,14 +93,26 @@ def _begun_by(
     """The ranges that began until then. Each new numbering began lower than the one before ended;
     what was sent before one, the exchange has forgotten, but when they began it knows.
     """
-    begun = dict(zip(reversed(history[1]), reversed(history[0]), strict=True))
-    left = [span for span in sent if begun.get(span[0], 0.0) <= at]
+    left, place = list[Span](), 0
+    for first, last in sent:
+        # Its first id may be one of several of an update, of which the last one is remembered.
+        found = next(
+            (n for n in range(place, len(history[1])) if first <= history[1][n] <= last), -1
+        )
+        if found >= 0 and history[0][found] > at:
+            break
+        left.append((first, last))
+        place = max(place, found)
     later = sum(when > at for when in renumbered)
     later -= sum(first <= before for (_, before), (first, _) in pairwise(sent[len(left) - 1 :]))
     while later > 0 and len(left) > 1:
         later -= left[-1][0] <= left[-2][1]
         left.pop()
     return left
+
+
+def _leaps(item: Item) -> bool:
+    return isinstance(item, Gap) and item.reason in _LEAPS
 
 
 def _ids(span: Span) -> range:
@@ -126,7 +138,7 @@ def _renumbered_in_outage(
     spans = [
         (arrival(run.plan, item.since, told_at), arrival(run.plan, item.until, told_at))
         for item, told_at in timed
-        if isinstance(item, Outage) or (isinstance(item, Gap) and item.reason in _LEAPS)
+        if isinstance(item, Outage) or (isinstance(item, Gap) and _leaps(item))
         if item.since is not None and item.until is not None
     ]
     return any(since <= at <= until for at in renumbered for since, until in spans)
