@@ -292,13 +292,15 @@ def test_the_command_shows_each_setting_with_where_it_came_from(
     path = config("repair_hold = 4\nclose_timeout = 1\nstable_after = 1\n")
     secret = tmp_path / "proxy"
     secret.write_text(PROXY)
+    symbols = [f"SYMBOL{number}USDT" for number in range(100)]
     variables = {"CONFIG": str(path), "CLOSE_TIMEOUT": "3", "PROXY_FILE": str(secret)}
-    end = k2trio("config", "--stable-after=7", **variables)
+    end = k2trio("config", "--stable-after=7", SYMBOLS=",".join(symbols), **variables)
     assert (end.returncode, end.stderr) == (0, "")
     assert row(end, "REPAIR_HOLD") == ["4", str(path)]
     assert row(end, "CLOSE_TIMEOUT") == ["3", "K2_BINANCE_CLOSE_TIMEOUT"]
     assert row(end, "STABLE_AFTER") == ["7", "--stable-after"]
     assert row(end, "METRICS_PORT") == ["9090", "default"]
+    assert row(end, "SYMBOLS") == [*symbols, "K2_BINANCE_SYMBOLS"], "in one line, for programs"
     assert row(end, "CONFIG") == [str(path), "K2_BINANCE_CONFIG"]
     assert row(end, "PROXY") == ["http://proxy:3128", "K2_BINANCE_PROXY_FILE"]
     assert "hunter2" not in end.stdout

@@ -93,13 +93,14 @@ def _begun_by(
     """The ranges that began until then. Each new numbering began lower than the one before ended;
     what was sent before one, the exchange has forgotten, but when they began it knows.
     """
+    remembers = history[0][:1] <= [at]
     left, place = list[Span](), 0
     for first, last in sent:
         # Its first id may be one of several of an update, of which the last one is remembered.
         found = next(
             (n for n in range(place, len(history[1])) if first <= history[1][n] <= last), -1
         )
-        if found >= 0 and history[0][found] > at:
+        if left and remembers and found >= 0 and history[0][found] > at:
             break
         left.append((first, last))
         place = max(place, found)
