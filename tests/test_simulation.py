@@ -39,6 +39,11 @@ FOUND = [
     (22, 0.6, "spot", True),  # the same
     (57, 0.6, "spot", True),  # a short bar, repaired behind one that was held
     (88, 0.6, "spot", True),  # a dead line that vouched for another one's streams
+    (202, 1.0, "spot", True),  # ids that began anew by two
+    (203, 1.0, "spot", True),  # changes of venue of a log that is written in parts
+    (310, 1.0, "spot", True),  # a takeover while the connection of the new owner was away
+    (350, 1.0, "spot", True),  # ids that began anew and leapt while the log was elsewhere
+    (392, 1.0, "spot", True),  # of numberings that began later nothing is asked
 ]
 """Seed, hours, product, and whether its log changes hands."""
 CATALOGUE = [
