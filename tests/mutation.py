@@ -69,8 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mutmut("run", "--max-children", str(options.children), *patterns(options.of))
     judged = list(mutants(mutmut("results", "--all", "true", stdout=subprocess.PIPE).stdout))
     changes = {mutant: change(mutant) for mutant in judged if mutant.lives}
-    sys.stdout.writelines(f"{line}\n" for line in told(judged, changes, explained()))
-    return 0 if explained().keys() >= set(changes.values()) else 1
+    known = explained()
+    sys.stdout.writelines(f"{line}\n" for line in told(judged, changes, known))
+    return 0 if known.keys() >= set(changes.values()) else 1
 
 
 def mutmut(*arguments: str, stdout: int | None = None) -> subprocess.CompletedProcess[str]:
