@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from itertools import pairwise, zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from k2trio.continuity.items import Gap, Outage, VenueChanged
 from k2trio.continuity.numbering import COPY_LAG_S
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from k2trio.continuity.items import Item
+    from k2trio.simulator.market.message import Message
 
     from ..plan import Plan
     from ..run import Run
@@ -75,7 +76,7 @@ def _check_ids(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, fl
         earlier -= sent[1][0] <= sent[0][1]
         del sent[0]
     lost = _lost(sent, spans)
-    if any(isinstance(item, Outage) or _leaps(item) for item, _ in timed):
+    if any(_names_a_time(item) for item, _ in timed):
         # At the edges of a numbering ids name nothing; times do, if the feed was away just then.
         away = _sent_in_outages(run, history, timed)
         lost = [one for one in lost if not _at_edge(one, sent) and not away.issuperset(_ids(one))]
@@ -112,8 +113,9 @@ def _begun_by(
     return left
 
 
-def _leaps(item: Item) -> bool:
-    return isinstance(item, Gap) and item.reason in _LEAPS
+def _names_a_time(item: Item) -> TypeGuard[Gap | Outage]:
+    """Whether it stands for all that was sent in a time, with whatever ids."""
+    return isinstance(item, Outage) or (isinstance(item, Gap) and item.reason in _LEAPS)
 
 
 def _ids(span: Span) -> range:
@@ -139,7 +141,7 @@ def _renumbered_in_outage(
     spans = [
         (arrival(run.plan, item.since, told_at), arrival(run.plan, item.until, told_at))
         for item, told_at in timed
-        if isinstance(item, Outage) or (isinstance(item, Gap) and _leaps(item))
+        if _names_a_time(item)
         if item.since is not None and item.until is not None
     ]
     return any(since <= at <= until for at in renumbered for since, until in spans)
@@ -300,15 +302,7 @@ def _check_times(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, 
     absurd = {message.last for message in truth.absurd if message.stream == stream}
     never |= absurd
     if is_timeless(parsed.kind, parsed.product):
-        # Where ids pass within some seconds what they had reached before, nothing tells these from
-        # copies: such lag by so much, and one that comes alone after that is refuted by the next.
-        begun_us = [start_us + at * 1e6 for at in truth.renumbered]
-        alike_us = 2 * COPY_LAG_S * 1e6
-        never |= {
-            message.last
-            for message in sent
-            if any(0 <= message.time_us - at < alike_us for at in begun_us)
-        }
+        never |= _like_copies(sent, [start_us + at * 1e6 for at in truth.renumbered])
     at: int | None = None
     heard: list[int] = []
     outage = False
@@ -345,6 +339,20 @@ def _check_times(run: Run, venue: str, stream: str, timed: Sequence[tuple[Item, 
             demand(not lost, 16, f"{venue} {stream}: sent, neither delivered nor named: {lost[:3]}")
         at, outage = found, False
         heard.append(sent[found].time_us)
+
+
+def _like_copies(sent: Sequence[Message], begun_us: Iterable[float]) -> set[int]:
+    """Where ids began anew, and within some seconds passed what they had reached before, nothing
+    tells those until then from copies: such lag by so much, and one that comes alone after that is
+    refuted by the next.
+    """
+    alike: set[int] = set()
+    for at in begun_us:
+        reached = next((one.last for one in reversed(sent) if one.time_us < at), -1)
+        since = [one.last for one in sent if 0 <= one.time_us - at < 2 * COPY_LAG_S * 1e6]
+        if max(since, default=-1) > reached:
+            alike.update(last for last in since if last <= reached)
+    return alike
 
 
 def _noticed_s(plan: Plan, stream: Stream, heard: Sequence[int]) -> float:
