@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 COLUMNS = 100
-LINE_COLUMNS = 10_000
-"""Of the table, where a program reads it: each setting is one line."""
 HEAD = """\
 # k2trio {version}: every setting. `k2trio run --config FILE` reads this file; options and variables
 # win over it. Lines that begin with #name = tell defaults.
@@ -44,7 +41,7 @@ def show(settings: ConfigSettings, named: Collection[str]) -> None:
     if settings.toml:
         put(toml_of(settings))
     else:
-        put_rich(effective.table(settings, named), None if sys.stdout.isatty() else LINE_COLUMNS)
+        put_rich(effective.table(settings, named))
 
 
 def toml_of(settings: Settings) -> str:

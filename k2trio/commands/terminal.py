@@ -18,8 +18,8 @@ from ..errors import SinkError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-PIPE_COLUMNS = 200
-"""Width of tables where standard output is not a terminal."""
+PIPE_COLUMNS = 10_000
+"""Width of tables where standard output is not a terminal: for programs, each row is one line."""
 TEXT_COLUMNS = 80
 """Width of text there."""
 MAX_TEXT_COLUMNS = 120
