@@ -240,8 +240,8 @@ class Feed(Consumed[P]):
                     unheard.append(key)
         self._resume.begin(positions)
         self._parts.delivery.take_again(behind(items, begun, self.settings.unit))
-        for venue, stream in unheard:  # as it was: what comes next is not behind what came
-            self._arbiter.interrupt(venue, {stream})
+        for key in unheard:  # as it was: what comes next is not behind what came
+            self._arbiter.track(*key).interrupt()
 
     def stand_by(
         self, streams: Collection[str], began_anew: Callable[[Key, Sequence[Item]], None]

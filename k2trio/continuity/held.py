@@ -85,7 +85,8 @@ class Memory:
 class Waiting(list[Held]):
     """The held messages of one stream, by id.
 
-    The place of an id is found by a tuple that ends with it, which sorts before what it begins.
+    The place of an id is found by the beginning of a tuple, such as ``(first,)``: that sorts before
+    all that begin with it.
 
     :param limit: messages that may be held.
     :param memory: shared with all other streams.

@@ -55,20 +55,26 @@ class Whereabouts:
             self._last.update(dict.fromkeys(map(_stream_of, items), place))
             return items
         out: list[Item] = []
+        elsewhere = False
         for item in items:
             if isinstance(item, VenueChanged):
                 self._told[item.stream] = item
                 continue
             if isinstance(item, Event):
-                out += self._change(item, moved)
+                last = self._last.get(item.stream)
+                elsewhere |= last is None or last.venue != item.venue
+                out += self._change(last, item, moved)
                 self._last[item.stream] = _Place(item.venue, item.received)
             out.append(item)
-        self._only = self._only_venue()
+        if elsewhere:
+            self._only = self._only_venue()
         return out
 
-    def _change(self, event: Event[Any], moved: list[str]) -> Iterable[VenueChanged]:
-        """The change that is to be told before a message."""
-        last, told = self._last.get(event.stream), self._told.pop(event.stream, None)
+    def _change(
+        self, last: _Place | None, event: Event[Any], moved: list[str]
+    ) -> Iterable[VenueChanged]:
+        """The change that is to be told before a message, of a stream that was there last."""
+        told = self._told.pop(event.stream, None)
         if last is None or last.venue == event.venue:
             return ()
         if told is not None and (told.venue, told.previous) == (event.venue, last.venue):

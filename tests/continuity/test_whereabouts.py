@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from msgspec import structs
 from numbered import TRADES, block, trade
 
@@ -100,3 +101,12 @@ def test_without_a_time_in_the_log_the_change_begins_with_the_message() -> None:
     whereabouts = Whereabouts([Position("v", TRADES, 7)])
     change = VenueChanged("w", TRADES, "v", first.received, first.received)
     assert whereabouts.told([first], moved) == [change, first]
+
+
+@pytest.mark.parametrize("beside", [[], [block(8, 9)]], ids=["alone", "beside another"])
+def test_a_stream_that_went_alone_is_known_to_be_elsewhere(beside: list[Item]) -> None:
+    whereabouts, moved = behind(trade(7, 7), block(7, 7)), list[str]()
+    there, back = at("w", trade(90, 9)), trade(8, 10)
+    whereabouts.told([there, *beside], moved)
+    change = VenueChanged("v", TRADES, "w", there.received, back.received)
+    assert whereabouts.told([back], moved) == [change, back]
